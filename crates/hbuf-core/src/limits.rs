@@ -1,0 +1,74 @@
+//! Every bound of hbuf, in one file, with the relations between them.
+//!
+//! Sizes are in bytes unless a name says otherwise. Each bound has a test at the limit.
+
+/// Longest body of one message: 64 MiB.
+pub const BODY_BYTES_MAX: u64 = 64 << 20;
+/// Longest block of user header lines of one message, CRLFs included.
+pub const HEADERS_BYTES_MAX: u64 = 64 << 10;
+/// Most user header lines of one message.
+pub const HEADER_LINES_MAX: usize = 80;
+/// Longest `x-hbuf-key`, as percent-encoded.
+pub const KEY_BYTES_MAX: usize = 1 << 10;
+/// Longest single tag.
+pub const TAG_BYTES_MAX: usize = 256;
+/// Most tags of one message.
+pub const TAGS_MAX: usize = 64;
+/// Longest name of a tenant, buffer or topic.
+pub const NAME_BYTES_MAX: usize = 200;
+/// Longest `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Longest producer id in `x-hbuf-producer`.
+pub const PRODUCER_ID_BYTES_MAX: usize = 128;
+
+/// Most messages of one batch. `r` has four hex digits, so 65,536 would be the format's own end.
+pub const BATCH_MESSAGES_MAX: usize = 10_000;
+/// Longest body of one batch request.
+pub const BATCH_BYTES_MAX: u64 = 128 << 20;
+/// Longest head that hbuf itself writes around the user's header lines (line, facts, salt, id).
+pub const HEAD_OVERHEAD_BYTES_MAX: u64 = 8 << 10;
+/// Longest head of a record.
+pub const HEAD_BYTES_MAX: u64 = HEADERS_BYTES_MAX + HEAD_OVERHEAD_BYTES_MAX;
+/// Longest body of a journal entry: the largest record, framed.
+pub const JOURNAL_BODY_BYTES_MAX: u64 = BATCH_BYTES_MAX * 2;
+
+/// Producers that one buffer remembers.
+pub const PRODUCERS_MAX: usize = 100_000;
+/// Idempotency keys that one buffer remembers.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 1_000_000;
+/// How long an idempotency key is remembered: 24 h, in microseconds.
+pub const IDEMPOTENCY_MICROS_MAX: u64 = 24 * 3600 * 1_000_000;
+/// Appends of one buffer that may wait for their sync.
+pub const PENDING_APPENDS_MAX: usize = 65_536;
+
+/// Most messages of one read.
+pub const READ_LIMIT_MAX: u64 = 10_000;
+/// Messages of a read that names no limit and is not a raw stream.
+pub const READ_LIMIT_DEFAULT: u64 = 1_000;
+/// Longest long poll, in seconds.
+pub const WAIT_SECONDS_MAX: u64 = 60;
+
+/// Smallest and largest size at which a segment rolls.
+pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+/// See [`SEGMENT_BYTES_MIN`].
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Size at which a segment rolls unless the buffer says otherwise.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+/// Epochs that a head line's or mark's epoch table holds; the oldest are merged beyond it.
+pub const EPOCHS_MAX: usize = 1_024;
+
+/// Journaled bytes of a disk that no mark covers yet; a checkpoint is forced beyond it.
+pub const UNMARKED_BYTES_MAX: u64 = 2 << 30;
+/// Buffers of one node.
+pub const BUFFERS_MAX: usize = 1_000_000;
+/// Topics that one buffer may be in.
+pub const TOPICS_PER_BUFFER_MAX: usize = 1_024;
+/// Buffers that one topic may have.
+pub const BUFFERS_PER_TOPIC_MAX: usize = 64;
+
+const _: () = assert!(BATCH_MESSAGES_MAX <= 1 << 16);
+const _: () = assert!(BODY_BYTES_MAX <= u32::MAX as u64);
+const _: () = assert!(BODY_BYTES_MAX <= BATCH_BYTES_MAX);
+const _: () = assert!(JOURNAL_BODY_BYTES_MAX <= u32::MAX as u64);
+const _: () = assert!(HEAD_BYTES_MAX <= u32::MAX as u64);
+const _: () = assert!(READ_LIMIT_DEFAULT <= READ_LIMIT_MAX);

@@ -1,0 +1,1 @@
+//! The tokio shell: HTTP, files and clocks around hbuf-core.

@@ -1,0 +1,1 @@
+//! Deterministic worlds around hbuf-core: faults, workloads, checkers.
