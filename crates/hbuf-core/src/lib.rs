@@ -9,5 +9,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod commitment;
+pub mod content;
+mod digits;
 pub mod ids;
 pub mod limits;
+pub mod name;
+pub mod record;
+pub mod segment;
+pub mod time;
+pub mod tree;
