@@ -66,6 +66,21 @@ pub const TOPICS_PER_BUFFER_MAX: usize = 1_024;
 /// Buffers that one topic may have.
 pub const BUFFERS_PER_TOPIC_MAX: usize = 64;
 
+/// Copies of one buffer, its primary included.
+pub const COPIES_MAX: usize = 8;
+/// Longest age that a retention rule can name: 1,000 years, in seconds.
+pub const RETENTION_SECONDS_MAX: u64 = 1_000 * 366 * 86_400;
+/// Clients whose last command the manager remembers, so that a repeated one is not done twice.
+pub const COMMAND_CLIENTS_MAX: usize = 1_024;
+/// Longest text of one manager command.
+pub const COMMAND_BYTES_MAX: usize = 32 << 20;
+/// Commands that may wait for the manager's next sync.
+pub const COMMANDS_WAITING_MAX: usize = 4_096;
+/// Longest body of one record of a manager snapshot.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
+/// Length at which the manager's log is replaced by a snapshot.
+pub const MANAGER_LOG_BYTES_MAX: u64 = 64 << 20;
+
 const _: () = assert!(BATCH_MESSAGES_MAX <= 1 << 16);
 const _: () = assert!(BODY_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(BODY_BYTES_MAX <= BATCH_BYTES_MAX);

@@ -1,1 +1,48 @@
-//! The catalog of tenants, buffers and topics as a pure replicated state machine.
+//! The manager: who owns which name, where each buffer's copies are, and who leads it.
+//!
+//! A [`Catalog`] changes only by [`Catalog::apply`] of a [`Command`]; commands are kept as records
+//! of a log, so every node that applies the same log holds the same catalog, byte for byte.
+//!
+//! Architecture invariants: nothing here reads a clock, a file, a socket or a random number; maps
+//! are ordered; `apply` looks at `cluster_version` and never at the version of the binary; a command
+//! that this binary does not know is [`CommandError::Unknown`], upon which the node must stop.
+//!
+//! | question | file |
+//! |---|---|
+//! | what a name may be | `name.rs` |
+//! | what can be configured, in which range | `config.rs` |
+//! | what can be asked of the manager; its text form | `command.rs`, `lines.rs` |
+//! | what is known, how to look it up | `catalog.rs` |
+//! | what a command does, why it is refused | `apply.rs`, `apply/` |
+//! | the catalog as bytes | `snapshot.rs` |
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod apply;
+mod catalog;
+mod command;
+mod config;
+mod lines;
+mod name;
+mod snapshot;
+
+pub use apply::{Applied, Outcome, Refused};
+pub use catalog::{
+    Buffer, BufferState, Catalog, Lifecycle, Member, Node, NodeId, Tenant, TenantId, Topic, TopicId,
+};
+pub use command::{
+    Action, Command, CommandError, CreateBuffer, LastTopic, RegisterNode, VersionRange,
+};
+pub use config::{BufferConfig, ConfigError, Retention, TenantConfig};
+pub use lines::FieldError;
+pub use name::{Name, NameError};
+pub use snapshot::{SnapshotError, SnapshotReader};
+
+/// Cluster versions whose commands this binary can apply.
+pub const CLUSTER_VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! What commands do to buffers.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use hbuf_core::ids::{Epoch, Micros, Seq, Uuid};
+use hbuf_core::limits::{BUFFERS_MAX, TOPICS_PER_BUFFER_MAX};
+
+use super::{Outcome, Refused, check_version};
+use crate::catalog::{Buffer, BufferState, Catalog, Lifecycle, Member, NodeId, TenantId, TopicId};
+use crate::command::CreateBuffer;
+use crate::config::BufferConfig;
+use crate::name::{Name, folded};
+
+impl Catalog {
+    pub(super) fn create_buffer(
+        &mut self,
+        time: Micros,
+        create: &CreateBuffer,
+    ) -> Result<Outcome, Refused> {
+        create.config.check()?;
+        let tenant = self.tenant_id(&create.tenant)?;
+        if let Some(existing) = self.buffers.get(&create.uuid) {
+            if existing.tenant == tenant && existing.name == create.name {
+                return Ok(existing.outcome());
+            }
+            return Err(Refused::UuidTaken { uuid: create.uuid });
+        }
+        if let Some(existing) = self.resolve_buffer_ignoring_case(&create.tenant, &create.name) {
+            return Err(existing.in_the_way());
+        }
+        if self.buffers.len() >= BUFFERS_MAX {
+            return Err(Refused::TooManyBuffers);
+        }
+        let copies = self.copies_of(create)?;
+        self.check_topics_of_new_buffer(create)?;
+
+        let buffer = new_buffer(create, tenant, time, &self.members(&copies));
+        let outcome = buffer.outcome();
+        let names = self
+            .tenants
+            .get_mut(&tenant)
+            .expect("a tenant's name leads to it");
+        names.buffers.insert(folded(&create.name), create.uuid);
+        self.buffers.insert(create.uuid, buffer);
+        for topic in &create.topics {
+            self.join_or_create_topic(time, tenant, topic, create.uuid);
+        }
+        Ok(outcome)
+    }
+
+    fn copies_of(&self, create: &CreateBuffer) -> Result<Vec<NodeId>, Refused> {
+        let mut copies = Vec::new();
+        for name in &create.copies {
+            let (id, _) = self
+                .node(name)
+                .ok_or_else(|| Refused::NoSuchNode { node: name.clone() })?;
+            copies.push(id);
+        }
+        let different = copies.iter().collect::<BTreeSet<_>>().len();
+        let wanted = create.config.copies();
+        if different != copies.len() || !(1..=usize::from(wanted)).contains(&different) {
+            return Err(Refused::Copies {
+                got: different,
+                wanted,
+            });
+        }
+        Ok(copies)
+    }
+
+    fn members(&self, copies: &[NodeId]) -> Vec<Member> {
+        let epoch_of = |node: &NodeId| self.nodes.get(node).map_or(0, |node| node.epoch);
+        let member = |node: &NodeId| Member {
+            node: *node,
+            node_epoch: epoch_of(node),
+            from: Seq::FIRST,
+        };
+        copies.iter().map(member).collect()
+    }
+
+    fn check_topics_of_new_buffer(&self, create: &CreateBuffer) -> Result<(), Refused> {
+        if create.topics.len() > TOPICS_PER_BUFFER_MAX {
+            return Err(Refused::TooManyTopics {
+                buffer: create.name.clone(),
+            });
+        }
+        check_named_once(&create.topics)?;
+        create
+            .topics
+            .iter()
+            .try_for_each(|name| self.check_topic_has_room(&create.tenant, name))
+    }
+
+    pub(super) fn confirm_buffer(&mut self, uuid: Uuid) -> Result<Outcome, Refused> {
+        let buffer = self
+            .buffers
+            .get_mut(&uuid)
+            .ok_or(Refused::NoSuchBuffer { uuid })?;
+        match buffer.lifecycle {
+            Lifecycle::Reserved => {
+                buffer.lifecycle = Lifecycle::Live;
+                buffer.version += 1;
+                Ok(buffer.outcome())
+            }
+            Lifecycle::Live => Ok(buffer.outcome()),
+            Lifecycle::Deleting => Err(Refused::NoSuchBuffer { uuid }),
+        }
+    }
+
+    pub(super) fn configure_buffer(
+        &mut self,
+        uuid: Uuid,
+        expected: Option<u64>,
+        config: BufferConfig,
+    ) -> Result<Outcome, Refused> {
+        config.check()?;
+        let buffer = self.live_buffer(uuid)?;
+        check_version(expected, buffer.version)?;
+        if buffer.config != config {
+            buffer.config = config;
+            buffer.version += 1;
+        }
+        Ok(buffer.outcome())
+    }
+
+    pub(super) fn set_buffer_state(
+        &mut self,
+        uuid: Uuid,
+        expected: Option<u64>,
+        state: BufferState,
+    ) -> Result<Outcome, Refused> {
+        let buffer = self.live_buffer(uuid)?;
+        check_version(expected, buffer.version)?;
+        if state == BufferState::Open && buffer.closed {
+            return Err(Refused::StaysClosed);
+        }
+        if buffer.state != state {
+            buffer.state = state;
+            buffer.closed |= state == BufferState::Closed;
+            buffer.version += 1;
+        }
+        Ok(buffer.outcome())
+    }
+
+    fn live_buffer(&mut self, uuid: Uuid) -> Result<&mut Buffer, Refused> {
+        let buffer = self
+            .buffers
+            .get_mut(&uuid)
+            .ok_or(Refused::NoSuchBuffer { uuid })?;
+        match buffer.lifecycle {
+            Lifecycle::Live => Ok(buffer),
+            Lifecycle::Reserved => Err(Refused::NotConfirmed { uuid }),
+            Lifecycle::Deleting => Err(Refused::NoSuchBuffer { uuid }),
+        }
+    }
+
+    pub(super) fn delete_buffer(&mut self, uuid: Uuid, force: bool) -> Result<Outcome, Refused> {
+        let buffer = self
+            .buffers
+            .get(&uuid)
+            .ok_or(Refused::NoSuchBuffer { uuid })?;
+        if !force && buffer.lifecycle != Lifecycle::Deleting {
+            if let Some(topic) = buffer.topics.first().and_then(|id| self.topics.get(id)) {
+                let count = buffer.topics.len();
+                return Err(Refused::InTopics {
+                    topic: topic.name.clone(),
+                    count,
+                });
+            }
+            if buffer.state == BufferState::Paused {
+                return Err(Refused::Paused {
+                    buffer: buffer.name.clone(),
+                });
+            }
+        }
+        self.begin_deletion(uuid);
+        Ok(Outcome::Deleting {
+            buffers: [uuid].into(),
+        })
+    }
+
+    /// Takes the buffer out of its topics; its name stays taken until its copies are gone.
+    pub(super) fn begin_deletion(&mut self, uuid: Uuid) {
+        let Some(buffer) = self.buffers.get_mut(&uuid) else {
+            return;
+        };
+        if buffer.lifecycle == Lifecycle::Deleting {
+            return;
+        }
+        buffer.lifecycle = Lifecycle::Deleting;
+        buffer.version += 1;
+        for topic in core::mem::take(&mut buffer.topics) {
+            self.leave_topic(topic, uuid);
+        }
+    }
+
+    /// A buffer that is unknown was dropped before: a sweeper may ask twice.
+    pub(super) fn drop_buffer(&mut self, uuid: Uuid) -> Result<Outcome, Refused> {
+        match self.buffers.get(&uuid).map(|buffer| buffer.lifecycle) {
+            None => return Ok(Outcome::Done),
+            Some(Lifecycle::Live) => return Err(Refused::NotDeleting { uuid }),
+            Some(Lifecycle::Reserved | Lifecycle::Deleting) => {}
+        }
+        self.begin_deletion(uuid);
+        if let Some(buffer) = self.buffers.remove(&uuid)
+            && let Some(tenant) = self.tenants.get_mut(&buffer.tenant)
+        {
+            tenant.buffers.remove(&folded(&buffer.name));
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn new_buffer(
+    create: &CreateBuffer,
+    tenant: TenantId,
+    created: Micros,
+    members: &[Member],
+) -> Buffer {
+    Buffer {
+        uuid: create.uuid,
+        tenant,
+        name: create.name.clone(),
+        log: create.log,
+        history: create.history,
+        idem_key: create.idem_key,
+        config: create.config,
+        lifecycle: Lifecycle::Reserved,
+        state: BufferState::Open,
+        closed: false,
+        version: 1,
+        epoch: Epoch(1),
+        primary: members.first().map(|member| member.node),
+        copies: members.iter().map(|member| member.node).collect(),
+        in_sync: members.into(),
+        created,
+        topics: Box::default(),
+    }
+}
+
+impl Buffer {
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome::Buffer {
+            uuid: self.uuid,
+            version: self.version,
+            epoch: self.epoch,
+        }
+    }
+
+    fn in_the_way(&self) -> Refused {
+        Refused::BufferExists {
+            existing: self.name.clone(),
+            uuid: self.uuid,
+            lifecycle: self.lifecycle,
+        }
+    }
+
+    /// Adds a topic to the list, which stays in order of the topics' numbers.
+    pub(crate) fn join(&mut self, topic: TopicId) {
+        let mut topics = core::mem::take(&mut self.topics).into_vec();
+        if let Err(at) = topics.binary_search(&topic) {
+            topics.insert(at, topic);
+        }
+        self.topics = topics.into_boxed_slice();
+    }
+
+    pub(super) fn leave(&mut self, topic: TopicId) {
+        self.topics = self
+            .topics
+            .iter()
+            .copied()
+            .filter(|id| *id != topic)
+            .collect();
+    }
+
+    pub(super) fn check_room_for_topic(&self) -> Result<(), Refused> {
+        if self.topics.len() < TOPICS_PER_BUFFER_MAX {
+            return Ok(());
+        }
+        Err(Refused::TooManyTopics {
+            buffer: self.name.clone(),
+        })
+    }
+}
+
+/// Names in a list are refused when they stand twice, in whatever case.
+pub(super) fn check_named_once(names: &[Name]) -> Result<(), Refused> {
+    let mut seen = BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(folded(name))) {
+        Some(name) => Err(Refused::NamedTwice { name: name.clone() }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,226 @@
+//! Why the manager refuses a command. Each text says what the caller can do.
+
+use hbuf_core::ids::Uuid;
+use hbuf_core::limits::{BUFFERS_MAX, BUFFERS_PER_TOPIC_MAX, COPIES_MAX, TOPICS_PER_BUFFER_MAX};
+
+use crate::catalog::Lifecycle;
+use crate::command::VersionRange;
+use crate::config::ConfigError;
+use crate::name::Name;
+
+/// Why a command is refused; the catalog is unchanged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refused {
+    /// There is no cluster yet.
+    #[error("the cluster is not founded yet; start one node with --bootstrap")]
+    NotFounded,
+    /// There is another cluster already.
+    #[error("this log belongs to the cluster {cluster}; join that one, or use an empty directory")]
+    AlreadyFounded {
+        /// Its id.
+        cluster: Uuid,
+    },
+    /// The command belongs to a later cluster version.
+    #[error(
+        "this needs cluster version {needed}, and the cluster is at {current}; upgrade every node, then raise the cluster version"
+    )]
+    ClusterVersion {
+        /// The version that allows it.
+        needed: u32,
+        /// The present version.
+        current: u32,
+    },
+    /// Cluster versions are taken one by one.
+    #[error(
+        "the cluster version is {current}; it can only be set to the next one, not to {version}"
+    )]
+    ClusterVersionStep {
+        /// The version asked for.
+        version: u32,
+        /// The present version.
+        current: u32,
+    },
+    /// A registered node could not apply the next version's commands.
+    #[error("the node {node} does not know cluster version {version}; upgrade or remove it first")]
+    NodeTooOld {
+        /// Its name.
+        node: Name,
+        /// The version asked for.
+        version: u32,
+    },
+    /// A node whose binary cannot apply this cluster's commands.
+    #[error(
+        "this hbuf knows cluster versions {versions}, and the cluster is at {current}; run a version of hbuf that knows it"
+    )]
+    NodeVersions {
+        /// What the node's binary knows.
+        versions: VersionRange,
+        /// The present version.
+        current: u32,
+    },
+    /// The disk is registered under another node's name.
+    #[error(
+        "the disk {disk} belongs to the node {node}; a copied data directory must get an id of its own"
+    )]
+    DiskTaken {
+        /// The disk.
+        disk: Uuid,
+        /// Its node.
+        node: Name,
+    },
+    /// No such node.
+    #[error("there is no node `{node}`")]
+    NoSuchNode {
+        /// The name.
+        node: Name,
+    },
+    /// No such tenant.
+    #[error("there is no tenant `{tenant}`; create it first")]
+    NoSuchTenant {
+        /// The name.
+        tenant: Name,
+    },
+    /// The name is taken.
+    #[error("the tenant `{existing}` exists already; names must differ in more than case")]
+    TenantExists {
+        /// The name that stands in the way.
+        existing: Name,
+    },
+    /// A value of the configuration is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The caller saw an older version.
+    #[error("the version is {current}, not {expected}; read it again and decide anew")]
+    Version {
+        /// The version that the caller named.
+        expected: u64,
+        /// The present one.
+        current: u64,
+    },
+    /// The uuid belongs to another buffer.
+    #[error("the uuid {uuid} belongs to another buffer; take a new one")]
+    UuidTaken {
+        /// The uuid.
+        uuid: Uuid,
+    },
+    /// The name is taken.
+    #[error("the buffer `{existing}` exists already; names must differ in more than case")]
+    BufferExists {
+        /// The name that stands in the way.
+        existing: Name,
+        /// Its registration.
+        uuid: Uuid,
+        /// How far its creation or deletion has come.
+        lifecycle: Lifecycle,
+    },
+    /// More buffers than allowed.
+    #[error("there are {BUFFERS_MAX} buffers, the most that a cluster can have; delete some")]
+    TooManyBuffers,
+    /// No copy, or more copies than the configuration asks for, or a node twice.
+    #[error(
+        "{got} different nodes are named for {wanted} copies; name 1 to {wanted} (at most {COPIES_MAX}), each once"
+    )]
+    Copies {
+        /// Different nodes named.
+        got: usize,
+        /// Copies that the configuration asks for.
+        wanted: u8,
+    },
+    /// No buffer with this uuid.
+    #[error("there is no buffer {uuid}")]
+    NoSuchBuffer {
+        /// The uuid.
+        uuid: Uuid,
+    },
+    /// No buffer with this name.
+    #[error("there is no buffer `{buffer}`; create it first")]
+    NoSuchBufferName {
+        /// The name.
+        buffer: Name,
+    },
+    /// The buffer is still being created.
+    #[error("the buffer {uuid} is being created; try again")]
+    NotConfirmed {
+        /// The buffer.
+        uuid: Uuid,
+    },
+    /// The buffer is in use.
+    #[error("the buffer {uuid} is in use; delete it before dropping it")]
+    NotDeleting {
+        /// The buffer.
+        uuid: Uuid,
+    },
+    /// A closed buffer stays closed.
+    #[error("the buffer is closed for ever; create another one for new messages")]
+    StaysClosed,
+    /// A paused buffer is being copied.
+    #[error("the buffer `{buffer}` is paused; open it first, or use force")]
+    Paused {
+        /// Its name.
+        buffer: Name,
+    },
+    /// The buffer is in topics.
+    #[error(
+        "the buffer is in {count} topics, `{topic}` among them; take it out of them, or use force"
+    )]
+    InTopics {
+        /// One of them.
+        topic: Name,
+        /// How many.
+        count: usize,
+    },
+    /// The name is taken.
+    #[error("the topic `{existing}` exists already; names must differ in more than case")]
+    TopicExists {
+        /// The name that stands in the way.
+        existing: Name,
+    },
+    /// No topic with this name.
+    #[error("there is no topic `{topic}`")]
+    NoSuchTopic {
+        /// The name.
+        topic: Name,
+    },
+    /// A topic without buffers, or with too many.
+    #[error("the topic would have {got} buffers; choose 1 to {BUFFERS_PER_TOPIC_MAX}")]
+    TopicSize {
+        /// How many it would have.
+        got: usize,
+    },
+    /// A buffer in too many topics.
+    #[error(
+        "the buffer `{buffer}` would be in more than {TOPICS_PER_BUFFER_MAX} topics; take it out of some"
+    )]
+    TooManyTopics {
+        /// Its name.
+        buffer: Name,
+    },
+    /// A name stands twice in a list.
+    #[error("`{name}` is named twice; name it once")]
+    NamedTwice {
+        /// The name.
+        name: Name,
+    },
+    /// The topic is some buffer's last one.
+    #[error(
+        "the topic is the last one of the buffer `{buffer}`; say buffers=keep or buffers=delete"
+    )]
+    LastTopic {
+        /// The buffer's name.
+        buffer: Name,
+    },
+    /// A later command of the same client was applied.
+    #[error("command {number} comes after {last} of the same client; give it a new number")]
+    Superseded {
+        /// Its number.
+        number: u64,
+        /// The client's last number.
+        last: u64,
+    },
+    /// The same command was refused before.
+    #[error("command {number} was refused before; give a new attempt a new number")]
+    RefusedBefore {
+        /// Its number.
+        number: u64,
+    },
+}

@@ -1,0 +1,396 @@
+//! What the manager knows, and how to look it up. Changes are in `apply.rs`.
+//!
+//! Invariants, checked by [`Catalog::broken_invariant`]: names are unique per tenant, ignoring case;
+//! a buffer's list of topics and a topic's list of buffers agree; a primary is in the in-sync set, and
+//! the in-sync set within the copies; versions and epochs only grow.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use core::ops::Bound;
+
+use hbuf_core::ids::{Epoch, Hash, Micros, Seq, Uuid};
+
+use crate::apply::Outcome;
+use crate::command::VersionRange;
+use crate::config::{BufferConfig, TenantConfig};
+use crate::name::{Name, folded, with_folded};
+
+mod invariants;
+
+/// The number of a node within its cluster, given at its first registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+/// The number of a tenant within its cluster: the index of the command that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(pub u64);
+
+/// The number of a topic within its cluster, counted upwards and never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub u64);
+
+/// A process that holds copies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// Its name.
+    pub name: Name,
+    /// The id of its disk.
+    pub disk: Uuid,
+    /// The index of its last registration: a new one at every start.
+    pub epoch: u64,
+    /// Whether it had stopped in order before that.
+    pub clean: bool,
+    /// Cluster versions that its binary can apply.
+    pub versions: VersionRange,
+}
+
+/// An owner of names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tenant {
+    /// Its name.
+    pub name: Name,
+    /// Grows with every change of its configuration.
+    pub version: u64,
+    /// Its configuration.
+    pub config: TenantConfig,
+    /// When it was made.
+    pub created: Micros,
+    /// Lower-case name to buffer.
+    pub(crate) buffers: BTreeMap<Box<str>, Uuid>,
+    /// Lower-case name to topic.
+    pub(crate) topics: BTreeMap<Box<str>, TopicId>,
+}
+
+/// Whether a buffer takes messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BufferState {
+    /// It takes messages.
+    Open,
+    /// It never takes another message; its messages can be read and erased.
+    Closed,
+    /// Nothing on its disk changes, so that it can be copied; then it goes on.
+    Paused,
+}
+
+/// How far a buffer's creation or deletion has come.
+///
+/// ```text
+///  create ──▶ Reserved ──confirm──▶ Live ──delete──▶ Deleting ──drop──▶ (gone, name free)
+///                 └──────────────drop (given up)───────────────────────▶
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lifecycle {
+    /// Name and uuid are taken; its copies may not exist yet.
+    Reserved,
+    /// It can be used.
+    Live,
+    /// Its copies may be gone already.
+    Deleting,
+}
+
+/// A copy that holds every committed message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// Its node.
+    pub node: NodeId,
+    /// The epoch of that node; what it said in an earlier epoch does not count.
+    pub node_epoch: u64,
+    /// The first message that it holds.
+    pub from: Seq,
+}
+
+/// A buffer, as the manager knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Buffer {
+    /// Its registration.
+    pub uuid: Uuid,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its name.
+    pub name: Name,
+    /// The id of its log, part of every leaf.
+    pub log: Uuid,
+    /// Changes only when committed messages may have been lost.
+    pub history: Uuid,
+    /// The key of the hash under which idempotency keys are kept.
+    pub idem_key: Hash,
+    /// Its configuration.
+    pub config: BufferConfig,
+    /// How far its creation or deletion has come.
+    pub lifecycle: Lifecycle,
+    /// Whether it takes messages.
+    pub state: BufferState,
+    /// Whether it was ever closed: then it never opens again, also after a pause.
+    pub closed: bool,
+    /// Grows with every change of this record.
+    pub version: u64,
+    /// The number of the primary's appointment.
+    pub epoch: Epoch,
+    /// Who takes appends; nobody when no usable copy is in sync.
+    pub primary: Option<NodeId>,
+    /// The nodes of its copies.
+    pub copies: Box<[NodeId]>,
+    /// The copies that hold every committed message.
+    pub in_sync: Box<[Member]>,
+    /// When it was made.
+    pub created: Micros,
+    /// The topics that it is in, in order of their numbers.
+    pub(crate) topics: Box<[TopicId]>,
+}
+
+/// A named group of buffers of one tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Topic {
+    /// Its number.
+    pub id: TopicId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its name.
+    pub name: Name,
+    /// Grows with every change of its list of buffers.
+    pub version: u64,
+    /// Its buffers, in the order in which they were given. Never empty.
+    pub buffers: Box<[Uuid]>,
+    /// When it was made.
+    pub created: Micros,
+}
+
+/// The last command of a client, so that its repetition is answered and not done again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ClientRow {
+    pub(crate) number: u64,
+    pub(crate) index: u64,
+    /// `None` when it was refused.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// The state of the manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Catalog {
+    pub(crate) applied: u64,
+    pub(crate) cluster: Option<Uuid>,
+    pub(crate) cluster_version: u32,
+    pub(crate) last_topic: u64,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) tenants: BTreeMap<TenantId, Tenant>,
+    pub(crate) tenant_names: BTreeMap<Box<str>, TenantId>,
+    pub(crate) buffers: BTreeMap<Uuid, Buffer>,
+    pub(crate) topics: BTreeMap<TopicId, Topic>,
+    pub(crate) clients: BTreeMap<Uuid, ClientRow>,
+}
+
+impl BufferState {
+    /// The word in commands and requests.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Paused => "paused",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Open, Self::Closed, Self::Paused]
+            .into_iter()
+            .find(|it| it.as_str() == text)
+    }
+}
+
+impl Lifecycle {
+    /// The word in snapshots and descriptions.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Live => "live",
+            Self::Deleting => "deleting",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Reserved, Self::Live, Self::Deleting]
+            .into_iter()
+            .find(|it| it.as_str() == text)
+    }
+}
+
+impl Catalog {
+    /// A catalog to which no command was applied.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The index of the last command applied; 0 before the first.
+    #[must_use]
+    pub const fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// The cluster's id; `None` before it is founded.
+    #[must_use]
+    pub const fn cluster(&self) -> Option<Uuid> {
+        self.cluster
+    }
+
+    /// The version that gates which commands may be applied; 0 before the cluster is founded.
+    #[must_use]
+    pub const fn cluster_version(&self) -> u32 {
+        self.cluster_version
+    }
+
+    /// A tenant by its exact name.
+    #[must_use]
+    pub fn tenant(&self, name: &str) -> Option<&Tenant> {
+        self.tenant_entry(name).map(|(_, tenant)| tenant)
+    }
+
+    /// A tenant by its number.
+    #[must_use]
+    pub fn tenant_by_id(&self, id: TenantId) -> Option<&Tenant> {
+        self.tenants.get(&id)
+    }
+
+    /// All tenants behind the name `after`, in the order of their lower-case names.
+    pub fn tenants(&self, after: &str) -> impl Iterator<Item = &Tenant> + use<'_> {
+        behind(&self.tenant_names, &folded(after)).filter_map(|(_, id)| self.tenants.get(id))
+    }
+
+    /// A node by its exact name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<(NodeId, &Node)> {
+        self.nodes().find(|(_, node)| &*node.name == name)
+    }
+
+    /// A node by its number.
+    #[must_use]
+    pub fn node_by_id(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    /// All nodes, in the order of their numbers.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
+    /// A buffer by its registration.
+    #[must_use]
+    pub fn buffer(&self, uuid: Uuid) -> Option<&Buffer> {
+        self.buffers.get(&uuid)
+    }
+
+    /// A buffer by its exact name, whatever its lifecycle.
+    #[must_use]
+    pub fn resolve_buffer(&self, tenant: &str, name: &str) -> Option<&Buffer> {
+        self.resolve_buffer_ignoring_case(tenant, name)
+            .filter(|buffer| &*buffer.name == name)
+    }
+
+    /// The buffer that stands in the way of one with this name.
+    #[must_use]
+    pub fn resolve_buffer_ignoring_case(&self, tenant: &str, name: &str) -> Option<&Buffer> {
+        let tenant = self.tenant(tenant)?;
+        let uuid = with_folded(name, |folded| tenant.buffers.get(folded).copied())?;
+        self.buffers.get(&uuid)
+    }
+
+    /// A topic by its exact name.
+    #[must_use]
+    pub fn resolve_topic(&self, tenant: &str, name: &str) -> Option<&Topic> {
+        self.resolve_topic_ignoring_case(tenant, name)
+            .filter(|topic| &*topic.name == name)
+    }
+
+    /// The topic that stands in the way of one with this name.
+    #[must_use]
+    pub fn resolve_topic_ignoring_case(&self, tenant: &str, name: &str) -> Option<&Topic> {
+        let tenant = self.tenant(tenant)?;
+        let id = with_folded(name, |folded| tenant.topics.get(folded).copied())?;
+        self.topics.get(&id)
+    }
+
+    /// A topic by its number.
+    #[must_use]
+    pub fn topic(&self, id: TopicId) -> Option<&Topic> {
+        self.topics.get(&id)
+    }
+
+    /// The buffers of a tenant behind the name `after`, in the order of their lower-case names.
+    pub fn buffers_of_tenant<'c>(
+        &'c self,
+        tenant: &str,
+        after: &str,
+    ) -> impl Iterator<Item = &'c Buffer> + use<'c> {
+        let after = folded(after);
+        self.tenant(tenant)
+            .into_iter()
+            .flat_map(move |tenant| behind(&tenant.buffers, &after))
+            .filter_map(|(_, uuid)| self.buffers.get(uuid))
+    }
+
+    /// The topics of a tenant behind the name `after`, in the order of their lower-case names.
+    pub fn topics_of_tenant<'c>(
+        &'c self,
+        tenant: &str,
+        after: &str,
+    ) -> impl Iterator<Item = &'c Topic> + use<'c> {
+        let after = folded(after);
+        self.tenant(tenant)
+            .into_iter()
+            .flat_map(move |tenant| behind(&tenant.topics, &after))
+            .filter_map(|(_, id)| self.topics.get(id))
+    }
+
+    /// All buffers, in the order of their uuids.
+    pub fn buffers(&self) -> impl Iterator<Item = &Buffer> {
+        self.buffers.values()
+    }
+
+    /// How many buffers there are, reserved and half-deleted ones included.
+    #[must_use]
+    pub fn buffer_count(&self) -> usize {
+        self.buffers.len()
+    }
+
+    /// How many topics there are.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// The topics that a buffer is in.
+    pub fn topics_of_buffer(&self, uuid: Uuid) -> impl Iterator<Item = &Topic> {
+        self.buffers
+            .get(&uuid)
+            .into_iter()
+            .flat_map(|buffer| buffer.topics.iter())
+            .filter_map(|id| self.topics.get(id))
+    }
+
+    /// The buffers of a topic, in its own order.
+    pub fn buffers_of_topic(&self, topic: &Topic) -> impl Iterator<Item = &Buffer> {
+        topic
+            .buffers
+            .iter()
+            .filter_map(|uuid| self.buffers.get(uuid))
+    }
+
+    pub(crate) fn tenant_entry(&self, name: &str) -> Option<(TenantId, &Tenant)> {
+        let id = with_folded(name, |folded| self.tenant_names.get(folded).copied())?;
+        let tenant = self.tenants.get(&id)?;
+        (&*tenant.name == name).then_some((id, tenant))
+    }
+}
+
+/// The part of a map behind a key.
+fn behind<'m, T>(
+    map: &'m BTreeMap<Box<str>, T>,
+    key: &str,
+) -> impl Iterator<Item = (&'m Box<str>, &'m T)> + use<'m, T> {
+    map.range::<str, _>((Bound::Excluded(key), Bound::Unbounded))
+}

@@ -1,0 +1,133 @@
+//! What must hold after every command, said in words when it does not.
+
+use alloc::format;
+use alloc::string::String;
+
+use hbuf_core::limits::{BUFFERS_PER_TOPIC_MAX, TOPICS_PER_BUFFER_MAX};
+
+use super::{Buffer, Catalog, Tenant, TenantId, Topic};
+use crate::name::folded;
+
+impl Catalog {
+    /// The first invariant that does not hold, in words. It walks everything: for tests, and for a
+    /// snapshot before it is trusted.
+    #[must_use]
+    pub fn broken_invariant(&self) -> Option<String> {
+        let tenants = self
+            .tenants
+            .iter()
+            .find_map(|(id, tenant)| self.broken_tenant(*id, tenant));
+        let buffers = || {
+            self.buffers
+                .values()
+                .find_map(|buffer| self.broken_buffer(buffer))
+        };
+        let topics = || {
+            self.topics
+                .values()
+                .find_map(|topic| self.broken_topic(topic))
+        };
+        tenants
+            .or_else(buffers)
+            .or_else(topics)
+            .or_else(|| self.broken_counts())
+    }
+
+    fn broken_tenant(&self, id: TenantId, tenant: &Tenant) -> Option<String> {
+        if self.tenant_names.get(&folded(&tenant.name)) != Some(&id) {
+            return Some(format!("tenant {} is not found by its name", tenant.name));
+        }
+        let buffers = tenant.buffers.iter().find(|(name, uuid)| {
+            !self
+                .buffers
+                .get(uuid)
+                .is_some_and(|b| b.tenant == id && folded(&b.name) == **name)
+        });
+        if let Some((name, _)) = buffers {
+            return Some(format!("the buffer name {name} leads to no such buffer"));
+        }
+        let (name, _) = tenant.topics.iter().find(|(name, topic)| {
+            !self
+                .topics
+                .get(topic)
+                .is_some_and(|t| t.tenant == id && folded(&t.name) == **name)
+        })?;
+        Some(format!("the topic name {name} leads to no such topic"))
+    }
+
+    fn broken_buffer(&self, buffer: &Buffer) -> Option<String> {
+        let says = |what: &str| Some(format!("buffer {} ({}) {what}", buffer.name, buffer.uuid));
+        if buffer
+            .primary
+            .is_some_and(|node| !buffer.in_sync.iter().any(|m| m.node == node))
+        {
+            return says("has a primary outside its in-sync set");
+        }
+        if buffer
+            .in_sync
+            .iter()
+            .any(|member| !buffer.copies.contains(&member.node))
+        {
+            return says("has an in-sync member that is no copy");
+        }
+        if buffer
+            .copies
+            .iter()
+            .any(|node| !self.nodes.contains_key(node))
+        {
+            return says("has a copy on an unknown node");
+        }
+        if buffer.topics.len() > TOPICS_PER_BUFFER_MAX || !buffer.topics.is_sorted_by(|a, b| a < b)
+        {
+            return says("has too many topics, or one of them twice");
+        }
+        let listed = |id| {
+            self.topics
+                .get(id)
+                .is_some_and(|t| t.buffers.contains(&buffer.uuid))
+        };
+        if !buffer.topics.iter().all(listed) {
+            return says("names a topic that does not name it");
+        }
+        if buffer.config.check().is_err() || buffer.version == 0 {
+            return says("has a configuration or version out of range");
+        }
+        None
+    }
+
+    fn broken_topic(&self, topic: &Topic) -> Option<String> {
+        let says = |what: &str| Some(format!("topic {} {what}", topic.name));
+        if topic.buffers.is_empty() || topic.buffers.len() > BUFFERS_PER_TOPIC_MAX {
+            return says("has no buffer or too many");
+        }
+        let listed = topic.buffers.iter().all(|uuid| {
+            let buffer = self.buffers.get(uuid);
+            buffer.is_some_and(|b| b.tenant == topic.tenant && b.topics.contains(&topic.id))
+        });
+        if !listed {
+            return says("names a buffer that does not name it");
+        }
+        None
+    }
+
+    /// Every name leads to its thing; equal counts show that every thing has its name.
+    fn broken_counts(&self) -> Option<String> {
+        let buffers: usize = self
+            .tenants
+            .values()
+            .map(|tenant| tenant.buffers.len())
+            .sum();
+        let topics: usize = self
+            .tenants
+            .values()
+            .map(|tenant| tenant.topics.len())
+            .sum();
+        if buffers != self.buffers.len() || topics != self.topics.len() {
+            return Some("there are buffers or topics without a name".into());
+        }
+        if self.tenant_names.len() != self.tenants.len() {
+            return Some("there are tenants without a name".into());
+        }
+        None
+    }
+}

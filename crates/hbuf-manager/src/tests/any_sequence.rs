@@ -1,0 +1,251 @@
+//! Any sequence of commands keeps the invariants, and means the same everywhere.
+
+use alloc::collections::BTreeMap;
+use core::num::NonZeroU64;
+
+use proptest::prelude::*;
+
+use super::text::read_back;
+use super::*;
+
+/// Few names and uuids, so that commands meet each other.
+fn any_name() -> impl Strategy<Value = Name> {
+    prop::sample::select(["a", "A", "b", "c", "d.e"].map(name).to_vec())
+}
+
+fn any_tenant() -> impl Strategy<Value = Name> {
+    prop_oneof![4 => Just(dash()), 1 => prop::sample::select(names("coke pepsi"))]
+}
+
+fn any_names() -> impl Strategy<Value = Vec<Name>> {
+    prop::collection::vec(any_name(), 0..4)
+}
+
+fn any_uuid() -> impl Strategy<Value = Uuid> {
+    (0_u64..8).prop_map(uuid)
+}
+
+fn any_config() -> impl Strategy<Value = BufferConfig> {
+    let limit = || prop::option::of(1_u64..9).prop_map(|n| n.and_then(NonZeroU64::new));
+    let retention = (limit(), limit(), limit()).prop_map(|(age_seconds, bytes, count)| Retention {
+        age_seconds,
+        bytes,
+        count,
+    });
+    let segment = prop::sample::select([4096_u64, 1 << 20, 1].to_vec());
+    (segment, retention, 0_u8..3, prop::option::of(0_u8..4)).prop_map(
+        |(segment_bytes, retention, replicas, min_insync)| BufferConfig {
+            segment_bytes,
+            retention,
+            replicas,
+            min_insync,
+        },
+    )
+}
+
+fn any_version() -> impl Strategy<Value = Option<u64>> {
+    prop::option::weighted(0.3, 1_u64..5)
+}
+
+fn any_registration() -> impl Strategy<Value = Action> {
+    let bad = prop::collection::vec(any_uuid(), 0..3);
+    (1_u64..4, 0_u64..2, bad, any::<bool>()).prop_map(|(node, disk, bad, clean)| {
+        Action::RegisterNode(RegisterNode {
+            node: name(&format!("n{node}")),
+            disk: uuid(node * 10 + disk),
+            clean,
+            bad,
+            versions: CLUSTER_VERSIONS,
+        })
+    })
+}
+
+fn any_creation() -> impl Strategy<Value = Action> {
+    let copies = prop::collection::vec((1_u64..4).prop_map(|n| name(&format!("n{n}"))), 1..3);
+    (
+        any_tenant(),
+        any_name(),
+        any_uuid(),
+        any_config(),
+        copies,
+        any_names(),
+    )
+        .prop_map(|(tenant, name, uuid, config, copies, topics)| {
+            let (log, history, idem_key) = (uuid, uuid, Hash([1; 32]));
+            let create = CreateBuffer {
+                tenant,
+                name,
+                uuid,
+                log,
+                history,
+                idem_key,
+                config,
+                copies,
+                topics,
+            };
+            Action::CreateBuffer(Box::new(create))
+        })
+}
+
+fn any_buffer_change() -> impl Strategy<Value = Action> {
+    use BufferState::{Closed, Open, Paused};
+    let state = prop::sample::select([Open, Closed, Paused].to_vec());
+    prop_oneof![
+        3 => any_uuid().prop_map(|uuid| Action::ConfirmBuffer { uuid }),
+        1 => any_uuid().prop_map(|uuid| Action::DropBuffer { uuid }),
+        1 => (any_uuid(), any::<bool>())
+            .prop_map(|(uuid, force)| Action::DeleteBuffer { uuid, force }),
+        1 => (any_uuid(), any_version(), any_config())
+            .prop_map(|(uuid, expected, config)| Action::ConfigureBuffer { uuid, expected, config }),
+        2 => (any_uuid(), any_version(), state)
+            .prop_map(|(uuid, expected, state)| Action::SetBufferState { uuid, expected, state }),
+    ]
+}
+
+fn any_topic_change() -> impl Strategy<Value = Action> {
+    use LastTopic::{Delete, Keep, Refuse};
+    let last = prop::sample::select([Refuse, Keep, Delete].to_vec());
+    prop_oneof![
+        (any_tenant(), any_name(), any_names()).prop_map(|(tenant, topic, buffers)| {
+            Action::CreateTopic {
+                tenant,
+                topic,
+                buffers,
+            }
+        }),
+        (any_tenant(), any_name(), any_version(), any_names()).prop_map(
+            |(tenant, topic, expected, buffers)| Action::ConfigureTopic {
+                tenant,
+                topic,
+                expected,
+                buffers
+            }
+        ),
+        (any_tenant(), any_name(), last).prop_map(|(tenant, topic, buffers)| {
+            Action::DeleteTopic {
+                tenant,
+                topic,
+                buffers,
+            }
+        }),
+    ]
+}
+
+fn any_tenant_change() -> impl Strategy<Value = Action> {
+    let config = || {
+        (any::<bool>(), any_config()).prop_map(|(create_on_append, buffer)| TenantConfig {
+            create_on_append,
+            buffer,
+        })
+    };
+    prop_oneof![
+        (any_tenant(), config())
+            .prop_map(|(tenant, config)| Action::CreateTenant { tenant, config }),
+        (any_tenant(), any_version(), config()).prop_map(|(tenant, expected, config)| {
+            Action::ConfigureTenant {
+                tenant,
+                expected,
+                config,
+            }
+        }),
+        (0_u32..3).prop_map(|version| Action::SetClusterVersion { version }),
+        (8_u64..10).prop_map(|n| Action::FoundCluster { cluster: uuid(n) }),
+    ]
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let action = prop_oneof![
+        4 => any_creation(),
+        4 => any_buffer_change(),
+        3 => any_topic_change(),
+        1 => any_tenant_change(),
+        1 => any_registration(),
+    ];
+    (0_u64..3, 0_u64..40, any::<u32>(), action).prop_map(|(client, number, time, action)| Command {
+        client: uuid(client + 50),
+        number,
+        time: Micros(time.into()),
+        action,
+    })
+}
+
+/// The version of everything that has one.
+fn versions(catalog: &Catalog) -> BTreeMap<String, u64> {
+    let buffers = catalog
+        .buffers
+        .values()
+        .map(|b| (format!("buffer {}", b.uuid), b.version));
+    let epochs = catalog
+        .buffers
+        .values()
+        .map(|b| (format!("epoch {}", b.uuid), b.epoch.0.into()));
+    let topics = catalog
+        .topics
+        .values()
+        .map(|t| (format!("topic {}", t.id.0), t.version));
+    let nodes = catalog
+        .nodes
+        .iter()
+        .map(|(id, n)| (format!("node {}", id.0), n.epoch));
+    buffers.chain(epochs).chain(topics).chain(nodes).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_command_reads_back_as_it_was_written(command in any_command()) {
+        prop_assert_eq!(Command::decode(&command.encode()), Ok(command));
+    }
+
+    #[test]
+    fn commands_keep_the_invariants_and_versions_only_grow(
+        commands in prop::collection::vec(any_command(), 1..80),
+    ) {
+        let mut catalog = World::new().catalog;
+        for node in ["n2", "n3"] {
+            let action = register(node, node.len().try_into().unwrap_or(0), &[]);
+            let command = Command { client: uuid(60), number: 1, time: Micros(0), action };
+            let _ = catalog.apply(catalog.applied() + 1, &command);
+        }
+        for (number, command) in (1_u64..).zip(&commands) {
+            // Every other command is a fresh one, so that repetitions do not take over.
+            let mut command = command.clone();
+            if number % 2 == 0 {
+                (command.client, command.number) = (uuid(99), number);
+            }
+            let before = catalog.clone();
+            let result = catalog.apply(before.applied() + 1, &command);
+            prop_assert_eq!(catalog.broken_invariant(), None);
+            let after = versions(&catalog);
+            for (what, version) in versions(&before) {
+                prop_assert!(after.get(&what).is_none_or(|now| *now >= version), "{} fell", what);
+            }
+            if result.is_err() {
+                let (applied, clients) = (catalog.applied, catalog.clients.clone());
+                prop_assert_eq!(&Catalog { applied, clients, ..before }, &catalog);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_log_gives_the_same_catalog_also_through_a_snapshot_in_between(
+        commands in prop::collection::vec(any_command(), 1..60),
+        cut in 0_usize..60,
+        piece_bytes in 1_usize..2_000,
+    ) {
+        let mut one = World::new().catalog;
+        let mut two = one.clone();
+        for (at, command) in commands.iter().enumerate() {
+            if at == cut {
+                two = read_back(&two, piece_bytes).unwrap();
+                prop_assert_eq!(&one, &two);
+            }
+            let index = one.applied() + 1;
+            let read = Command::decode(&command.encode()).unwrap();
+            prop_assert_eq!(one.apply(index, command), two.apply(index, &read));
+        }
+        prop_assert_eq!(one.state_hash(), two.state_hash());
+        prop_assert_eq!(one, two);
+    }
+}
