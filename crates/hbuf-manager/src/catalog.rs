@@ -9,11 +9,12 @@ use alloc::collections::BTreeMap;
 use core::ops::Bound;
 
 use hbuf_core::ids::{Epoch, Hash, Micros, Seq, Uuid};
+use hbuf_core::name::Name;
 
 use crate::apply::Outcome;
 use crate::command::VersionRange;
 use crate::config::{BufferConfig, TenantConfig};
-use crate::name::{Name, folded, with_folded};
+use crate::name::{folded, with_folded};
 
 mod invariants;
 
@@ -66,7 +67,7 @@ pub struct Tenant {
 pub enum BufferState {
     /// It takes messages.
     Open,
-    /// It never takes another message; its messages can be read and erased.
+    /// It takes no message; its messages can be read and erased.
     Closed,
     /// Nothing on its disk changes, so that it can be copied; then it goes on.
     Paused,
@@ -120,8 +121,6 @@ pub struct Buffer {
     pub lifecycle: Lifecycle,
     /// Whether it takes messages.
     pub state: BufferState,
-    /// Whether it was ever closed: then it never opens again, also after a pause.
-    pub closed: bool,
     /// Grows with every change of this record.
     pub version: u64,
     /// The number of the primary's appointment.

@@ -12,11 +12,11 @@ use core::str::FromStr;
 
 use hbuf_core::ids::{Hash, Micros, Uuid};
 use hbuf_core::limits::COMMAND_BYTES_MAX;
+use hbuf_core::name::Name;
 
 use crate::catalog::BufferState;
 use crate::config::{BufferConfig, TenantConfig};
 use crate::lines::{FieldError, Fields, Layout, Writer};
-use crate::name::Name;
 
 /// One change, with what makes it happen at most once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -9,11 +9,11 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what a name may be | `name.rs` |
 //! | what can be configured, in which range | `config.rs` |
 //! | what can be asked of the manager; its text form | `command.rs`, `lines.rs` |
 //! | what is known, how to look it up | `catalog.rs` |
 //! | what a command does, why it is refused | `apply.rs`, `apply/` |
+//! | a command as a record of the log | `record.rs` |
 //! | the catalog as bytes | `snapshot.rs` |
 #![no_std]
 
@@ -27,6 +27,7 @@ mod command;
 mod config;
 mod lines;
 mod name;
+mod record;
 mod snapshot;
 
 pub use apply::{Applied, Outcome, Refused};
@@ -38,7 +39,7 @@ pub use command::{
 };
 pub use config::{BufferConfig, ConfigError, Retention, TenantConfig};
 pub use lines::FieldError;
-pub use name::{Name, NameError};
+pub use record::{Entry, EntryError, Place, decode_entry, encode_command, encode_snapshot};
 pub use snapshot::{SnapshotError, SnapshotReader};
 
 /// Cluster versions whose commands this binary can apply.

@@ -9,8 +9,7 @@ use core::fmt::{Display, Write};
 use core::str::FromStr;
 
 use hbuf_core::ids::Uuid;
-
-use crate::name::Name;
+use hbuf_core::name::Name;
 
 /// Why a text's fields cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

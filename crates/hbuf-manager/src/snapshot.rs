@@ -362,7 +362,6 @@ fn write_buffer(buffer: &Buffer, out: &mut Writer) {
     out.field("idem-key", buffer.idem_key);
     out.field("lifecycle", buffer.lifecycle.as_str());
     out.field("state", buffer.state.as_str());
-    out.field("closed", buffer.closed);
     out.field("version", buffer.version);
     out.field("epoch", buffer.epoch);
     out.optional("primary", buffer.primary.map(|node| node.0));
@@ -384,7 +383,6 @@ fn read_buffer(fields: &mut Fields<'_>) -> Result<Buffer, FieldError> {
         idem_key: fields.with("idem-key", |value| Hash::parse_hex(value.as_bytes()))?,
         lifecycle: fields.with("lifecycle", Lifecycle::parse)?,
         state: fields.with("state", BufferState::parse)?,
-        closed: fields.parse("closed")?,
         version: fields.parse("version")?,
         epoch: Epoch(fields.parse("epoch")?),
         primary: fields.with_optional("primary", node)?,

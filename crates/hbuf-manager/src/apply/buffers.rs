@@ -6,12 +6,13 @@ use alloc::vec::Vec;
 
 use hbuf_core::ids::{Epoch, Micros, Seq, Uuid};
 use hbuf_core::limits::{BUFFERS_MAX, TOPICS_PER_BUFFER_MAX};
+use hbuf_core::name::Name;
 
 use super::{Outcome, Refused, check_version};
 use crate::catalog::{Buffer, BufferState, Catalog, Lifecycle, Member, NodeId, TenantId, TopicId};
 use crate::command::CreateBuffer;
 use crate::config::BufferConfig;
-use crate::name::{Name, folded};
+use crate::name::folded;
 
 impl Catalog {
     pub(super) fn create_buffer(
@@ -132,12 +133,8 @@ impl Catalog {
     ) -> Result<Outcome, Refused> {
         let buffer = self.live_buffer(uuid)?;
         check_version(expected, buffer.version)?;
-        if state == BufferState::Open && buffer.closed {
-            return Err(Refused::StaysClosed);
-        }
         if buffer.state != state {
             buffer.state = state;
-            buffer.closed |= state == BufferState::Closed;
             buffer.version += 1;
         }
         Ok(buffer.outcome())
@@ -228,7 +225,6 @@ fn new_buffer(
         config: create.config,
         lifecycle: Lifecycle::Reserved,
         state: BufferState::Open,
-        closed: false,
         version: 1,
         epoch: Epoch(1),
         primary: members.first().map(|member| member.node),

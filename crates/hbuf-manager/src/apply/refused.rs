@@ -2,11 +2,11 @@
 
 use hbuf_core::ids::Uuid;
 use hbuf_core::limits::{BUFFERS_MAX, BUFFERS_PER_TOPIC_MAX, COPIES_MAX, TOPICS_PER_BUFFER_MAX};
+use hbuf_core::name::Name;
 
 use crate::catalog::Lifecycle;
 use crate::command::VersionRange;
 use crate::config::ConfigError;
-use crate::name::Name;
 
 /// Why a command is refused; the catalog is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -150,9 +150,6 @@ pub enum Refused {
         /// The buffer.
         uuid: Uuid,
     },
-    /// A closed buffer stays closed.
-    #[error("the buffer is closed for ever; create another one for new messages")]
-    StaysClosed,
     /// A paused buffer is being copied.
     #[error("the buffer `{buffer}` is paused; open it first, or use force")]
     Paused {
