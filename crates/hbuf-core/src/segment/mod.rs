@@ -2,7 +2,15 @@
 
 mod field;
 mod head;
-
-pub use head::{FORMAT, HeadError, LogKind, SegmentHead, file_name, first_of_name};
+mod scan;
+mod source;
+mod walk;
 
 pub use field::FieldError;
+pub use head::{FORMAT, HeadError, LogKind, SegmentHead, file_name, first_of_name};
+pub use scan::{End, Scan, ScanStart, classify, scan, walk};
+pub use source::{ReadFailed, Source, WINDOW_BYTES};
+pub use walk::{Batch, OpenError, Position, Step, Stop, Walker, Why, open};
+
+#[cfg(test)]
+mod tests;
