@@ -1,2 +1,91 @@
-//! The tasks of the project.
-fn main() {}
+//! The tasks of the project, each a small file. `cargo xtask` lists them.
+
+mod ci;
+mod faults;
+mod fuzz;
+mod mutate_sync;
+mod shell;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const HELP: &str = "\
+usage: cargo xtask <task>
+
+  ci                        everything that must pass: format, lints, tests, docs, dependencies
+  tidy                      the checks of the tree alone (seconds)
+  fuzz [--seconds N]        each fuzz target for N seconds (60)
+  power-loss [--seeds N]    the power-loss tests with N seeds (200), [--seed S] first
+  kill [--rounds N]         the SIGKILL test with N rounds (200)
+  mutate-sync [--seeds N]   leave out each sync of the disk path in turn: the power-loss test must
+                            fail within N seeds (60)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let Some((task, rest)) = arguments.split_first() else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    match task.as_str() {
+        "ci" => ci::run(&Options::parse(rest, &[])?),
+        "tidy" => tidy::run(&Options::parse(rest, &[])?),
+        "fuzz" => fuzz::run(Options::parse(rest, &["--seconds"])?.number("--seconds", 60)),
+        "power-loss" => {
+            let options = Options::parse(rest, &["--seeds", "--seed"])?;
+            faults::power_loss(options.number("--seeds", 200), options.number("--seed", 1))
+        }
+        "kill" => faults::kill(Options::parse(rest, &["--rounds"])?.number("--rounds", 200)),
+        "mutate-sync" => {
+            mutate_sync::run(Options::parse(rest, &["--seeds"])?.number("--seeds", 60))
+        }
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => bail!("no task `{other}`\n{HELP}"),
+    }
+}
+
+/// `--name N` pairs.
+struct Options(Vec<(String, u64)>);
+
+impl Options {
+    fn parse(arguments: &[String], known: &[&str]) -> Result<Self> {
+        let mut options = Vec::new();
+        for pair in arguments.chunks(2) {
+            let name = &pair[0];
+            if !known.contains(&name.as_str()) {
+                bail!("unknown option `{name}`\n{HELP}");
+            }
+            let value = pair
+                .get(1)
+                .with_context(|| format!("{name} needs a number"))?;
+            let number = value
+                .parse()
+                .with_context(|| format!("{name} {value}: not a number"))?;
+            options.push((name.clone(), number));
+        }
+        Ok(Self(options))
+    }
+
+    fn number(&self, name: &str, default: u64) -> u64 {
+        self.0
+            .iter()
+            .find(|(found, _)| found == name)
+            .map_or(default, |(_, number)| *number)
+    }
+}

@@ -126,7 +126,8 @@ impl fmt::Debug for Uuid {
     }
 }
 
-/// A SHA-256 value: a commitment, a leaf hash (`x-hbuf-id`) or a tree node. Written as 64 lower-case hex digits.
+/// A SHA-256 value: a commitment, a leaf hash (`x-hbuf-id`) or a tree node. Written as 64
+/// lower-case hex digits.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 32]);
 

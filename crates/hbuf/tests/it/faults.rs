@@ -1,0 +1,207 @@
+//! Disks that fail without losing power: a sync that fails, a disk that is full.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::power::draw::Draws;
+use crate::power::model::{Model, SyncFault};
+use crate::power::mount::Mounted;
+use crate::support::check;
+use crate::support::http::Reply;
+use crate::support::server::Server;
+
+/// A server on a mounted model.
+struct Bench {
+    scratch: tempfile::TempDir,
+    mounted: Mounted,
+    server: Server,
+}
+
+impl Bench {
+    fn new(settings: &[&str]) -> Self {
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let at = scratch.path().join("mount");
+        fs::create_dir(&at).unwrap();
+        let mounted = Mounted::new(Model::default(), &at, Duration::ZERO).unwrap();
+        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+        let server = Server::start(&at.join("data"), &settings).unwrap();
+        Self {
+            scratch,
+            mounted,
+            server,
+        }
+    }
+
+    fn append(&self, body: &str) -> Reply {
+        self.server
+            .http()
+            .post("/buffers/b", body.as_bytes())
+            .unwrap()
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        bodies(&self.server)
+    }
+
+    /// Kills the server, cuts the power and returns the directory that the disk holds.
+    fn lose_power(mut self) -> (tempfile::TempDir, PathBuf) {
+        self.server.kill();
+        self.mounted.model().cut_now();
+        let model = self.mounted.unmount().unwrap();
+        let disk = self.scratch.path().join("disk");
+        model
+            .lock()
+            .unwrap()
+            .surviving(Draws::new(1))
+            .write_to(&disk)
+            .unwrap();
+        (self.scratch, disk.join("data"))
+    }
+}
+
+fn bodies(server: &Server) -> Vec<String> {
+    let records = check::read_all(&mut server.http(), "b")
+        .unwrap()
+        .expect("the buffer exists");
+    records
+        .into_iter()
+        .map(|record| String::from_utf8(record.body).unwrap())
+        .collect()
+}
+
+fn assert_problem(reply: &Reply, status: u16) {
+    assert_eq!(reply.status, status, "{}", reply.text());
+    assert_eq!(
+        reply.header("content-type"),
+        Some("application/problem+json"),
+        "{reply:?}"
+    );
+    assert!(reply.text().contains("\"type\""), "{}", reply.text());
+}
+
+fn check_failed_sync(fault: SyncFault, settings: &[&str]) {
+    let mut bench = Bench::new(settings);
+    for body in ["one", "two"] {
+        assert_eq!(bench.append(body).status, 201);
+    }
+    bench.mounted.model().fail_next_sync(fault);
+    assert_problem(&bench.append("lost"), 503);
+    assert!(
+        !bench.mounted.model().sync_fault_waits(),
+        "the append was never synced"
+    );
+    assert_problem(&bench.append("after"), 503);
+    assert_eq!(
+        bench.bodies(),
+        ["one", "two"],
+        "what is durable stays readable"
+    );
+    assert!(
+        bench.server.is_running(),
+        "the process lives:\n{}",
+        bench.server.output()
+    );
+    assert_eq!(bench.server.http().get("/healthz").unwrap().status, 200);
+
+    let (_scratch, data) = bench.lose_power();
+    let server = Server::start(&data, &[]).unwrap();
+    let found = bodies(&server);
+    assert_eq!(found[..2], ["one", "two"]);
+    assert!(found[2..].iter().all(|body| body == "lost"), "{found:?}");
+    let reply = server.http().post("/buffers/b", b"again").unwrap();
+    assert_eq!(
+        reply.status,
+        201,
+        "a restart takes the disk into use again: {}",
+        reply.text()
+    );
+    server.stop().unwrap();
+    assert_eq!(check::check_verify(&data), [""; 0]);
+}
+
+#[test]
+fn a_failed_sync_whose_data_is_gone_ends_appends_and_keeps_reads() {
+    check_failed_sync(SyncFault::Dropped, &["--commit-path=direct"]);
+    check_failed_sync(SyncFault::Dropped, &["--commit-path=journal"]);
+}
+
+#[test]
+fn a_failed_sync_is_never_retried_even_if_the_data_could_still_be_written() {
+    check_failed_sync(SyncFault::Kept, &["--commit-path=direct"]);
+    check_failed_sync(SyncFault::Kept, &["--commit-path=journal"]);
+}
+
+#[test]
+fn a_full_disk_answers_507_stays_readable_and_works_again_when_space_returns() {
+    let bench = Bench::new(&[]);
+    assert_eq!(bench.append("first").status, 201);
+    bench.mounted.model().leave_space(Some(1 << 20));
+    let big = "x".repeat(50_000);
+    let mut taken = 1;
+    let refused = loop {
+        let reply = bench.append(&format!("{taken} {big}"));
+        if reply.status != 201 {
+            break reply;
+        }
+        taken += 1;
+        assert!(taken < 10_000, "the disk never got full");
+    };
+    assert_problem(&refused, 507);
+    assert_eq!(bench.bodies().len(), taken, "a full disk stays readable");
+
+    bench.mounted.model().leave_space(None);
+    let begun = Instant::now();
+    while bench.append("space").status != 201 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "appends did not come back"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let live = bench.bodies();
+    assert_eq!((live.len(), live[taken].as_str()), (taken + 1, "space"));
+    let (_scratch, data) = bench.lose_power();
+    let server = Server::start(&data, &[]).unwrap();
+    assert_eq!(bodies(&server), live);
+    server.stop().unwrap();
+    assert_eq!(check::check_verify(&data), [""; 0]);
+}
+
+#[test]
+fn a_buffer_whose_file_cannot_be_read_says_so_and_the_others_go_on() {
+    let bench = Bench::new(&["--commit-path=direct"]);
+    assert_eq!(bench.append("one").status, 201);
+    let mut http = bench.server.http();
+    assert_eq!(http.post("/buffers/other", b"fine").unwrap().status, 201);
+    fail_reads_of_buffer_b(&bench);
+    let reply = http.get("/buffers/b/messages?after=0&limit=10");
+    // A read that has begun cannot change its status: then it ends before its length.
+    if let Ok(reply) = reply {
+        assert!(reply.status >= 500, "{} {}", reply.status, reply.text());
+    }
+    let mut http = bench.server.http();
+    assert_eq!(
+        http.get("/buffers/other/messages?after=0").unwrap().status,
+        200
+    );
+    assert_eq!(http.post("/buffers/other", b"still").unwrap().status, 201);
+}
+
+fn fail_reads_of_buffer_b(bench: &Bench) {
+    let data = bench.scratch.path().join("mount/data");
+    let link = data.join("names/-/b");
+    let dir = fs::canonicalize(&link).expect("names link to buffers");
+    let below = dir
+        .strip_prefix(fs::canonicalize(data.join("..")).unwrap())
+        .unwrap()
+        .to_owned();
+    for entry in fs::read_dir(&dir).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name.to_string_lossy().ends_with(".hbuf") {
+            let mut model = bench.mounted.model();
+            let ino = model.resolve(&below.join(&name)).unwrap();
+            model.fail_reads(ino, 0, u64::MAX >> 1);
+        }
+    }
+}

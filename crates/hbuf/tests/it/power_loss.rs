@@ -1,0 +1,246 @@
+//! The power goes at a seeded moment; everything that was acknowledged must be there afterwards.
+//!
+//! Each seed runs a few rounds on the same data: start on the lossy file system, work, lose power,
+//! write out what survived, start on that, compare with what the clients were told. Recovery itself
+//! runs on the lossy file system in the next round, so its own syncs are tried as well.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::power::draw::Draws;
+use crate::power::model::{Class, Cut, Model};
+use crate::power::mount::Mounted;
+use crate::support::ledger::Ledger;
+use crate::support::server::Server;
+use crate::support::workload::{self, Flight, Plan};
+use crate::support::{check, settings};
+
+/// Power losses of one seed, one after the other on the same data.
+const ROUNDS: u64 = 3;
+/// The longest that a round works before the power goes anyway.
+const WORK_MAX: Duration = Duration::from_millis(1500);
+/// Clients may still get replies for this long after the cut: none of them may be a success.
+const AFTERMATH: Duration = Duration::from_millis(30);
+
+#[test]
+fn nothing_acknowledged_is_lost_with_the_commit_path_left_to_the_server() {
+    sweep("auto", &[]);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_every_commit_writes_the_segments() {
+    sweep("direct", &["--commit-path=direct"]);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_every_commit_goes_through_the_journal() {
+    sweep("journal", &["--commit-path=journal"]);
+}
+
+fn sweep(path: &str, extra: &[&str]) {
+    let settings: Vec<String> = extra.iter().map(|setting| (*setting).to_owned()).collect();
+    let mut total = Totals::default();
+    for seed in settings::seeds(6) {
+        let scratch = Scratch::new(path, seed);
+        let mut run = Run {
+            draws: Draws::new(seed),
+            settings: settings.clone(),
+            ledger: Ledger::default(),
+            totals: Totals::default(),
+        };
+        for round in 0..ROUNDS {
+            if let Err(why) = run.round(round, &scratch) {
+                let kept = scratch.keep();
+                panic!(
+                    "seed {seed}, round {round}: {why}\nreplay: HBUF_TEST_SEED={seed} \
+                     HBUF_TEST_SEEDS=1 cargo nextest run -p hbuf {path}\nfiles: {}",
+                    kept.display()
+                );
+            }
+        }
+        total.add(&run.totals);
+    }
+    println!("power loss, {path}: {total:?}");
+}
+
+/// What the seeds amounted to, so that a run that tried nothing is seen.
+#[derive(Debug, Default)]
+struct Totals {
+    cuts_in_work: u64,
+    cuts_in_start: u64,
+    cuts_after_time: u64,
+    told: usize,
+    writes: u64,
+    syncs: u64,
+    dir_syncs: u64,
+    names: u64,
+}
+
+impl Totals {
+    fn add(&mut self, other: &Self) {
+        self.cuts_in_work += other.cuts_in_work;
+        self.cuts_in_start += other.cuts_in_start;
+        self.cuts_after_time += other.cuts_after_time;
+        self.told += other.told;
+        self.writes += other.writes;
+        self.syncs += other.syncs;
+        self.dir_syncs += other.dir_syncs;
+        self.names += other.names;
+    }
+}
+
+struct Run {
+    draws: Draws,
+    settings: Vec<String>,
+    ledger: Ledger,
+    totals: Totals,
+}
+
+impl Run {
+    fn round(&mut self, round: u64, scratch: &Scratch) -> Result<(), String> {
+        let before = scratch.disk(round);
+        let mut model = if round == 0 {
+            Model::default()
+        } else {
+            Model::load(&before).map_err(|error| error.to_string())?
+        };
+        model.cut_at(self.cut(round));
+        let sync_time = [0, 300, 2_000][self.draws.below(3, "sync time", 0, round) as usize];
+        let at = scratch.mount(round);
+        let mounted = Mounted::new(model, &at, Duration::from_micros(sync_time))
+            .map_err(|error| format!("cannot mount: {error}"))?;
+        self.work(round, &at, &mounted)?;
+        let model = mounted
+            .unmount()
+            .map_err(|error| format!("cannot unmount: {error}"))?;
+        let after = scratch.disk(round + 1);
+        let model = model.lock().map_err(|_| "the file system panicked")?;
+        self.count(&model);
+        model
+            .surviving(self.round_draws(round))
+            .write_to(&after)
+            .map_err(|e| e.to_string())?;
+        self.check(round, &after)
+    }
+
+    fn round_draws(&self, round: u64) -> Draws {
+        Draws::new(self.draws.at("survival", 0, round))
+    }
+
+    /// The moment of the cut. Rare operations are counted by themselves, else none of them would
+    /// ever be hit.
+    fn cut(&self, round: u64) -> Cut {
+        let (class, most) = match self.draws.below(8, "class", 0, round) {
+            0..=2 => (Class::Any, 4_000),
+            3 => (Class::Write, 2_000),
+            4 => (Class::Sync, 500),
+            5 => (Class::SyncDir, 150),
+            6 => (Class::Name, 300),
+            _ => (Class::Resize, 100),
+        };
+        // Early moments are as interesting as late ones: halve the range by a draw.
+        let most = most >> self.draws.below(5, "halvings", 0, round);
+        Cut {
+            class,
+            number: 1 + self.draws.below(most, "number", 0, round),
+        }
+    }
+
+    /// Runs the clients until the power goes, then kills the server.
+    fn work(&mut self, round: u64, at: &Path, mounted: &Mounted) -> Result<(), String> {
+        let mut server = match Server::start(&at.join("data"), &self.settings) {
+            Ok(server) => server,
+            Err(_) if mounted.model().is_cut() => {
+                self.totals.cuts_in_start += 1;
+                return Ok(());
+            }
+            Err(output) => return Err(format!("the server did not start:\n{output}")),
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let plan = Plan {
+            address: server.address(),
+            draws: self.draws,
+            client: 0,
+            round,
+            stop: Arc::clone(&stop),
+            flight: Arc::new(Flight::default()),
+        };
+        let clients = workload::start(&plan);
+        let begun = Instant::now();
+        while !mounted.model().is_cut() && begun.elapsed() < WORK_MAX {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if mounted.model().is_cut() {
+            self.totals.cuts_in_work += 1;
+        } else {
+            self.totals.cuts_after_time += 1;
+            mounted.model().cut_now();
+        }
+        std::thread::sleep(AFTERMATH);
+        stop.store(true, Ordering::Relaxed);
+        server.kill();
+        workload::finish(clients, &mut self.ledger);
+        Ok(())
+    }
+
+    fn count(&mut self, model: &Model) {
+        let counts = model.counts();
+        self.totals.writes += counts.writes;
+        self.totals.syncs += counts.syncs;
+        self.totals.dir_syncs += counts.dir_syncs;
+        self.totals.names += counts.names;
+        self.totals.told += self.ledger.told_count();
+    }
+
+    /// Starts on a copy of what survived and compares.
+    fn check(&mut self, round: u64, disk: &Path) -> Result<(), String> {
+        let data = disk.join("data");
+        let server = Server::start(&data, &self.settings)
+            .map_err(|output| format!("the server does not start after the loss:\n{output}"))?;
+        let mut wrong = check::check_server(&server, &mut self.ledger);
+        wrong.extend(check::check_appends(&server, &mut self.ledger, round));
+        let output = server.output();
+        if let Err(why) = server.stop() {
+            wrong.push(format!("SIGTERM after the loss: {why}"));
+        }
+        wrong.extend(check::check_verify(&data));
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        wrong.truncate(12);
+        Err(format!("\n  {}\nserver:\n{output}", wrong.join("\n  ")))
+    }
+}
+
+/// The directories of one seed; removed unless something failed.
+struct Scratch {
+    root: tempfile::TempDir,
+}
+
+impl Scratch {
+    fn new(path: &str, seed: u64) -> Self {
+        let root = tempfile::Builder::new()
+            .prefix(&format!("power-{path}-{seed}-"))
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .expect("a directory for the test");
+        Self { root }
+    }
+
+    /// The disk as it is before a round.
+    fn disk(&self, round: u64) -> PathBuf {
+        self.root.path().join(format!("disk-{round}"))
+    }
+
+    fn mount(&self, round: u64) -> PathBuf {
+        let at = self.root.path().join(format!("mount-{round}"));
+        fs::create_dir(&at).expect("a directory to mount on");
+        at
+    }
+
+    fn keep(self) -> PathBuf {
+        self.root.keep()
+    }
+}

@@ -1,0 +1,9 @@
+//! What the tests share: a process under test, a client, a workload and its checker.
+
+pub(crate) mod check;
+pub(crate) mod http;
+pub(crate) mod ledger;
+pub(crate) mod server;
+pub(crate) mod record;
+pub(crate) mod settings;
+pub(crate) mod workload;

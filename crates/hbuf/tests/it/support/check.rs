@@ -1,0 +1,120 @@
+//! Holds a restarted server and its directory against the ledger.
+
+use std::path::Path;
+
+use super::http::Http;
+use super::ledger::{Ledger, Life};
+use super::server::{Server, hbuf};
+use super::record;
+
+/// Reads the whole of a buffer; `None` when it does not exist.
+pub(crate) fn read_all(
+    http: &mut Http,
+    buffer: &str,
+) -> Result<Option<Vec<record::Record>>, String> {
+    let path = format!("/buffers/{buffer}/messages?after=0");
+    let reply = http
+        .get(&path)
+        .map_err(|error| format!("{buffer}: reading failed: {error}"))?;
+    match reply.status {
+        200 => Ok(Some(
+            record::split(&reply.body).map_err(|why| format!("{buffer}: {why}"))?,
+        )),
+        404 => Ok(None),
+        status => Err(format!("{buffer}: reading gave {status}: {}", reply.text())),
+    }
+}
+
+/// Every claim of the ledger against a running server; each broken one is a sentence.
+pub(crate) fn check_server(server: &Server, ledger: &mut Ledger) -> Vec<String> {
+    let mut http = server.http();
+    let mut wrong = Vec::new();
+    for (name, claims) in &mut ledger.buffers {
+        let records = match read_all(&mut http, name) {
+            Ok(records) => records,
+            Err(why) => {
+                wrong.push(why);
+                continue;
+            }
+        };
+        match (claims.life, &records) {
+            (Life::Exists, None) => wrong.push(format!("{name}: exists no more")),
+            (Life::Deleted, Some(_)) => wrong.push(format!("{name}: was deleted and is back")),
+            // A refused append is no creation; an answer to it would have been one.
+            (Life::CreateTried, None) if !claims.told.is_empty() => {
+                wrong.push(format!("{name}: took messages and exists no more"));
+            }
+            _ => {}
+        }
+        if let Some(records) = &records {
+            wrong.extend(claims.compare(name, records));
+        }
+        // The doubt is settled now: the next round must find the same.
+        settle(claims, records.as_deref());
+    }
+    wrong
+}
+
+fn settle(claims: &mut super::ledger::Claims, records: Option<&[record::Record]>) {
+    claims.life = match (records, claims.life) {
+        (Some(_), _) => Life::Exists,
+        (None, Life::DeleteTried | Life::Deleted) => Life::Deleted,
+        (None, Life::CreateTried | Life::Exists) => Life::CreateTried,
+    };
+    claims.told = records
+        .unwrap_or_default()
+        .iter()
+        .map(|record| super::ledger::Told {
+            seq: record.seq,
+            id: Some(record.id.clone()),
+            body: record.body.clone(),
+        })
+        .collect();
+}
+
+/// After recovery a buffer takes the next seq.
+pub(crate) fn check_appends(server: &Server, ledger: &mut Ledger, round: u64) -> Vec<String> {
+    let mut http = server.http();
+    let mut wrong = Vec::new();
+    let existing = ledger
+        .buffers
+        .iter_mut()
+        .filter(|(_, claims)| claims.life == Life::Exists);
+    for (name, claims) in existing.take(4) {
+        let body = format!("after-recovery-{round}-{name}").into_bytes();
+        let expected = claims.told.len() as u64 + 1;
+        claims.tried.push(vec![body.clone()]);
+        match http.post(&format!("/buffers/{name}"), &body) {
+            Ok(reply) if reply.status == 201 && reply.number("x-hbuf-seq") == Some(expected) => {
+                let id = reply.header("x-hbuf-id").map(str::to_owned);
+                claims.told.push(super::ledger::Told {
+                    seq: expected,
+                    id,
+                    body,
+                });
+            }
+            Ok(reply) => wrong.push(format!(
+                "{name}: an append after recovery expected seq {expected}, got {} {:?}: {}",
+                reply.status,
+                reply.number("x-hbuf-seq"),
+                reply.text()
+            )),
+            Err(error) => wrong.push(format!("{name}: an append after recovery: {error}")),
+        }
+    }
+    wrong
+}
+
+/// `hbuf verify` of a directory that no server uses.
+pub(crate) fn check_verify(data: &Path) -> Vec<String> {
+    let output = hbuf(&["verify", &data.to_string_lossy()]);
+    if output.status.success() {
+        return Vec::new();
+    }
+    vec![format!(
+        "hbuf verify: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )]
+}

@@ -1,0 +1,253 @@
+//! Clients that append, create, delete and read at once, each with a ledger of its own.
+//!
+//! What a client does next is a keyed draw; when it happens is up to the machine. So a seed gives
+//! the same kind of run each time, not the same run: the checker needs no more.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::http::{Http, Reply};
+use super::ledger::{Ledger, Life, Told};
+use super::record;
+use crate::power::draw::Draws;
+
+/// Clients that run at once.
+pub(crate) const CLIENTS: u64 = 8;
+/// Buffers that share the load in turn, so that one commit touches many.
+const SPREAD: u64 = 48;
+/// The smallest segment that a buffer may have.
+const SMALL_SEGMENT: &str = r#"{"segment_bytes": 65536}"#;
+
+/// What is in flight or done, by kind: what a cut or a kill can hit.
+#[derive(Debug, Default)]
+pub(crate) struct Flight {
+    pub(crate) singles: AtomicU64,
+    pub(crate) batches: AtomicU64,
+}
+
+/// One client's plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) address: SocketAddr,
+    pub(crate) draws: Draws,
+    pub(crate) client: u64,
+    /// Distinguishes bodies and buffers of the rounds of one seed.
+    pub(crate) round: u64,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) flight: Arc<Flight>,
+}
+
+/// Starts the clients; each returns its ledger when `stop` is set or the server is gone.
+pub(crate) fn start(plan: &Plan) -> Vec<std::thread::JoinHandle<Ledger>> {
+    (0..CLIENTS)
+        .map(|client| {
+            let plan = Plan {
+                client,
+                ..plan.clone()
+            };
+            std::thread::spawn(move || run(plan))
+        })
+        .collect()
+}
+
+/// Merges what the clients were told into `ledger`.
+pub(crate) fn finish(clients: Vec<std::thread::JoinHandle<Ledger>>, ledger: &mut Ledger) {
+    for client in clients {
+        ledger.merge(client.join().expect("a client panicked"));
+    }
+}
+
+fn run(plan: Plan) -> Ledger {
+    let http = Http::new(plan.address);
+    let mut client = Client {
+        plan,
+        http,
+        ledger: Ledger::default(),
+        step: 0,
+        own: None,
+        seen: Vec::new(),
+    };
+    while !client.plan.stop.load(Ordering::Relaxed) {
+        client.step += 1;
+        if !client.step_once() {
+            break;
+        }
+    }
+    client.ledger
+}
+
+struct Client {
+    plan: Plan,
+    http: Http,
+    ledger: Ledger,
+    step: u64,
+    /// A buffer that only this client uses, to be deleted again.
+    own: Option<String>,
+    /// How far the reader came, by buffer.
+    seen: Vec<(String, u64)>,
+}
+
+impl Client {
+    /// One request or two; false when the server is gone.
+    fn step_once(&mut self) -> bool {
+        match self.draw(100, "what") {
+            0..=39 => self.append(self.spread_buffer(), 1),
+            40..=54 => self.append("main".to_owned(), 1),
+            55..=69 => self.append_to_small(1),
+            70..=79 => {
+                let count = 2 + self.draw(40, "batch");
+                self.append_to_small(count)
+            }
+            80..=87 => {
+                let count = 2 + self.draw(12, "batch");
+                self.append(self.spread_buffer(), count)
+            }
+            88..=93 => self.make_or_delete(),
+            _ => self.read(),
+        }
+    }
+
+    fn draw(&self, bound: u64, purpose: &str) -> u64 {
+        let entity = self.plan.client << 32 | self.plan.round;
+        self.plan.draws.below(bound, purpose, entity, self.step)
+    }
+
+    fn spread_buffer(&self) -> String {
+        format!("spread-{:03}", self.draw(SPREAD, "buffer"))
+    }
+
+    /// Appends to a buffer whose segments are so small that they roll all the time.
+    fn append_to_small(&mut self, count: u64) -> bool {
+        let name = format!("small-{}", self.plan.client % 2);
+        if self.ledger.buffer(&name).life == Life::CreateTried
+            && !self.configure(&name, SMALL_SEGMENT)
+        {
+            return false;
+        }
+        self.append(name, count)
+    }
+
+    fn configure(&mut self, name: &str, json: &str) -> bool {
+        self.ledger.buffer(name);
+        let reply = self.http.put_json(&format!("/buffers/{name}"), json);
+        if matches!(&reply, Ok(reply) if reply.is_success()) {
+            self.ledger.buffer(name).life = Life::Exists;
+        }
+        self.goes_on(reply)
+    }
+
+    fn append(&mut self, name: String, count: u64) -> bool {
+        let bodies: Vec<Vec<u8>> = (0..count).map(|index| self.body(&name, index)).collect();
+        self.ledger.buffer(&name).tried.push(bodies.clone());
+        let path = format!("/buffers/{name}");
+        let flight = Arc::clone(&self.plan.flight);
+        let kind = if count == 1 {
+            &flight.singles
+        } else {
+            &flight.batches
+        };
+        kind.fetch_add(1, Ordering::Relaxed);
+        let reply = match bodies.as_slice() {
+            [body] => self.http.post(&path, body),
+            bodies => self.http.post_batch(&path, bodies),
+        };
+        if reply.is_ok() {
+            kind.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Ok(reply) = &reply
+            && reply.status == 201
+        {
+            self.told(&name, reply, bodies);
+        }
+        self.goes_on(reply)
+    }
+
+    fn told(&mut self, name: &str, reply: &Reply, bodies: Vec<Vec<u8>>) {
+        let first = reply.number("x-hbuf-seq").expect("a 201 says its seq");
+        let single = bodies.len() == 1;
+        let claims = self.ledger.buffer(name);
+        claims.life = Life::Exists;
+        for (index, body) in bodies.into_iter().enumerate() {
+            let id = reply
+                .header("x-hbuf-id")
+                .filter(|_| single)
+                .map(str::to_owned);
+            claims.told.push(Told {
+                seq: first + index as u64,
+                id,
+                body,
+            });
+        }
+    }
+
+    /// Bodies are unique and say who sent them; some are larger than a sector, few than a page.
+    fn body(&self, buffer: &str, index: u64) -> Vec<u8> {
+        let Plan { client, round, .. } = self.plan;
+        let mut body = format!("{buffer}/{round}/{client}/{}/{index} ", self.step).into_bytes();
+        let length = match self.draw(20, "size") {
+            0 => 0,
+            1 => 6_000,
+            2..=6 => 900,
+            _ => 120,
+        };
+        body.resize(body.len() + self.draw(length + 1, "length") as usize, b'.');
+        body
+    }
+
+    /// Makes a buffer of its own, uses it, and deletes it the next time.
+    fn make_or_delete(&mut self) -> bool {
+        let Some(name) = self.own.take() else {
+            let name = format!("own-{}-{}-{}", self.plan.client, self.plan.round, self.step);
+            self.own = Some(name.clone());
+            return self.configure(&name, SMALL_SEGMENT) && self.append(name, 3);
+        };
+        self.ledger.buffer(&name).life = Life::DeleteTried;
+        let reply = self.http.delete(&format!("/buffers/{name}"));
+        if matches!(&reply, Ok(reply) if reply.is_success()) {
+            self.ledger.buffer(&name).life = Life::Deleted;
+        }
+        self.goes_on(reply)
+    }
+
+    /// What a reader saw is committed: it must not vanish either.
+    fn read(&mut self) -> bool {
+        let name = match self.draw(3, "which") {
+            0 => "main".to_owned(),
+            1 => format!("small-{}", self.plan.client % 2),
+            _ => self.spread_buffer(),
+        };
+        let known = self.seen.iter().position(|(seen, _)| *seen == name);
+        let known = known.unwrap_or_else(|| {
+            self.seen.push((name.clone(), 0));
+            self.seen.len() - 1
+        });
+        let after = self.seen[known].1;
+        let reply = self
+            .http
+            .get(&format!("/buffers/{name}/messages?after={after}&limit=200"));
+        if let Ok(reply) = &reply
+            && reply.status == 200
+        {
+            let records = record::split(&reply.body).expect("a read is well formed");
+            self.seen[known].1 = records.last().map_or(after, |record| record.seq);
+            let claims = self.ledger.buffer(&name);
+            for record::Record { seq, id, body } in records {
+                claims.told.push(Told {
+                    seq,
+                    id: Some(id),
+                    body,
+                });
+            }
+        }
+        self.goes_on(reply)
+    }
+
+    /// False when the connection broke or the server said that it takes no more.
+    fn goes_on(&self, reply: std::io::Result<Reply>) -> bool {
+        match reply {
+            Ok(reply) => reply.status < 500,
+            Err(_) => false,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Everything that must pass, in the order of the time it takes to fail.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::{Options, fuzz, shell, tidy, tools};
+
+/// Time for each fuzz target.
+const FUZZ_SECONDS: u64 = 10;
+/// Seeds of the simulator's sweep.
+const SIM_SEEDS: &str = "200";
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let begun = Instant::now();
+    let mut done = Vec::new();
+    let mut tests = Vec::new();
+    step(&mut done, "tools", install)?;
+    step(&mut done, "format", || cargo(&["fmt", "--all", "--check"]))?;
+    step(&mut done, "tidy", || tidy::run(options))?;
+    step(&mut done, "lints", || {
+        cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    })?;
+    step(&mut done, "tests", || {
+        tests = nextest()?;
+        Ok(())
+    })?;
+    step(&mut done, "documentation tests", || {
+        cargo(&["test", "--quiet", "--doc", "--workspace"])
+    })?;
+    step(&mut done, "documentation", document)?;
+    step(&mut done, "dependencies", dependencies)?;
+    step(&mut done, "fuzz", || fuzz::run(FUZZ_SECONDS))?;
+    step(&mut done, "simulator", simulate)?;
+
+    println!("\nall steps passed in {}:", seconds(begun.elapsed()));
+    for (name, took) in &done {
+        println!("  {:>8}  {name}", seconds(*took));
+    }
+    // Last, so that a reader of the log's end sees what was tested.
+    for line in tests {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn step(
+    done: &mut Vec<(&'static str, Duration)>,
+    name: &'static str,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    eprintln!("\n== {name}");
+    let begun = Instant::now();
+    work().map_err(|error| error.context(format!("the step `{name}` failed")))?;
+    done.push((name, begun.elapsed()));
+    Ok(())
+}
+
+fn install() -> Result<()> {
+    tools::debian_program("cc", "gcc")?;
+    tools::cargo_tool("nextest", "cargo-nextest")?;
+    tools::cargo_tool("deny", "cargo-deny")?;
+    tools::fuse_device()
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    shell::run(&mut shell::command("cargo", arguments))
+}
+
+/// Runs the tests; returns the runner's closing lines.
+fn nextest() -> Result<Vec<String>> {
+    let arguments = [
+        "nextest",
+        "run",
+        "--workspace",
+        "--no-fail-fast",
+        "--color=never",
+    ];
+    let (passed, lines) = shell::run_keeping_stderr(&mut shell::command("cargo", &arguments))?;
+    let closing = lines
+        .iter()
+        .rposition(|line| line.trim_start().starts_with("Summary"));
+    let closing = closing.map_or_else(Vec::new, |at| lines[at..].to_vec());
+    if !passed {
+        bail!("tests failed\n{}", closing.join("\n"));
+    }
+    Ok(closing)
+}
+
+fn document() -> Result<()> {
+    let arguments = ["doc", "--quiet", "--workspace", "--no-deps"];
+    shell::run(shell::command("cargo", &arguments).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn dependencies() -> Result<()> {
+    let check = [
+        "deny",
+        "--log-level",
+        "error",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ];
+    cargo(&check)?;
+    // Advisories need a clone of the database, which not every network allows.
+    if shell::succeeds(&mut shell::command("cargo", &["deny", "fetch", "db"])) {
+        cargo(&["deny", "--log-level", "error", "check", "advisories"])
+    } else {
+        println!("advisories: NOT CHECKED, their database cannot be fetched from here");
+        Ok(())
+    }
+}
+
+fn simulate() -> Result<()> {
+    let help = ["run", "--quiet", "--package", "hbuf", "--", "sim", "--help"];
+    if !shell::succeeds(&mut shell::command("cargo", &help)) {
+        bail!("the binary has no `sim` command");
+    }
+    cargo(&[
+        "run",
+        "--quiet",
+        "--package",
+        "hbuf",
+        "--",
+        "sim",
+        "sweep",
+        "--seeds",
+        SIM_SEEDS,
+    ])
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
