@@ -42,7 +42,8 @@ fn check_lines(file: &Text) -> Vec<String> {
     for line in file.text.lines() {
         count += 1;
         let columns = line.chars().count();
-        if columns > COLUMNS_MAX && !line.contains("https://") {
+        // The formatter breaks no string, and a broken message is hard to search for.
+        if columns > COLUMNS_MAX && !line.contains('"') && !line.contains("https://") {
             wrong.push(format!(
                 "{}:{count}: {columns} columns, at most 100",
                 file.shown()

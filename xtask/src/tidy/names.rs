@@ -11,7 +11,7 @@ const BANNED: &[&str] = &[
     "utils",
 ];
 /// Names that the language or a habit gives to many files.
-const SHARED: &[&str] = &["build", "lib", "main", "tests"];
+const SHARED: &[&str] = &["build", "lib", "main", "mod", "tests"];
 
 pub(crate) fn check(files: &[Text]) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -24,11 +24,6 @@ pub(crate) fn check(files: &[Text]) -> Vec<String> {
             .to_string_lossy()
             .into_owned();
         let shown = file.shown();
-        if name == "mod" {
-            wrong.push(format!(
-                "{shown}: write it as a file named after the module"
-            ));
-        }
         if BANNED.contains(&name.as_str()) {
             wrong.push(format!(
                 "{shown}: `{name}` says nothing about what is inside"
@@ -74,7 +69,6 @@ mod tests {
     #[test]
     fn empty_names_and_doubled_names_are_found() {
         assert_eq!(findings(&["crates/a/src/utils.rs"]), 1);
-        assert_eq!(findings(&["crates/a/src/x/mod.rs"]), 1);
         assert_eq!(
             findings(&["crates/a/src/read.rs", "crates/a/src/x/read.rs"]),
             1
