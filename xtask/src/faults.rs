@@ -18,8 +18,8 @@ pub(crate) fn power_loss(seeds: u64, first: u64) -> Result<()> {
     ];
     let mut command = shell::command("cargo", &arguments);
     command
-        .env("HBUF_TEST_SEEDS", seeds.to_string())
-        .env("HBUF_TEST_SEED", first.to_string());
+        .env("TEST_SEEDS", seeds.to_string())
+        .env("TEST_SEED", first.to_string());
     shell::run(&mut command)
 }
 
@@ -36,5 +36,5 @@ pub(crate) fn kill(rounds: u64) -> Result<()> {
         "--nocapture",
     ];
     let mut command = shell::command("cargo", &arguments);
-    shell::run(command.env("HBUF_TEST_ROUNDS", rounds.to_string()))
+    shell::run(command.env("TEST_ROUNDS", rounds.to_string()))
 }

@@ -1,11 +1,10 @@
 //! Shows that the power-loss tests notice each missing sync.
 //!
 //! A copy of the tree is changed in one place: `sync.rs`, through which every durable call goes,
-//! leaves out the call whose point the environment names. That copy is built once; then each point
-//! is left out in turn and the tests run until they fail. A point that survives fails the command:
-//! either the tests are too weak or the sync is not needed.
+//! leaves out the call at the place that the environment names. That copy is built once; then each
+//! call is left out in turn and the tests run until they fail. A call whose absence nothing notices
+//! fails the command: either the tests are too weak or the sync is not needed.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -14,68 +13,90 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
-const DISK: &str = "crates/hbuf-server/src/disk";
-/// Names the point to leave out, in the copy only.
-const VARIABLE: &str = "HBUF_MUTATE_SYNC";
+const SERVER: &str = "crates/hbuf-server/src";
+const SYNC: &str = "crates/hbuf-server/src/disk/sync.rs";
+/// Names the call to leave out, as `file:line`, in the copy only.
+const VARIABLE: &str = "TEST_LEAVE_OUT_SYNC";
+
+/// A call that makes something durable.
+#[derive(Debug, Eq, PartialEq)]
+struct Call {
+    /// `file:line` from the root.
+    place: String,
+    point: String,
+}
 
 pub(crate) fn run(seeds: u64) -> Result<()> {
-    let points = points(&shell::root().join(DISK))?;
-    println!("{} sync points: {}", points.len(), points.join(", "));
+    let calls = calls(&shell::root())?;
     let tree = copy_tree()?;
-    mutate(&tree.join(DISK).join("sync.rs"))?;
+    mutate(&tree.join(SYNC))?;
     let build = ["test", "--no-run", "--package", "hbuf", "--test", "it"];
     shell::run(&mut in_copy(&tree, &build))?;
     if let Some(seed) = first_failure(&tree, "", 2)? {
         bail!("the tests fail at seed {seed} with nothing left out");
     }
     let mut survivors = Vec::new();
-    println!("{:<32} {:>12} {:>9}", "left out", "noticed at", "took");
-    for point in &points {
+    println!(
+        "{:<18} {:<48} {:>10} {:>9}",
+        "point", "left out at", "noticed at", "took"
+    );
+    for Call { place, point } in &calls {
         let begun = Instant::now();
-        let noticed = first_failure(&tree, point, seeds)?;
+        let noticed = first_failure(&tree, place, seeds)?;
         let said = noticed.map_or_else(|| "NEVER".to_owned(), |seed| format!("seed {seed}"));
-        println!(
-            "{point:<32} {said:>12} {:>7.1} s",
-            begun.elapsed().as_secs_f64()
-        );
+        let took = begun.elapsed().as_secs_f64();
+        println!("{point:<18} {place:<48} {said:>10} {took:>7.1} s");
         if noticed.is_none() {
-            survivors.push(point.as_str());
+            survivors.push(format!("{point} at {place}"));
         }
     }
     if !survivors.is_empty() {
         bail!("{seeds} seeds did not notice: {}", survivors.join(", "));
     }
+    println!(
+        "each of {} syncs is needed and its absence is noticed",
+        calls.len()
+    );
     Ok(())
 }
 
-/// Every `SyncPoint::…` that a call outside `sync.rs` names, each at one call.
-fn points(disk: &Path) -> Result<Vec<String>> {
-    let mut points = BTreeSet::new();
-    for path in rust_files(disk)? {
-        if path.ends_with("sync.rs") {
-            continue;
-        }
+/// Every call of the server, outside tests and `sync.rs` itself.
+fn calls(root: &Path) -> Result<Vec<Call>> {
+    let mut found = Vec::new();
+    for path in rust_files(&root.join(SERVER))? {
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        for point in points_of(&text) {
-            points.insert(point);
+        let shown = path
+            .strip_prefix(root)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
+        if shown != SYNC && !shown.contains("tests") {
+            found.extend(calls_of(&shown, &text));
         }
     }
-    if points.is_empty() {
-        bail!("no `SyncPoint::` in {DISK}");
+    if found.is_empty() {
+        bail!("no call of `sync::sync_…` in {SERVER}");
     }
-    Ok(points.into_iter().collect())
+    Ok(found)
 }
 
-fn points_of(text: &str) -> Vec<String> {
-    let after = text.split("SyncPoint::").skip(1);
-    after
-        .map(|rest| {
-            rest.chars()
-                .take_while(char::is_ascii_alphanumeric)
-                .collect::<String>()
-        })
-        .filter(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
-        .collect()
+fn calls_of(shown: &str, text: &str) -> Vec<Call> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("sync::sync_") {
+        let line = text[..at].matches('\n').count() + 1;
+        let Some((_, rest)) = text[at..].split_once("SyncPoint::") else {
+            continue;
+        };
+        let point = rest
+            .chars()
+            .take_while(char::is_ascii_alphanumeric)
+            .collect();
+        found.push(Call {
+            place: format!("{shown}:{line}"),
+            point,
+        });
+    }
+    found
 }
 
 fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -111,37 +132,39 @@ fn copy_tree() -> Result<PathBuf> {
     Ok(tree)
 }
 
-/// Puts the early return at the head of each function that takes a point.
+/// Puts an early return at the head of each function that syncs.
 fn mutate(path: &Path) -> Result<()> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let (mutated, count) = with_early_returns(&text);
     if count == 0 {
-        bail!("{}: no function takes a `point: SyncPoint`", path.display());
+        bail!("{}: no function `sync_…`", path.display());
     }
     fs::write(path, mutated).with_context(|| path.display().to_string())
 }
 
 fn with_early_returns(text: &str) -> (String, usize) {
     let skip = format!(
-        "\n    if std::env::var(\"{VARIABLE}\").is_ok_and(|name| name == format!(\"{{point:?}}\")) \
-         {{\n        return Ok(());\n    }}"
+        "\n    let caller = std::panic::Location::caller();\n    let place = \
+         format!(\"{{}}:{{}}\", caller.file(), caller.line());\n    if \
+         std::env::var(\"{VARIABLE}\").is_ok_and(|name| name == place) {{\n        return \
+         Ok(());\n    }}"
     );
     let mut out = String::new();
     let mut count = 0;
-    let mut rest = text;
-    while let Some(at) = rest.find("fn sync_") {
-        let Some(open) = rest[at..].find('{') else {
-            break;
-        };
-        let (head, tail) = rest.split_at(at + open + 1);
-        out.push_str(head);
-        if head[at..].contains("point: SyncPoint") {
+    let mut in_head = false;
+    for line in text.split_inclusive('\n') {
+        if line.contains("fn sync_") {
+            out.push_str("#[track_caller]\n");
+            in_head = true;
+        }
+        out.push_str(line);
+        if in_head && line.trim_end().ends_with('{') {
             out.push_str(&skip);
+            out.push('\n');
+            in_head = false;
             count += 1;
         }
-        rest = tail;
     }
-    out.push_str(rest);
     (out, count)
 }
 
@@ -158,8 +181,8 @@ fn in_copy(tree: &Path, arguments: &[&str]) -> std::process::Command {
     command
 }
 
-/// The first seed at which the power-loss tests fail without `point`.
-fn first_failure(tree: &Path, point: &str, seeds: u64) -> Result<Option<u64>> {
+/// The first seed at which the power-loss tests fail without the call at `place`.
+fn first_failure(tree: &Path, place: &str, seeds: u64) -> Result<Option<u64>> {
     let arguments = [
         "test",
         "--quiet",
@@ -171,8 +194,8 @@ fn first_failure(tree: &Path, point: &str, seeds: u64) -> Result<Option<u64>> {
     ];
     let mut command = in_copy(tree, &arguments);
     command
-        .env(VARIABLE, point)
-        .env("HBUF_TEST_SEEDS", seeds.to_string());
+        .env(VARIABLE, place)
+        .env("TEST_SEEDS", seeds.to_string());
     let output = command.output().context("cannot run cargo test")?;
     if output.status.success() {
         return Ok(None);
@@ -203,19 +226,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_function_that_takes_a_point_gets_the_early_return() {
-        let text = "pub fn sync_data(file: &File, point: SyncPoint) -> R {\n    x\n}\n\
-                    fn sync_other(a: u8) {\n}\nfn sync_dir(\n    point: SyncPoint,\n) -> R {\n}\n";
+    fn every_sync_function_gets_the_early_return() {
+        let text = "/// X.\npub fn sync_data(file: &File, point: SyncPoint) -> R {\n    x\n}\n\
+                    fn other() {\n}\nfn sync_dir(\n    point: SyncPoint,\n) -> R {\n}\n";
         let (mutated, count) = with_early_returns(text);
         assert_eq!(count, 2);
+        assert_eq!(mutated.matches("#[track_caller]").count(), 2);
         assert_eq!(mutated.matches("return Ok(());").count(), 2);
-        assert!(mutated.contains("fn sync_other(a: u8) {\n}"));
+        assert!(mutated.contains("fn other() {\n}"));
     }
 
     #[test]
-    fn points_are_read_off_the_calls() {
-        let text = "sync::sync_data(&file, SyncPoint::Mark)?;\nuse SyncPoint::*;\n";
-        assert_eq!(points_of(text), ["Mark"]);
+    fn calls_are_found_with_their_lines_and_points() {
+        let text = "use x;\nsync::sync_data(&file, SyncPoint::Mark)?;\nuse SyncPoint::*;\n";
+        let call = Call {
+            place: "a.rs:2".to_owned(),
+            point: "Mark".to_owned(),
+        };
+        assert_eq!(calls_of("a.rs", text), [call]);
     }
 
     #[test]

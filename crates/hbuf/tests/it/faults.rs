@@ -10,6 +10,7 @@ use crate::power::mount::Mounted;
 use crate::support::check;
 use crate::support::http::Reply;
 use crate::support::server::Server;
+use crate::support::settings::CommitPath;
 
 /// A server on a mounted model.
 struct Bench {
@@ -19,13 +20,12 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(settings: &[&str]) -> Self {
+    fn new(path: CommitPath) -> Self {
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let at = scratch.path().join("mount");
         fs::create_dir(&at).unwrap();
         let mounted = Mounted::new(Model::default(), &at, Duration::ZERO).unwrap();
-        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-        let server = Server::start(&at.join("data"), &settings).unwrap();
+        let server = Server::start(&at.join("data"), &path.settings()).unwrap();
         Self {
             scratch,
             mounted,
@@ -80,8 +80,8 @@ fn assert_problem(reply: &Reply, status: u16) {
     assert!(reply.text().contains("\"type\""), "{}", reply.text());
 }
 
-fn check_failed_sync(fault: SyncFault, settings: &[&str]) {
-    let mut bench = Bench::new(settings);
+fn check_failed_sync(fault: SyncFault, path: CommitPath) {
+    let mut bench = Bench::new(path);
     for body in ["one", "two"] {
         assert_eq!(bench.append(body).status, 201);
     }
@@ -122,19 +122,19 @@ fn check_failed_sync(fault: SyncFault, settings: &[&str]) {
 
 #[test]
 fn a_failed_sync_whose_data_is_gone_ends_appends_and_keeps_reads() {
-    check_failed_sync(SyncFault::Dropped, &["--commit-path=direct"]);
-    check_failed_sync(SyncFault::Dropped, &["--commit-path=journal"]);
+    check_failed_sync(SyncFault::Dropped, CommitPath::Direct);
+    check_failed_sync(SyncFault::Dropped, CommitPath::Journal);
 }
 
 #[test]
 fn a_failed_sync_is_never_retried_even_if_the_data_could_still_be_written() {
-    check_failed_sync(SyncFault::Kept, &["--commit-path=direct"]);
-    check_failed_sync(SyncFault::Kept, &["--commit-path=journal"]);
+    check_failed_sync(SyncFault::Kept, CommitPath::Direct);
+    check_failed_sync(SyncFault::Kept, CommitPath::Journal);
 }
 
 #[test]
 fn a_full_disk_answers_507_stays_readable_and_works_again_when_space_returns() {
-    let bench = Bench::new(&[]);
+    let bench = Bench::new(CommitPath::Auto);
     assert_eq!(bench.append("first").status, 201);
     bench.mounted.model().leave_space(Some(1 << 20));
     let big = "x".repeat(50_000);
@@ -170,7 +170,7 @@ fn a_full_disk_answers_507_stays_readable_and_works_again_when_space_returns() {
 
 #[test]
 fn a_buffer_whose_file_cannot_be_read_says_so_and_the_others_go_on() {
-    let bench = Bench::new(&["--commit-path=direct"]);
+    let bench = Bench::new(CommitPath::Direct);
     assert_eq!(bench.append("one").status, 201);
     let mut http = bench.server.http();
     assert_eq!(http.post("/buffers/other", b"fine").unwrap().status, 201);

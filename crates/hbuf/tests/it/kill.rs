@@ -11,6 +11,7 @@ use crate::power::draw::Draws;
 use crate::support::http::Http;
 use crate::support::ledger::Ledger;
 use crate::support::server::Server;
+use crate::support::settings::CommitPath;
 use crate::support::workload::{self, Flight, Plan};
 use crate::support::{check, settings};
 
@@ -58,12 +59,6 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     }
 }
 
-/// Settings of a round: each round forces another commit path, checkpoints come often.
-fn settings_of(round: u64) -> Vec<String> {
-    let path = ["auto", "direct", "journal"][(round % 3) as usize];
-    vec![format!("--commit-path={path}")]
-}
-
 fn kill_once(
     draws: Draws,
     round: u64,
@@ -71,7 +66,8 @@ fn kill_once(
     ledger: &mut Ledger,
     hits: &mut BTreeMap<&'static str, u64>,
 ) {
-    let mut server = Server::start(data, &settings_of(round)).unwrap();
+    let mut server =
+        Server::start(data, &CommitPath::ALL[(round % 3) as usize].settings()).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let flight = Arc::new(Flight::default());
     let plan = Plan {

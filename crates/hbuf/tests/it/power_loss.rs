@@ -15,6 +15,7 @@ use crate::power::model::{Class, Cut, Model};
 use crate::power::mount::Mounted;
 use crate::support::ledger::Ledger;
 use crate::support::server::Server;
+use crate::support::settings::CommitPath;
 use crate::support::workload::{self, Flight, Plan};
 use crate::support::{check, settings};
 
@@ -27,27 +28,26 @@ const AFTERMATH: Duration = Duration::from_millis(30);
 
 #[test]
 fn nothing_acknowledged_is_lost_with_the_commit_path_left_to_the_server() {
-    sweep("auto", &[]);
+    sweep("left_to_the_server", CommitPath::Auto);
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_when_every_commit_writes_the_segments() {
-    sweep("direct", &["--commit-path=direct"]);
+    sweep("writes_the_segments", CommitPath::Direct);
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_when_every_commit_goes_through_the_journal() {
-    sweep("journal", &["--commit-path=journal"]);
+    sweep("through_the_journal", CommitPath::Journal);
 }
 
-fn sweep(path: &str, extra: &[&str]) {
-    let settings: Vec<String> = extra.iter().map(|setting| (*setting).to_owned()).collect();
+fn sweep(name: &str, path: CommitPath) {
     let mut total = Totals::default();
     for seed in settings::seeds(6) {
-        let scratch = Scratch::new(path, seed);
+        let scratch = Scratch::new(seed);
         let mut run = Run {
             draws: Draws::new(seed),
-            settings: settings.clone(),
+            settings: path.settings(),
             ledger: Ledger::default(),
             totals: Totals::default(),
         };
@@ -55,15 +55,15 @@ fn sweep(path: &str, extra: &[&str]) {
             if let Err(why) = run.round(round, &scratch) {
                 let kept = scratch.keep();
                 panic!(
-                    "seed {seed}, round {round}: {why}\nreplay: HBUF_TEST_SEED={seed} \
-                     HBUF_TEST_SEEDS=1 cargo nextest run -p hbuf {path}\nfiles: {}",
+                    "seed {seed}, round {round}: {why}\nreplay: TEST_SEED={seed} \
+                     TEST_SEEDS=1 cargo nextest run -p hbuf {name}\nfiles: {}",
                     kept.display()
                 );
             }
         }
         total.add(&run.totals);
     }
-    println!("power loss, {path}: {total:?}");
+    println!("power loss, {name}: {total:?}");
 }
 
 /// What the seeds amounted to, so that a run that tried nothing is seen.
@@ -221,9 +221,9 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(path: &str, seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         let root = tempfile::Builder::new()
-            .prefix(&format!("power-{path}-{seed}-"))
+            .prefix(&format!("power-loss-{seed}-"))
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .expect("a directory for the test");
         Self { root }

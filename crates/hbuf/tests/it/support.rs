@@ -3,7 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod http;
 pub(crate) mod ledger;
-pub(crate) mod server;
 pub(crate) mod record;
+pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod workload;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::http::Http;
 use super::ledger::{Ledger, Life};
-use super::server::{Server, hbuf};
 use super::record;
+use super::server::{Server, hbuf};
 
 /// Reads the whole of a buffer; `None` when it does not exist.
 pub(crate) fn read_all(

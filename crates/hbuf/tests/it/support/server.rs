@@ -28,7 +28,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `hbuf serve` on a directory; the error is what it printed before it ended.
     pub(crate) fn start(data: &Path, settings: &[String]) -> Result<Self, String> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hbuf"))
+        let mut child = binary()
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(settings)
@@ -108,11 +108,22 @@ impl Drop for Server {
 
 /// Runs a command of the binary to its end.
 pub(crate) fn hbuf(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hbuf"))
+    binary()
         .args(arguments)
         .stdin(Stdio::null())
         .output()
         .expect("the binary was built with the tests")
+}
+
+/// The binary, without settings from the environment of whoever runs the tests.
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hbuf"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HBUF_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn follow(pipe: Option<impl Read + Send + 'static>, all: &Arc<Mutex<String>>) -> Receiver<String> {

@@ -2,6 +2,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::super::draw::Draws;
+use super::super::file::FileData;
+use super::super::pages::PAGE_BYTES;
 use super::*;
 
 fn new_file(model: &mut Model, name: &str) -> Ino {
