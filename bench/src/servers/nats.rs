@@ -1,0 +1,388 @@
+//! NATS JetStream with file storage, through a raw client of its text protocol.
+//!
+//! Version 2.9 has no setting that syncs before it acknowledges (its store syncs every two minutes),
+//! so its figures are those of the page cache and stand beside the others for information only.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use memchr::{memchr, memmem};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::About;
+use super::process::{Process, Scratch, free_address};
+use crate::Settings;
+use crate::build::find;
+use crate::drive::Work;
+use crate::frames::{STAMP, STAMP_DIGITS};
+use crate::paced::{Receive, Send1};
+use crate::wire::{decimal, hex};
+
+const INPUT_BYTES: usize = 256 << 10;
+/// Messages of one pull.
+const PULL: u64 = 5_000;
+
+/// A running NATS with its data.
+pub(crate) struct Nats {
+    pub(crate) process: Process,
+    pub(crate) about: About,
+    _data: Scratch,
+}
+
+impl Nats {
+    /// Starts it, makes the stream, and reads its settings back.
+    pub(crate) fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let program = find("nats-server").context("no nats-server")?;
+        let data = Scratch::new(&settings.dir, "nats")?;
+        let address = free_address()?;
+        let mut nats = Command::new(program);
+        nats.args([
+            "-js",
+            "-a",
+            "127.0.0.1",
+            "-p",
+            &address.port().to_string(),
+            "-sd",
+        ]);
+        let process = Process::listening(nats.arg(data.path()), address)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let about = runtime.block_on(make_stream(address))?;
+        Ok(Self {
+            process,
+            about,
+            _data: data,
+        })
+    }
+
+    /// Fills the stream with `count` messages.
+    pub(crate) fn fill(&self, count: u64, body: &[u8]) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut work = Publishes::connect(self.process.address, 1_000, body).await?;
+            let mut done = 0;
+            while done < count {
+                done += work.once().await?.0;
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn make_stream(address: SocketAddr) -> anyhow::Result<About> {
+    let mut client = Client::connect(address).await?;
+    let version = json_text(&client.greeting, "version").unwrap_or_default();
+    let stream = r#"{"name":"bench","subjects":["bench"],"storage":"file","num_replicas":1}"#;
+    client
+        .request("$JS.API.STREAM.CREATE.bench", stream)
+        .await?;
+    let info = client.request("$JS.API.STREAM.INFO.bench", "").await?;
+    let storage = json_text(&info, "storage").unwrap_or_default();
+    ensure!(storage == "file", "the stream is stored in {storage}");
+    let settings = vec![
+        format!("storage {storage}"),
+        "no sync before the reply".to_owned(),
+    ];
+    Ok(About {
+        name: "nats (no sync)",
+        version,
+        settings,
+    })
+}
+
+/// The value of the first field of this name, good enough for the server's own compact JSON.
+fn json_text(text: &str, name: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    let direct = value.get(name).or_else(|| value.get("config")?.get(name));
+    Some(direct?.as_str()?.to_owned())
+}
+
+/// One connection, subscribed to an inbox of its own.
+pub(crate) struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+    start: usize,
+    end: usize,
+    greeting: String,
+    inbox: String,
+}
+
+/// What came on the inbox.
+enum Arrived {
+    /// A message; where its payload lies in the input.
+    Message(usize, usize),
+    /// A status without a payload, such as the end of a pull.
+    Status,
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let inbox = format!("_INBOX.{}", stream.local_addr()?.port());
+        let input = vec![0; INPUT_BYTES];
+        let greeting = String::new();
+        let mut client = Self {
+            stream,
+            input,
+            start: 0,
+            end: 0,
+            greeting,
+            inbox,
+        };
+        let line = client.line().await?;
+        let line = String::from_utf8_lossy(&client.input[line.0..line.1]).into_owned();
+        let greeting = line.strip_prefix("INFO ").context("NATS does not greet")?;
+        client.greeting = greeting.trim().to_owned();
+        let hello = format!(
+            "CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true}}\r\n\
+             SUB {} 1\r\nPING\r\n",
+            client.inbox
+        );
+        client.stream.write_all(hello.as_bytes()).await?;
+        let line = client.line().await?;
+        ensure!(
+            client.input[line.0..line.1].starts_with(b"PONG"),
+            "NATS refused to connect"
+        );
+        Ok(client)
+    }
+
+    /// Asks the server's API.
+    async fn request(&mut self, subject: &str, payload: &str) -> anyhow::Result<String> {
+        let (inbox, length) = (&self.inbox, payload.len());
+        let text = format!("PUB {subject} {inbox} {length}\r\n{payload}\r\n");
+        self.stream.write_all(text.as_bytes()).await?;
+        let Arrived::Message(at, end) = self.arrived().await? else {
+            bail!("NATS has nobody who answers {subject}");
+        };
+        let text = String::from_utf8_lossy(&self.input[at..end]).into_owned();
+        ensure!(
+            !text.contains("\"error\""),
+            "NATS refused {subject}: {text}"
+        );
+        Ok(text)
+    }
+
+    /// The next message or status.
+    async fn arrived(&mut self) -> anyhow::Result<Arrived> {
+        loop {
+            let (at, end) = self.line().await?;
+            let line = &self.input[at..end];
+            let is_status = match line {
+                _ if line.starts_with(b"MSG ") => false,
+                _ if line.starts_with(b"HMSG ") => true,
+                _ if line.starts_with(b"PING") => {
+                    self.stream.write_all(b"PONG\r\n").await?;
+                    continue;
+                }
+                _ if line.starts_with(b"-ERR") => {
+                    bail!("NATS refused: {}", String::from_utf8_lossy(line))
+                }
+                _ => continue,
+            };
+            let digits = line.trim_ascii_end().rsplit(|&b| b == b' ').next();
+            let length = digits
+                .and_then(decimal)
+                .context("a NATS message without a length")?;
+            let length = usize::try_from(length)?;
+            while self.end - self.start < length + 2 {
+                self.fill().await?;
+            }
+            let at = self.start;
+            self.start += length + 2;
+            return Ok(if is_status {
+                Arrived::Status
+            } else {
+                Arrived::Message(at, at + length)
+            });
+        }
+    }
+
+    async fn line(&mut self) -> anyhow::Result<(usize, usize)> {
+        loop {
+            if let Some(n) = memchr(b'\n', &self.input[self.start..self.end]) {
+                let at = self.start;
+                self.start += n + 1;
+                return Ok((at, at + n));
+            }
+            self.fill().await?;
+        }
+    }
+
+    async fn fill(&mut self) -> anyhow::Result<()> {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        } else if self.end == self.input.len() {
+            if self.start == 0 {
+                self.input.resize(self.input.len() * 2, 0);
+            }
+            self.input.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let n = self.stream.read(&mut self.input[self.end..]).await?;
+        ensure!(n > 0, "NATS closed the connection");
+        self.end += n;
+        Ok(())
+    }
+
+    fn publish(&self, body: &[u8]) -> Vec<u8> {
+        let mut text = format!("PUB bench {} {}\r\n", self.inbox, body.len()).into_bytes();
+        text.extend_from_slice(body);
+        text.extend_from_slice(b"\r\n");
+        text
+    }
+
+    async fn acks(&mut self, count: usize) -> anyhow::Result<()> {
+        for _ in 0..count {
+            let Arrived::Message(at, end) = self.arrived().await? else {
+                bail!("NATS did not acknowledge");
+            };
+            let ack = &self.input[at..end];
+            if memmem::find(ack, b"\"error\"").is_some() {
+                bail!("NATS refused: {}", String::from_utf8_lossy(ack));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Publishes, one or many in flight, and awaits every acknowledgement.
+pub(crate) struct Publishes {
+    client: Client,
+    request: Vec<u8>,
+    count: usize,
+    bytes: u64,
+}
+
+impl Publishes {
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        count: usize,
+        body: &[u8],
+    ) -> anyhow::Result<Self> {
+        let client = Client::connect(address).await?;
+        let request = client.publish(body).repeat(count);
+        Ok(Self {
+            client,
+            request,
+            count,
+            bytes: (count * body.len()) as u64,
+        })
+    }
+}
+
+impl Work for Publishes {
+    async fn once(&mut self) -> anyhow::Result<(u64, u64)> {
+        self.client.stream.write_all(&self.request).await?;
+        self.client.acks(self.count).await?;
+        Ok((self.count as u64, self.bytes))
+    }
+}
+
+/// Pulls from the start to the end, again and again, each time with a new consumer.
+pub(crate) struct Pulls {
+    client: Client,
+    next: String,
+    left: u64,
+    pulled: u64,
+    expected: u64,
+}
+
+impl Pulls {
+    pub(crate) async fn connect(address: SocketAddr, expected: u64) -> anyhow::Result<Self> {
+        let client = Client::connect(address).await?;
+        Ok(Self {
+            client,
+            next: String::new(),
+            left: 0,
+            pulled: 0,
+            expected,
+        })
+    }
+
+    async fn consumer(&mut self) -> anyhow::Result<()> {
+        let config = r#"{"stream_name":"bench","config":{"deliver_policy":"all","ack_policy":"none","max_waiting":8,"inactive_threshold":60000000000}}"#;
+        let made = self
+            .client
+            .request("$JS.API.CONSUMER.CREATE.bench", config)
+            .await?;
+        let name = json_text(&made, "name").context("a consumer without a name")?;
+        self.next = format!("$JS.API.CONSUMER.MSG.NEXT.bench.{name}");
+        self.left = self.expected;
+        Ok(())
+    }
+}
+
+impl Work for Pulls {
+    async fn once(&mut self) -> anyhow::Result<(u64, u64)> {
+        if self.left == 0 && self.pulled == 0 {
+            self.consumer().await?;
+        }
+        if self.pulled == 0 {
+            let batch = PULL.min(self.left);
+            let payload = format!("{{\"batch\":{batch}}}");
+            let (next, inbox, length) = (&self.next, &self.client.inbox, payload.len());
+            let text = format!("PUB {next} {inbox} {length}\r\n{payload}\r\n");
+            self.client.stream.write_all(text.as_bytes()).await?;
+            self.pulled = batch;
+            self.left -= batch;
+        }
+        let batch = self.pulled.min(1_000);
+        let mut bytes = 0;
+        for _ in 0..batch {
+            match self.client.arrived().await? {
+                Arrived::Message(at, end) => bytes += (end - at) as u64,
+                Arrived::Status => bail!("a pull of NATS ended early"),
+            }
+        }
+        self.pulled -= batch;
+        Ok((batch, bytes))
+    }
+}
+
+impl Send1 for Client {
+    async fn send(&mut self, body: &[u8]) -> anyhow::Result<()> {
+        let request = self.publish(body);
+        self.stream.write_all(&request).await?;
+        self.acks(1).await
+    }
+}
+
+/// A tailing reader: a push consumer of new messages.
+pub(crate) struct Tail(Client);
+
+impl Tail {
+    pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        let mut client = Client::connect(address).await?;
+        let deliver = format!("deliver.{}", client.inbox);
+        let config = format!(
+            "{{\"stream_name\":\"bench\",\"config\":{{\"deliver_policy\":\"new\",\
+             \"ack_policy\":\"none\",\"deliver_subject\":\"{deliver}\"}}}}"
+        );
+        let subscribe = format!("SUB {deliver} 2\r\n");
+        client.stream.write_all(subscribe.as_bytes()).await?;
+        client
+            .request("$JS.API.CONSUMER.CREATE.bench", &config)
+            .await?;
+        Ok(Self(client))
+    }
+}
+
+impl Receive for Tail {
+    async fn receive(&mut self, stamps: &mut Vec<u64>) -> anyhow::Result<()> {
+        if let Arrived::Message(at, end) = self.0.arrived().await? {
+            let body = &self.0.input[at..end];
+            let digits = body.get(STAMP.len()..STAMP.len() + STAMP_DIGITS);
+            stamps.extend(digits.and_then(hex));
+        }
+        Ok(())
+    }
+}

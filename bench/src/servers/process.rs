@@ -1,0 +1,166 @@
+//! One server process with a directory of its own; both go when it is dropped.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a server may take to start or to stop.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Ticks of `/proc/<pid>/stat` in a second, fixed on Linux.
+const TICKS_PER_S: u64 = 100;
+
+/// A directory that is removed with everything in it.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes a new one below `parent`.
+    pub(crate) fn new(parent: &Path, name: &str) -> anyhow::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("{name}-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("{}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// See the module.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// Time of `exec`.
+    pub(crate) started: Instant,
+    /// From then until it listened.
+    pub(crate) listened_after_ms: f64,
+}
+
+impl Process {
+    /// Starts a server that prints `listening on http://ADDRESS` as its first line.
+    pub(crate) fn announced(command: &mut Command) -> anyhow::Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let started = Instant::now();
+        let spawned = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn();
+        let mut child = spawned.with_context(|| format!("{name} could not be started"))?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        let (send, first_line) = mpsc::channel();
+        // Reads on after the first line, so that the server never waits for a full pipe.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        let address = ([127, 0, 0, 1], 0).into();
+        let mut this = Self {
+            child,
+            address,
+            started,
+            listened_after_ms: 0.0,
+        };
+        let Ok(line) = first_line.recv_timeout(PATIENCE) else {
+            let status = this.child.try_wait();
+            bail!("{name} printed no line to say where it listens ({status:?})");
+        };
+        let address = line
+            .split_once("listening on http://")
+            .map(|(_, rest)| rest.trim());
+        let address = address.and_then(|text| text.split([' ', '/']).next()?.parse().ok());
+        this.listened_after_ms = started.elapsed().as_secs_f64() * 1e3;
+        this.address = address.with_context(|| format!("{name} printed: {line}"))?;
+        Ok(this)
+    }
+
+    /// Starts a server that was told to listen on `address`, and waits until it does.
+    pub(crate) fn listening(command: &mut Command, address: SocketAddr) -> anyhow::Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let started = Instant::now();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = command
+            .spawn()
+            .with_context(|| format!("{name} could not be started"))?;
+        let mut this = Self {
+            child,
+            address,
+            started,
+            listened_after_ms: 0.0,
+        };
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = this.child.try_wait()? {
+                bail!("{name} ended at once: {status}");
+            }
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "{name} does not listen on {address}"
+            );
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        this.listened_after_ms = started.elapsed().as_secs_f64() * 1e3;
+        Ok(this)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident memory, in bytes.
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .context("no VmRSS")?;
+        Ok(kib.trim().parse::<u64>()? * 1024)
+    }
+
+    /// Asks the server to stop, and waits for it.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid())?;
+        kill_process(Pid::from_raw(pid).context("no process id")?, Signal::TERM)?;
+        let asked = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            ensure!(asked.elapsed() < PATIENCE, "process {pid} does not stop");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// User and system time of a process so far.
+pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold spaces; `utime` and `stime` are fields 14 and 15.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 1000 / TICKS_PER_S))
+}
+
+/// A port of the loopback that nobody uses now.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
