@@ -243,6 +243,12 @@ impl Catalog {
         self.cluster_version
     }
 
+    /// The number of a client's last command; its next one must be higher.
+    #[must_use]
+    pub fn last_number(&self, client: Uuid) -> u64 {
+        self.clients.get(&client).map_or(0, |row| row.number)
+    }
+
     /// A tenant by its exact name.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<&Tenant> {

@@ -1,1 +1,4 @@
 //! The tokio shell: HTTP, files and clocks around hbuf-core.
+
+mod disk;
+pub mod manager;

@@ -1,0 +1,3 @@
+//! The disk: files, syncs, and what a crash between two of them leaves.
+
+pub(crate) mod sync;
