@@ -1,4 +1,12 @@
 //! What a client's message becomes: which headers are stored, in which order, and how a batch is
 //! taken apart.
 
+mod batch;
 pub(crate) mod field;
+mod policy;
+
+pub use batch::{Batch, BatchError, BatchReason, Inner, parse_batch};
+pub use policy::{ContentError, Source, push_canonical_key, stored_lines};
+
+#[cfg(test)]
+mod tests;

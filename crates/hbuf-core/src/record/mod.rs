@@ -28,6 +28,7 @@ pub use facts::{Dek, Facts, FactsError, JournalFile, Kind, Origin, Producer};
 pub use line::{LINE_LEN, Line, LineError, State};
 
 pub(crate) use decode::read_head;
+pub(crate) use facts::NAMES as FACT_NAMES;
 pub(crate) use line::{CRC_AT, CRC_END, STATE_AT};
 
 const HOST: &[u8] = b"host:\r\n";

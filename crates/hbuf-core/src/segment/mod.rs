@@ -12,5 +12,10 @@ pub use scan::{End, Scan, ScanStart, classify, scan, walk};
 pub use source::{ReadFailed, Source, WINDOW_BYTES};
 pub use walk::{Batch, OpenError, Position, Step, Stop, Walker, Why, open};
 
+pub(crate) use field::{
+    Fields, merge_epochs, push_epochs, push_field, push_frontier, read_epochs, read_frontier,
+};
+pub(crate) use head::check_format;
+
 #[cfg(test)]
 mod tests;
