@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::Settings;
-use crate::servers::process::cpu_time;
+use crate::servers::child::cpu_time;
 use crate::stats::{Recorder, Summary};
 
 /// How long one operation may take before the measurement is given up.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::Settings;
 use crate::drive::{Run, finished};
-use crate::servers::process::Scratch;
+use crate::servers::child::Scratch;
 use crate::stats::Recorder;
 
 /// Bytes of one append: a record of a 256 byte message.

@@ -8,10 +8,10 @@ use crate::drive::{Run, closed_loop};
 use crate::limits::disk;
 use crate::servers::About;
 use crate::servers::bare::Bare;
+use crate::servers::child::Process;
 use crate::servers::hbuf::{BUFFER, Hbuf, buffer_name};
 use crate::servers::http::{Appends, append_request, batch_request};
 use crate::servers::nats::{Nats, Publishes};
-use crate::servers::process::Process;
 use crate::servers::redis::{Adds, Redis};
 
 const BODY: [u8; BODY_BYTES] = [b'x'; BODY_BYTES];

@@ -8,10 +8,10 @@ use anyhow::{Context, ensure};
 use super::{BODY_BYTES, Bound, Check, Row, Target, Unit};
 use crate::Settings;
 use crate::servers::About;
+use crate::servers::child::{Process, Scratch};
 use crate::servers::hbuf::{BUFFER, Hbuf};
 use crate::servers::http::{Tail, append_request, exchange};
 use crate::servers::nats::Nats;
-use crate::servers::process::{Process, Scratch};
 use crate::servers::redis::Redis;
 use crate::wire::Connection;
 

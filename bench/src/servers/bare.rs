@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::About;
-use super::process::{Process, Scratch};
+use super::child::{Process, Scratch};
 use crate::Settings;
 use crate::limits::server::ARGUMENT;
 

@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::About;
+use super::child::{Process, Scratch};
 use super::http::{append_request, batch_request, exchange};
-use super::process::{Process, Scratch};
 use crate::Settings;
 use crate::build::first_line;
 use crate::frames::LINE_BYTES;

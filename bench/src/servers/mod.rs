@@ -1,10 +1,10 @@
 //! The servers that are measured: how each is started, asked for its settings and spoken to.
 
 pub(crate) mod bare;
+pub(crate) mod child;
 pub(crate) mod hbuf;
 pub(crate) mod http;
 pub(crate) mod nats;
-pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod resp;
 

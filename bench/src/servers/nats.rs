@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::About;
-use super::process::{Process, Scratch, free_address};
+use super::child::{Process, Scratch, free_address};
 use crate::Settings;
 use crate::build::find;
 use crate::drive::Work;

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use super::About;
-use super::process::{Process, Scratch, free_address};
+use super::child::{Process, Scratch, free_address};
 use super::resp::{Client, command};
 use crate::Settings;
 use crate::build::find;

@@ -11,6 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use plan::{KeyDraw, Mix, Plan, Sizes};
+use report::Report;
 
 mod frames;
 mod machine;
@@ -106,6 +107,17 @@ pub(crate) struct BenchArgs {
 
 /// Measures, and prints a table or JSON.
 pub(crate) fn command(args: BenchArgs) -> anyhow::Result<()> {
+    let json = args.json;
+    let report = measure(args)?;
+    let text = match json {
+        true => serde_json::to_string_pretty(&report)? + "\n",
+        false => report.table(),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    report.check()
+}
+
+fn measure(args: BenchArgs) -> anyhow::Result<Report> {
     let plan = Arc::new(Plan::new(args)?);
     let shape = Arc::new(payload::Shape::new(&plan));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -124,16 +136,7 @@ pub(crate) fn command(args: BenchArgs) -> anyhow::Result<()> {
         let last = runtime.block_on(prepare::buffers(&plan, &shape, 0))?;
         runs.push(run::run(&plan, &shape, origin, last)?);
     }
-    let report = report::Report::new(&plan, runs);
-    let mut out = std::io::stdout().lock();
-    if plan.args.json {
-        let text = serde_json::to_string_pretty(&report)?;
-        writeln!(out, "{text}")?;
-    } else {
-        out.write_all(report.table().as_bytes())?;
-    }
-    drop(out);
-    report.check()
+    Ok(Report::new(&plan, runs))
 }
 
 /// A whole number in a range, refused with the range.
@@ -166,3 +169,6 @@ fn header_line(text: &str) -> Result<String, String> {
         _ => Err("write it as \"name: value\"".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;
