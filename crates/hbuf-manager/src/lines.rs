@@ -37,14 +37,8 @@ pub enum FieldError {
         /// What it holds.
         value: String,
     },
-    /// A field stands twice.
-    #[error("the field `{field}` stands twice")]
-    Repeated {
-        /// Its name.
-        field: String,
-    },
-    /// A field that this binary does not know.
-    #[error("the field `{field}` is unknown to this version of hbuf")]
+    /// A field that this binary does not know, or the second one of a name.
+    #[error("the field `{field}` stands twice, or is unknown to this version of hbuf")]
     Unknown {
         /// Its name.
         field: String,
@@ -122,11 +116,6 @@ impl<'a> Fields<'a> {
                     line: part.to_string(),
                 });
             };
-            if fields.iter().any(|(other, _)| *other == name) {
-                return Err(FieldError::Repeated {
-                    field: name.to_string(),
-                });
-            }
             fields.push((name, value));
         }
         Ok(Self(fields))
@@ -212,7 +201,7 @@ impl<'a> Fields<'a> {
         self.with(name, |value| Name::parse_tenant(value).ok())
     }
 
-    /// Ends the reading: whatever nobody took is unknown.
+    /// Ends the reading: whatever nobody took is unknown, or was taken before under the same name.
     pub(crate) fn finish(self) -> Result<(), FieldError> {
         match self.0.first() {
             None => Ok(()),

