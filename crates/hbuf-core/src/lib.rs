@@ -9,17 +9,28 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod append;
+pub mod buffer;
+pub mod commit_path;
 pub mod commitment;
 pub mod content;
+pub mod dedupe;
 mod digits;
+pub mod effect;
 pub mod ids;
 pub mod index;
+pub mod input;
+pub mod insync;
 pub mod journal;
 pub mod limits;
 pub mod mark;
 pub mod name;
 pub mod record;
+pub mod recovery;
+pub mod retention;
+pub mod rules;
 pub mod segment;
+pub mod shard;
 pub mod skim;
 pub mod time;
 pub mod tree;

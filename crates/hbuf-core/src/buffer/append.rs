@@ -1,0 +1,410 @@
+//! Appending: judge, place, roll.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::{Buffer, PendingMark, Unit, Waiting};
+use crate::append::{AckLevel, AppendRefused, AppendRequest, Appended, Item};
+use crate::commitment::{Leaf, PLAIN_FACTS, facts_hash};
+use crate::dedupe::producers::Seen;
+use crate::dedupe::{Earlier, table};
+use crate::effect::{Effect, Effects, MarkCause, Placed, Write};
+use crate::ids::{Hash, Micros, Seq};
+use crate::input::{BufferState, DiskHealth, Token};
+use crate::limits::{BATCH_MESSAGES_MAX, PENDING_APPENDS_MAX};
+use crate::mark::Mark;
+use crate::record::{Facts, ProofKind, head_len};
+use crate::retention::SegmentFacts;
+use crate::rules::Rules;
+use crate::segment::{FORMAT, LogKind, SegmentHead};
+
+/// What the shard knows and every buffer needs.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Micros,
+    pub(crate) rules: &'a Rules,
+    pub(crate) disk: DiskHealth,
+}
+
+impl Buffer {
+    pub(crate) fn on_append(
+        &mut self,
+        context: &Context<'_>,
+        token: Token,
+        request: AppendRequest,
+        out: &mut Effects,
+    ) {
+        match self.judge(context, &request) {
+            Ok(None) => self.place(context, token, request, out),
+            Ok(Some(earlier)) => self.repeat(token, request.ack, earlier, out),
+            Err(refused) => out.push(Effect::Reply {
+                token,
+                outcome: Err(refused),
+            }),
+        }
+    }
+
+    /// `Ok(None)` for a new append, `Ok(Some)` for a repeated one.
+    fn judge(
+        &self,
+        context: &Context<'_>,
+        request: &AppendRequest,
+    ) -> Result<Option<Earlier>, AppendRefused> {
+        let count = request.items.len();
+        if count == 0 || count > BATCH_MESSAGES_MAX {
+            return Err(AppendRefused::BatchSize {
+                got: count,
+                max: BATCH_MESSAGES_MAX,
+            });
+        }
+        // A repeated append is answered in every state: its message is in the log already.
+        if let Some(producer) = &request.producer
+            && let Seen::Repeated(earlier) = self.producers.judge(producer)?
+        {
+            return Ok(Some(earlier));
+        }
+        if let Some(key) = &request.idem
+            && let Some(earlier) = self.keys.judge(key, context.now)
+        {
+            return Ok(Some(earlier));
+        }
+        match self.state_waiting.map_or(self.state, |change| change.state) {
+            BufferState::Closed if context.rules.closed_refuses => {
+                return Err(AppendRefused::Closed);
+            }
+            BufferState::Paused if context.rules.paused_refuses => {
+                return Err(AppendRefused::Paused);
+            }
+            BufferState::Open | BufferState::Closed | BufferState::Paused => {}
+        }
+        if let Some(at) = self.damaged {
+            return Err(AppendRefused::Damaged { at });
+        }
+        match context.disk {
+            DiskHealth::Sound => {}
+            DiskHealth::Full => return Err(AppendRefused::DiskFull),
+            DiskHealth::Failed => return Err(AppendRefused::DiskFailed),
+        }
+        if self.units.len() >= PENDING_APPENDS_MAX {
+            return Err(AppendRefused::Busy {
+                waiting: self.units.len(),
+            });
+        }
+        if let Some(expected) = request.if_match
+            && expected != self.end
+        {
+            return Err(AppendRefused::EndDiffers {
+                expected,
+                end: self.end,
+            });
+        }
+        if self.end.0 > Seq::MAX.0 - count as u64 {
+            return Err(AppendRefused::SeqExhausted);
+        }
+        Ok(None)
+    }
+
+    /// Gives the messages their seqs, time and ids, and hands them to the disk.
+    fn place(
+        &mut self,
+        context: &Context<'_>,
+        token: Token,
+        request: AppendRequest,
+        out: &mut Effects,
+    ) {
+        let time = if context.rules.time_never_decreases {
+            context.now.max(self.last_time)
+        } else {
+            context.now
+        };
+        let first = self.end.next();
+        let facts = first_facts(&request);
+        let lengths = |index: usize, item: &Item| {
+            let plain = Facts::default();
+            let facts = if index == 0 {
+                facts.as_deref().unwrap_or(&plain)
+            } else {
+                &plain
+            };
+            head_len(
+                facts,
+                item.lines_len as usize,
+                item.body_len as usize,
+                ProofKind::Salted,
+            )
+        };
+        let heads: Vec<u32> = request
+            .items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| lengths(index, item))
+            .collect();
+        let bytes = record_bytes(&request.items, &heads);
+        let head = self.roll_if_needed(first, time, bytes, out);
+        if self
+            .epochs
+            .last()
+            .is_none_or(|(epoch, _)| *epoch < self.epoch)
+        {
+            self.epochs.push((self.epoch, first));
+        }
+        let first_hash = facts.as_deref().map_or(PLAIN_FACTS, facts_hash);
+        let placed = self.extend_tree(&request.items, &heads, time, first_hash);
+        let write = Write {
+            buffer: self.buffer,
+            file: self
+                .segments
+                .last()
+                .expect("rolled when there was none")
+                .first,
+            offset: self.offset,
+            head,
+            first,
+            time,
+            epoch: self.epoch,
+            commit: self.commit,
+            facts,
+            placed,
+            bytes,
+        };
+        self.end = write.last();
+        self.last_time = time;
+        self.offset += bytes;
+        let segment = self
+            .segments
+            .last_mut()
+            .expect("rolled when there was none");
+        segment.bytes = self.offset;
+        segment.last_time = time;
+        self.units.push_back(Unit {
+            last: self.end,
+            file: segment.first,
+            offset: self.offset,
+        });
+        self.note_dedupe(&request, &write);
+        let appended = Appended {
+            first,
+            last: self.end,
+            id: write.placed.last().map(|placed| placed.id),
+            time,
+            epoch: self.epoch,
+            level: AckLevel::None,
+            replayed: false,
+        };
+        out.push(Effect::Write(write));
+        self.wait_or_reply(token, request.ack, appended, out);
+        if !context.rules.commit_waits_for_disk {
+            self.advance_commit(self.end, out);
+        }
+    }
+
+    fn extend_tree(
+        &mut self,
+        items: &[Item],
+        heads: &[u32],
+        time: Micros,
+        first_facts: Hash,
+    ) -> Vec<Placed> {
+        let mut placed = Vec::with_capacity(items.len());
+        for (index, (item, head_len)) in items.iter().zip(heads).enumerate() {
+            let leaf = Leaf {
+                log: self.log,
+                seq: self.end.plus(index as u64 + 1),
+                time,
+                head_len: *head_len,
+                body_len: u64::from(item.body_len),
+                facts: if index == 0 { first_facts } else { PLAIN_FACTS },
+                commitment: item.commitment,
+            };
+            let id = leaf.id();
+            self.frontier.push(id);
+            placed.push(Placed {
+                id,
+                head_len: *head_len,
+            });
+        }
+        placed
+    }
+
+    fn note_dedupe(&mut self, request: &AppendRequest, write: &Write) {
+        let earlier = Earlier {
+            first: write.first,
+            rest: u16::try_from(write.placed.len() - 1).expect("a batch fits 16 bits"),
+            time: write.time,
+            epoch: write.epoch,
+        };
+        if let Some(producer) = &request.producer {
+            self.producers.note(producer, earlier);
+        }
+        if let Some(key) = request.idem {
+            self.keys.note(key, earlier);
+        }
+    }
+
+    /// Answers with the first reply, once the asked level is reached for it.
+    fn repeat(&mut self, token: Token, asked: AckLevel, earlier: Earlier, out: &mut Effects) {
+        let appended = Appended {
+            first: earlier.first,
+            last: earlier.last(),
+            id: None,
+            time: earlier.time,
+            epoch: earlier.epoch,
+            level: AckLevel::None,
+            replayed: true,
+        };
+        self.wait_or_reply(token, asked, appended, out);
+    }
+
+    fn wait_or_reply(
+        &mut self,
+        token: Token,
+        asked: AckLevel,
+        appended: Appended,
+        out: &mut Effects,
+    ) {
+        let level = self.level_of(appended.last);
+        if level >= asked {
+            let outcome = Ok(Appended { level, ..appended });
+            out.push(Effect::Reply { token, outcome });
+            return;
+        }
+        let at = self
+            .waiting
+            .partition_point(|other| other.appended.last <= appended.last);
+        self.waiting.insert(
+            at,
+            Waiting {
+                token,
+                asked,
+                appended,
+            },
+        );
+    }
+
+    /// The level that a framed seq has reached.
+    pub(super) fn level_of(&self, seq: Seq) -> AckLevel {
+        if seq <= self.commit {
+            AckLevel::InSync
+        } else if seq <= self.durable() {
+            AckLevel::Local
+        } else {
+            AckLevel::None
+        }
+    }
+
+    /// Starts a new segment when there is none, when this one is full or when one was asked for.
+    /// A batch never spans two segments, so a segment may be as long as one large batch.
+    fn roll_if_needed(
+        &mut self,
+        first: Seq,
+        time: Micros,
+        bytes: u64,
+        out: &mut Effects,
+    ) -> Option<Box<[u8]>> {
+        if let Some(open) = self.segments.last() {
+            let empty = open.first == first;
+            let full = self.offset + bytes > self.config.segment_bytes;
+            if empty || !(full || self.roll_next) {
+                return None;
+            }
+        }
+        Some(self.roll(first, time, out))
+    }
+
+    /// Seals the open segment and makes the next one's head line.
+    pub(super) fn roll(&mut self, first: Seq, time: Micros, out: &mut Effects) -> Box<[u8]> {
+        self.roll_next = false;
+        let head = SegmentHead {
+            format: FORMAT,
+            kind: LogKind::Messages,
+            buffer: self.buffer,
+            log: self.log,
+            history: self.history,
+            first,
+            time,
+            epoch: self.epoch,
+            frontier: self.frontier.clone(),
+            epochs: self.epochs.clone(),
+            compacted: None,
+        };
+        let mut bytes = Vec::new();
+        head.encode(&mut bytes);
+        let sealed = self.segments.last().map(|open| open.first);
+        let sealed_bytes = core::mem::replace(&mut self.offset, bytes.len() as u64);
+        self.segments.push(SegmentFacts {
+            first,
+            bytes: self.offset,
+            last_time: time,
+        });
+        // The first segment needs no mark: without one, recovery starts at its head anyway.
+        if let Some(sealed) = sealed {
+            let cause = MarkCause::Roll {
+                sealed,
+                bytes: sealed_bytes,
+            };
+            self.push_mark(cause, self.fence, out);
+        }
+        bytes.into_boxed_slice()
+    }
+
+    /// Captures a mark at the log's end; it leaves when that end is durable.
+    pub(super) fn push_mark(&mut self, cause: MarkCause, fence: u64, out: &mut Effects) {
+        self.mark_generation += 1;
+        self.fence = fence.max(self.fence);
+        let tables = (!self.producers.is_empty() || !self.keys.is_empty())
+            .then(|| table::encode(&self.producers, &self.keys));
+        let mark = Mark {
+            generation: self.mark_generation,
+            buffer: self.buffer,
+            log: self.log,
+            history: self.history,
+            time: self.last_time,
+            durable: self.end,
+            file: self
+                .segments
+                .last()
+                .map_or(Seq::ZERO, |segment| segment.first),
+            offset: self.offset,
+            frontier: self.frontier.clone(),
+            epochs: self.marked_epochs(),
+            table: None,
+            fence: self.fence,
+            clean: cause == MarkCause::Fence,
+            first: self.first,
+        };
+        self.marks.push_back(PendingMark {
+            mark,
+            tables,
+            cause,
+        });
+        self.release_marks(out);
+    }
+
+    /// The epoch table with the current epoch, even while it has no record.
+    fn marked_epochs(&self) -> Vec<(crate::ids::Epoch, Seq)> {
+        let mut epochs = self.epochs.clone();
+        if epochs.last().is_none_or(|(epoch, _)| *epoch < self.epoch) {
+            epochs.push((self.epoch, self.end.next()));
+        }
+        epochs
+    }
+}
+
+/// Server facts of an append's first record, when it has any.
+fn first_facts(request: &AppendRequest) -> Option<Box<Facts>> {
+    let kind = request.items[0].kind;
+    let plain = Facts::default();
+    if request.producer.is_none() && request.idem.is_none() && kind == plain.kind {
+        return None;
+    }
+    Some(Box::new(Facts {
+        kind,
+        producer: request.producer.clone(),
+        idem: request.idem,
+        ..plain
+    }))
+}
+
+fn record_bytes(items: &[Item], heads: &[u32]) -> u64 {
+    let record = |(item, head): (&Item, &u32)| u64::from(*head) + u64::from(item.body_len) + 2;
+    items.iter().zip(heads).map(record).sum()
+}

@@ -1,0 +1,299 @@
+//! One buffer as its primary's state machine.
+//!
+//! ```text
+//!   append ──▶ framed (end) ──Synced──▶ durable ──in-sync rule──▶ commit ──▶ readers, replies
+//!                 │                        │
+//!                 └─ WriteFailed: refused, cut back to durable, opened again
+//!   open ⇄ closed, open ⇄ paused (waits until end = durable, then the mark fences the journal)
+//! ```
+//! Invariants: first ≤ commit + 1; commit ≤ durable ≤ end; the frontier covers exactly `end` leaves
+//! (behind those that retention dropped); `waiting` and `units` are in the order of their seqs; a
+//! batch never spans two segments.
+
+mod append;
+mod cursors;
+mod progress;
+mod states;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::append::{AckLevel, Appended};
+use crate::dedupe::idempotency::IdempotencyKeys;
+use crate::dedupe::producers::Producers;
+use crate::dedupe::table;
+use crate::ids::{Epoch, Micros, Seq, Uuid};
+use crate::input::{BufferConfig, BufferState, Token};
+use crate::insync::{InSync, NodeId};
+use crate::mark::Mark;
+use crate::retention::SegmentFacts;
+use crate::tree::Frontier;
+
+pub(crate) use append::Context;
+pub use cursors::{CursorsEnd, parse_retain, retain_body};
+
+/// What recovery or creation hands to a shard: everything in it is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Opening {
+    /// The buffer's registration.
+    pub buffer: Uuid,
+    /// The log's identity, part of every leaf.
+    pub log: Uuid,
+    /// The log's history.
+    pub history: Uuid,
+    /// This node, the primary.
+    pub node: NodeId,
+    /// The epoch of this appointment, higher than any in the log.
+    pub epoch: Epoch,
+    /// First seq of each epoch that the log holds.
+    pub epochs: Vec<(Epoch, Seq)>,
+    /// First seq that is kept.
+    pub first: Seq,
+    /// Last seq.
+    pub end: Seq,
+    /// Server time of the last message.
+    pub last_time: Micros,
+    /// The tree over all leaves through `end`.
+    pub frontier: Frontier,
+    /// The segments in order, the open one last; empty when no file was made yet.
+    pub segments: Vec<SegmentFacts>,
+    /// The end of the cursors log.
+    pub cursors: CursorsEnd,
+    /// Known producers.
+    pub producers: Producers,
+    /// Known idempotency keys.
+    pub keys: IdempotencyKeys,
+    /// The configuration.
+    pub config: BufferConfig,
+    /// The state.
+    pub state: BufferState,
+    /// First damaged seq: the buffer is read only.
+    pub damaged: Option<Seq>,
+    /// Generation of the mark that was found, 0 without one.
+    pub mark_generation: u64,
+    /// The journal position up to which entries are ignored.
+    pub fence: u64,
+}
+
+impl Opening {
+    /// The mark of this state, with the tables if they are not empty: everything is durable, and the
+    /// journal is done with up to `fence`.
+    #[must_use]
+    pub fn mark(&self, fence: u64) -> (Mark, Option<Vec<u8>>) {
+        let empty = self.producers.is_empty() && self.keys.is_empty();
+        let tables = (!empty).then(|| table::encode(&self.producers, &self.keys));
+        let segment = self.segments.last();
+        let mark = Mark {
+            generation: self.mark_generation + 1,
+            buffer: self.buffer,
+            log: self.log,
+            history: self.history,
+            time: self.last_time,
+            durable: self.end,
+            first: self.first,
+            file: segment.map_or(Seq::ZERO, |segment| segment.first),
+            offset: segment.map_or(0, |segment| segment.bytes),
+            frontier: self.frontier.clone(),
+            epochs: self.epochs.clone(),
+            table: None,
+            fence: fence.max(self.fence),
+            clean: true,
+        };
+        (mark, tables)
+    }
+}
+
+/// The end of one append: where the commit may stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Unit {
+    last: Seq,
+    file: Seq,
+    offset: u64,
+}
+
+/// An append that waits for its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Waiting {
+    token: Token,
+    asked: AckLevel,
+    appended: Appended,
+}
+
+/// A change of state that waits until nothing is pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct StateChange {
+    token: Token,
+    state: BufferState,
+}
+
+/// A mark that waits until its seq is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct PendingMark {
+    mark: Mark,
+    tables: Option<Vec<u8>>,
+    cause: crate::effect::MarkCause,
+}
+
+/// The state machine of one buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Buffer {
+    buffer: Uuid,
+    log: Uuid,
+    history: Uuid,
+    node: NodeId,
+    epoch: Epoch,
+    epochs: Vec<(Epoch, Seq)>,
+    first: Seq,
+    end: Seq,
+    commit: Seq,
+    in_sync: InSync,
+    last_time: Micros,
+    frontier: Frontier,
+    segments: Vec<SegmentFacts>,
+    /// Offset behind the last framed record in the open segment.
+    offset: u64,
+    /// Where the durable end stands: file and offset.
+    durable_at: (Seq, u64),
+    /// Framed and not yet committed.
+    units: VecDeque<Unit>,
+    waiting: VecDeque<Waiting>,
+    marks: VecDeque<PendingMark>,
+    mark_generation: u64,
+    fence: u64,
+    cursors: cursors::Cursors,
+    producers: Producers,
+    keys: IdempotencyKeys,
+    config: BufferConfig,
+    state: BufferState,
+    state_waiting: Option<StateChange>,
+    damaged: Option<Seq>,
+    roll_next: bool,
+}
+
+impl Buffer {
+    /// Starts from a durable log.
+    #[must_use]
+    pub fn open(opening: Opening) -> Self {
+        let open_segment = opening.segments.last();
+        let offset = open_segment.map_or(0, |segment| segment.bytes);
+        let file = open_segment.map_or(Seq::ZERO, |segment| segment.first);
+        assert!(opening.first <= opening.end.next());
+        assert_eq!(opening.frontier.size(), opening.end.0);
+        Self {
+            buffer: opening.buffer,
+            log: opening.log,
+            history: opening.history,
+            node: opening.node,
+            epoch: opening.epoch,
+            epochs: opening.epochs,
+            first: opening.first,
+            end: opening.end,
+            commit: opening.end,
+            in_sync: InSync::solo(opening.node, opening.end),
+            last_time: opening.last_time,
+            frontier: opening.frontier,
+            segments: opening.segments,
+            offset,
+            durable_at: (file, offset),
+            units: VecDeque::new(),
+            waiting: VecDeque::new(),
+            marks: VecDeque::new(),
+            mark_generation: opening.mark_generation,
+            fence: opening.fence,
+            cursors: cursors::Cursors::open(opening.cursors),
+            producers: opening.producers,
+            keys: opening.keys,
+            config: opening.config,
+            state: opening.state,
+            state_waiting: None,
+            damaged: opening.damaged,
+            roll_next: false,
+        }
+    }
+
+    /// The buffer's registration.
+    #[must_use]
+    pub const fn uuid(&self) -> Uuid {
+        self.buffer
+    }
+
+    /// Highest committed seq.
+    #[must_use]
+    pub const fn commit(&self) -> Seq {
+        self.commit
+    }
+
+    /// Highest framed seq.
+    #[must_use]
+    pub const fn end(&self) -> Seq {
+        self.end
+    }
+
+    /// First seq that is kept.
+    #[must_use]
+    pub const fn first(&self) -> Seq {
+        self.first
+    }
+
+    /// The epoch of this appointment.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The state.
+    #[must_use]
+    pub const fn state(&self) -> BufferState {
+        self.state
+    }
+
+    /// Server time of the last message.
+    #[must_use]
+    pub const fn last_time(&self) -> Micros {
+        self.last_time
+    }
+
+    /// The tree through the last framed message.
+    #[must_use]
+    pub const fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    /// First damaged seq, if the buffer is read only for damage.
+    #[must_use]
+    pub const fn damaged(&self) -> Option<Seq> {
+        self.damaged
+    }
+
+    /// The segments, the open one last.
+    #[must_use]
+    pub fn segments(&self) -> &[SegmentFacts] {
+        &self.segments
+    }
+
+    /// The history id.
+    #[must_use]
+    pub const fn history(&self) -> Uuid {
+        self.history
+    }
+
+    /// The log id.
+    #[must_use]
+    pub const fn log(&self) -> Uuid {
+        self.log
+    }
+
+    /// True when nothing waits for the disk: the buffer may leave memory.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.units.is_empty()
+            && self.waiting.is_empty()
+            && self.marks.is_empty()
+            && self.cursors.idle()
+            && self.state_waiting.is_none()
+    }
+
+    fn durable(&self) -> Seq {
+        self.in_sync.durable(self.node)
+    }
+}

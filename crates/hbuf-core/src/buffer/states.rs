@@ -1,0 +1,112 @@
+//! Open, closed, paused; configuration; checkpoints; retention.
+
+use super::{Buffer, StateChange};
+use crate::effect::{Effect, Effects, MarkCause, WriteBytes};
+use crate::ids::{Micros, Seq};
+use crate::input::{BufferConfig, BufferState, Token};
+use crate::retention;
+use crate::rules::Rules;
+use crate::segment::LogKind;
+
+impl Buffer {
+    /// Appends are refused at once; the change is complete when nothing waits for the disk. A
+    /// pause also fences the journal, so that the directory stands alone.
+    pub(crate) fn on_set_state(
+        &mut self,
+        token: Token,
+        state: BufferState,
+        journal: u64,
+        out: &mut Effects,
+    ) {
+        if let Some(earlier) = self.state_waiting.take() {
+            out.push(Effect::StateReached {
+                token: earlier.token,
+                state: self.state,
+            });
+        }
+        self.state_waiting = Some(StateChange { token, state });
+        self.settle_state(journal, out);
+    }
+
+    pub(super) fn settle_state(&mut self, journal: u64, out: &mut Effects) {
+        if !self.units.is_empty() || !self.cursors.idle() {
+            return;
+        }
+        let Some(change) = self.state_waiting.take() else {
+            return;
+        };
+        let StateChange { token, state } = change;
+        let entered = self.state != state;
+        self.state = state;
+        if entered && state == BufferState::Paused {
+            self.push_mark(MarkCause::Fence, journal, out);
+        }
+        out.push(Effect::StateReached { token, state });
+    }
+
+    pub(crate) fn on_configure(&mut self, config: BufferConfig) {
+        self.config = config;
+    }
+
+    pub(crate) fn on_roll_next(&mut self) {
+        self.roll_next = true;
+    }
+
+    pub(crate) fn on_checkpoint(&mut self, journal: u64, out: &mut Effects) {
+        if self.state != BufferState::Paused {
+            self.push_mark(MarkCause::Checkpoint, journal, out);
+        }
+    }
+
+    /// Plans what may go and writes the retain record first; segments go when it is durable.
+    pub(crate) fn on_retention(&mut self, rules: &Rules, now: Micros, out: &mut Effects) {
+        let still = self.state == BufferState::Paused || self.state_waiting.is_some();
+        if self.config.retention.keeps_all() || still || self.damaged.is_some() {
+            return;
+        }
+        let bound = if rules.retention_spares_uncommitted {
+            self.commit
+        } else {
+            self.end
+        };
+        let plan = retention::plan(&self.config.retention, &self.segments, self.end, bound, now);
+        let Some(plan) = plan else { return };
+        if plan.roll_open && self.units.is_empty() {
+            self.roll_empty(now, out);
+        } else if plan.roll_open {
+            return;
+        }
+        if let Some(write) = self.retain(plan.keep_from, now.max(self.last_time)) {
+            out.push(Effect::WriteBytes(write));
+        }
+    }
+
+    /// Starts a segment without a message, so that the expired one can go.
+    fn roll_empty(&mut self, now: Micros, out: &mut Effects) {
+        let first = self.end.next();
+        let head = self.roll(first, now.max(self.last_time), out);
+        out.push(Effect::WriteBytes(WriteBytes {
+            buffer: self.buffer,
+            log: LogKind::Messages,
+            file: first,
+            offset: 0,
+            bytes: head,
+            through: self.end,
+        }));
+    }
+
+    /// The cursors log is durable through `through`: the latest retain record in it now holds.
+    pub(crate) fn on_cursors_synced(&mut self, through: Seq, journal: u64, out: &mut Effects) {
+        if let Some(keep_from) = self.cursors.synced(through)
+            && keep_from > self.first
+        {
+            self.first = keep_from;
+            retention::apply(&mut self.segments, keep_from);
+            out.push(Effect::DropSegments {
+                buffer: self.buffer,
+                keep_from,
+            });
+        }
+        self.settle_state(journal, out);
+    }
+}

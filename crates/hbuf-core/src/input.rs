@@ -1,0 +1,149 @@
+//! Everything that can happen to a shard.
+
+use alloc::boxed::Box;
+
+use crate::append::AppendRequest;
+use crate::buffer::Opening;
+use crate::ids::{Seq, Uuid};
+use crate::retention::Retention;
+use crate::segment::LogKind;
+
+/// Names a request, so that its answer finds the asker. Unique within a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// Whether a buffer takes messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BufferState {
+    /// It takes messages.
+    #[default]
+    Open,
+    /// No more messages; erasure still works.
+    Closed,
+    /// No change to segments or cursors: the directory may be copied.
+    Paused,
+}
+
+impl BufferState {
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Paused => "paused",
+        }
+    }
+
+    /// Reads the word of the API.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "open" => Some(Self::Open),
+            "closed" => Some(Self::Closed),
+            "paused" => Some(Self::Paused),
+            _ => None,
+        }
+    }
+}
+
+/// What an operator may set on a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BufferConfig {
+    /// A segment rolls before it grows past this many bytes.
+    pub segment_bytes: u64,
+    /// What is kept.
+    pub retention: Retention,
+}
+
+impl Default for BufferConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: crate::limits::SEGMENT_BYTES_DEFAULT,
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// How the disk is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DiskHealth {
+    /// It takes writes.
+    #[default]
+    Sound,
+    /// No room: appends are refused until space returns.
+    Full,
+    /// A sync failed: nothing is written until the node restarts.
+    Failed,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// A buffer was made or recovered and may be used.
+    Open(Box<Opening>),
+    /// A client appends.
+    Append {
+        /// The buffer.
+        buffer: Uuid,
+        /// Who waits for the answer.
+        token: Token,
+        /// What is appended.
+        request: AppendRequest,
+    },
+    /// The disk holds a log through `through`.
+    Synced {
+        /// The buffer.
+        buffer: Uuid,
+        /// Which of its two logs.
+        log: LogKind,
+        /// The last durable seq.
+        through: Seq,
+        /// The journal's last position, as in [`Input::Checkpoint`].
+        journal: u64,
+    },
+    /// Writes of a buffer failed for lack of room; nothing of them was synced.
+    WriteFailed {
+        /// The buffer.
+        buffer: Uuid,
+    },
+    /// The disk's health changed.
+    Disk(DiskHealth),
+    /// An operator changed the configuration.
+    Configure {
+        /// The buffer.
+        buffer: Uuid,
+        /// The new configuration.
+        config: BufferConfig,
+    },
+    /// An operator changes the state.
+    SetState {
+        /// The buffer.
+        buffer: Uuid,
+        /// Who waits.
+        token: Token,
+        /// The new state.
+        state: BufferState,
+        /// The journal's last position, as in [`Input::Checkpoint`].
+        journal: u64,
+    },
+    /// Write a mark as soon as everything framed so far is durable.
+    Checkpoint {
+        /// The buffer.
+        buffer: Uuid,
+        /// The journal's last position: every entry up to it holds only what is framed by now.
+        journal: u64,
+    },
+    /// The next append starts a new segment (a pre-written one is ready).
+    RollNext {
+        /// The buffer.
+        buffer: Uuid,
+    },
+    /// Time to look at retention, in all buffers of the shard.
+    Retention,
+    /// The buffer leaves memory; it must have nothing pending.
+    Evict {
+        /// The buffer.
+        buffer: Uuid,
+    },
+}

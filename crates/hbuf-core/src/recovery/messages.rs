@@ -1,0 +1,475 @@
+//! Recovery of a buffer's messages.
+
+use alloc::string::ToString as _;
+use alloc::vec::Vec;
+
+use super::replay::{Replay, Restored};
+use super::{Damage, Found, FoundFile, Progress, Repair, read_tables};
+use crate::dedupe::Earlier;
+use crate::dedupe::idempotency::IdempotencyKeys;
+use crate::dedupe::producers::Producers;
+use crate::ids::{Epoch, Hash, Micros, Seq};
+use crate::record::{Record, State};
+use crate::retention::SegmentFacts;
+use crate::rules::Rules;
+use crate::segment::{End, LogKind, Position, ReadFailed, Stop, classify, open, walk};
+use crate::tree::Frontier;
+
+/// The log as far as it was walked.
+pub(super) struct Messages {
+    pub(super) frontier: Frontier,
+    pub(super) epochs: Vec<(Epoch, Seq)>,
+    pub(super) segments: Vec<SegmentFacts>,
+    pub(super) progress: Progress,
+    file: Seq,
+    position: Position,
+    covered: Seq,
+    producers: Producers,
+    keys: IdempotencyKeys,
+    /// Records of a batch whose end was not reached yet.
+    open_batch: Vec<Noted>,
+}
+
+/// What recovery keeps of a record.
+struct Noted {
+    id: Hash,
+    epoch: Epoch,
+    seq: Seq,
+    rest: u16,
+    dedupe: Option<(Option<crate::record::Producer>, Option<Hash>, Earlier)>,
+}
+
+impl Messages {
+    /// Starts at the mark, or at the head of the oldest segment, or at nothing.
+    pub(super) fn start(found: &Found<'_>, damage: &mut Option<Damage>) -> Self {
+        let (producers, keys) = read_tables(found, damage);
+        let mut log = Self {
+            frontier: Frontier::default(),
+            epochs: Vec::new(),
+            segments: Vec::new(),
+            progress: Progress::default(),
+            file: Seq::ZERO,
+            position: Position::at(0, Seq::FIRST),
+            covered: Seq::ZERO,
+            producers,
+            keys,
+            open_batch: Vec::new(),
+        };
+        if let Some(mark) = &found.mark {
+            log.frontier = mark.frontier.clone();
+            log.epochs = mark
+                .epochs
+                .iter()
+                .copied()
+                .filter(|(_, from)| *from <= mark.durable)
+                .collect();
+            log.file = mark.file;
+            log.covered = mark.durable;
+            log.position = Position::at(mark.offset, mark.durable.next());
+            log.position.time = mark.time;
+            log.position.epoch = log.epochs.last().map_or(Epoch(0), |(epoch, _)| *epoch);
+        }
+        log
+    }
+
+    pub(super) fn oldest(&self) -> Seq {
+        self.segments
+            .first()
+            .map_or(Seq::ZERO, |segment| segment.first)
+    }
+
+    pub(super) fn end(&self) -> Seq {
+        Seq(self.frontier.size())
+    }
+
+    pub(super) fn last_time(&self) -> Micros {
+        self.position.time
+    }
+
+    pub(super) fn tables(&mut self) -> (Producers, IdempotencyKeys) {
+        (
+            core::mem::take(&mut self.producers),
+            core::mem::take(&mut self.keys),
+        )
+    }
+
+    /// Walks files and journal to the log's end and judges what is there.
+    pub(super) fn walk(
+        &mut self,
+        rules: &Rules,
+        found: &Found<'_>,
+        repairs: &mut Vec<Repair>,
+        damage: &mut Option<Damage>,
+    ) -> Result<(), ReadFailed> {
+        let mut replay = Replay::new(rules, found, LogKind::Messages);
+        self.sealed_before_mark(found, damage);
+        let stop = loop {
+            let stop = self.walk_file(found)?;
+            let end = self.position.next.prev();
+            if let Some(restored) = replay.next(end, self.position.epoch) {
+                self.apply(&restored, repairs);
+                continue;
+            }
+            if !self.enter_next(found) {
+                break stop;
+            }
+        };
+        self.judge(rules, found, &stop, repairs, damage)
+    }
+
+    /// The segments that end before the mark: only their lengths count. Their times are those of
+    /// the next head, at or after their last message.
+    fn sealed_before_mark(&mut self, found: &Found<'_>, damage: &mut Option<Damage>) {
+        if found.mark.is_none() {
+            return;
+        }
+        let before = found.segments.iter().filter(|file| file.first < self.file);
+        for file in before {
+            let next = found.segments.iter().find(|next| next.first > file.first);
+            let last_time = next
+                .and_then(|next| open(next.source).ok())
+                .map_or(self.position.time, |(head, _)| head.time);
+            let bytes = file.source.len();
+            self.segments.push(SegmentFacts {
+                first: file.first,
+                bytes,
+                last_time,
+            });
+        }
+        let present = found.segments.iter().any(|file| file.first == self.file);
+        // The mark of a roll may be older than the new file's first sync; with records in it, the
+        // file must be there.
+        if self.file != Seq::ZERO && !present && self.covered >= self.file {
+            *damage = Some(Damage {
+                log: LogKind::Messages,
+                seq: self.file,
+                file: self.file,
+                reason: "the segment that the mark names is missing".into(),
+            });
+        }
+    }
+
+    /// Walks on in the present file. Without one, at the end of nothing.
+    fn walk_file(&mut self, found: &Found<'_>) -> Result<Option<Stop>, ReadFailed> {
+        let Some(file) = self.present(found) else {
+            return Ok(None);
+        };
+        if self
+            .segments
+            .last()
+            .is_none_or(|segment| segment.first != file.first)
+            && !self.enter(&file)
+        {
+            return Ok(None);
+        }
+        let from = self.position.clone();
+        let mut noted = Vec::new();
+        let (position, stop) = walk(file.source, from, |_, record| noted.push(Noted::of(record)))?;
+        self.position = position;
+        for noted in noted {
+            self.note(noted);
+        }
+        self.measure();
+        Ok(Some(stop))
+    }
+
+    fn present<'a>(&self, found: &Found<'a>) -> Option<FoundFile<'a>> {
+        if self.file == Seq::ZERO {
+            return found.segments.first().copied();
+        }
+        found
+            .segments
+            .iter()
+            .find(|file| file.first == self.file)
+            .copied()
+    }
+
+    /// Reads the head of a file and stands behind it, or at the mark if it is the mark's file.
+    fn enter(&mut self, file: &FoundFile<'_>) -> bool {
+        let Ok((head, position)) = open(file.source) else {
+            return false;
+        };
+        if head.first != file.first || head.kind != LogKind::Messages {
+            return false;
+        }
+        let at_mark = self.file == file.first && self.covered >= file.first;
+        if self.segments.is_empty() && self.file == Seq::ZERO {
+            self.frontier = head.frontier;
+            self.epochs = head.epochs;
+        }
+        if !at_mark {
+            let time = self.position.time.max(position.time);
+            let epoch = self.position.epoch;
+            self.position = Position {
+                time,
+                epoch,
+                ..position
+            };
+        }
+        self.file = file.first;
+        self.segments.push(SegmentFacts {
+            first: file.first,
+            bytes: self.position.offset,
+            last_time: self.position.time,
+        });
+        true
+    }
+
+    /// Goes on to the file whose first seq is due.
+    fn enter_next(&mut self, found: &Found<'_>) -> bool {
+        if !self.open_batch.is_empty() || self.file == self.position.next {
+            return false;
+        }
+        let due = self.position.next;
+        let next = found
+            .segments
+            .iter()
+            .find(|file| file.first == due)
+            .copied();
+        next.is_some_and(|file| self.enter(&file))
+    }
+
+    /// Puts what only the journal held where it belongs.
+    fn apply(&mut self, restored: &Restored<'_>, repairs: &mut Vec<Repair>) {
+        let offset = if restored.new_file {
+            0
+        } else {
+            self.position.offset
+        };
+        repairs.push(Repair::Write {
+            log: LogKind::Messages,
+            file: restored.file,
+            offset,
+            bytes: restored.entry.body.into(),
+        });
+        self.position.offset = offset;
+        for record in restored.entry.records() {
+            let (_, record) = record.expect("replay has read every record");
+            self.position.offset += record.line.record_len();
+            if record.line.state == State::Head {
+                self.enter_replayed(&record);
+                continue;
+            }
+            self.progress.replayed += 1;
+            self.position.next = record.line.seq.next();
+            self.position.time = record.line.time;
+            self.position.epoch = record.line.epoch;
+            self.note(Noted::of(&record));
+        }
+        // Each entry holds whole appends.
+        self.position.batch = None;
+        self.measure();
+    }
+
+    fn enter_replayed(&mut self, head: &Record<'_>) {
+        self.file = head.line.seq;
+        if self
+            .segments
+            .last()
+            .is_some_and(|last| last.first == self.file)
+        {
+            return;
+        }
+        self.segments.push(SegmentFacts {
+            first: self.file,
+            bytes: self.position.offset,
+            last_time: head.line.time,
+        });
+    }
+
+    /// Takes a record in; a batch counts only when its last record is there.
+    fn note(&mut self, noted: Noted) {
+        let whole = noted.rest == 0;
+        self.open_batch.push(noted);
+        if !whole {
+            return;
+        }
+        for noted in core::mem::take(&mut self.open_batch) {
+            self.frontier.push(noted.id);
+            if self
+                .epochs
+                .last()
+                .is_none_or(|(epoch, _)| *epoch < noted.epoch)
+            {
+                self.epochs.push((noted.epoch, noted.seq));
+            }
+            let Some((producer, key, earlier)) = noted.dedupe else {
+                continue;
+            };
+            if let Some(producer) = producer {
+                self.producers.note(&producer, earlier);
+            }
+            if let Some(key) = key {
+                self.keys.note(key, earlier);
+            }
+        }
+    }
+
+    fn measure(&mut self) {
+        if let Some(segment) = self.segments.last_mut() {
+            segment.bytes = self.position.offset;
+            segment.last_time = self.position.time;
+        }
+    }
+
+    /// The verdict on what stands behind the last record.
+    fn judge(
+        &mut self,
+        rules: &Rules,
+        found: &Found<'_>,
+        stop: &Option<Stop>,
+        repairs: &mut Vec<Repair>,
+        damage: &mut Option<Damage>,
+    ) -> Result<(), ReadFailed> {
+        let stop = Stop {
+            offset: self.position.offset,
+            seq: self.position.next,
+            batch: self.position.batch,
+            why: stop
+                .as_ref()
+                .map_or(crate::segment::Why::End, |stop| stop.why),
+        };
+        let covered = if rules.damage_below_commit_is_corruption {
+            self.covered
+        } else {
+            Seq::ZERO
+        };
+        if let Some(witness) = self.witness_behind(found, &stop)? {
+            self.corrupt(&stop, witness, damage);
+            return Ok(());
+        }
+        let present = self.present(found).filter(|_| {
+            self.segments
+                .last()
+                .is_some_and(|last| last.first == self.file)
+        });
+        let Some(file) = present else {
+            // Nothing of this file is good; what the mark covers must be there.
+            if covered >= stop.seq {
+                self.corrupt(&stop, covered, damage);
+            } else {
+                self.remove_behind(found, repairs);
+            }
+            return Ok(());
+        };
+        match classify(file.source, &stop, covered)? {
+            End::Clean => self.remove_behind(found, repairs),
+            End::Torn { seq, offset, .. } => {
+                self.cut(rules, seq, offset, file.source.len(), repairs);
+                self.remove_behind(found, repairs);
+            }
+            End::Corrupt { witness, .. } if rules.damage_below_commit_is_corruption => {
+                self.corrupt(&stop, witness, damage);
+            }
+            End::Corrupt { seq, offset, .. } => {
+                self.cut(rules, seq, offset, file.source.len(), repairs);
+                self.remove_behind(found, repairs);
+            }
+        }
+        Ok(())
+    }
+
+    /// A record in a later file that knew the stop's seq as committed.
+    fn witness_behind(&self, found: &Found<'_>, stop: &Stop) -> Result<Option<Seq>, ReadFailed> {
+        for file in found.segments.iter().filter(|file| file.first > self.file) {
+            let Ok((_, position)) = open(file.source) else {
+                continue;
+            };
+            let mut witness = None;
+            walk(file.source, position, |_, record: &Record<'_>| {
+                if record.line.known_commit() >= stop.seq {
+                    witness = witness.or(Some(record.line.seq));
+                }
+            })?;
+            if witness.is_some() {
+                return Ok(witness);
+            }
+        }
+        Ok(None)
+    }
+
+    fn corrupt(&mut self, stop: &Stop, witness: Seq, damage: &mut Option<Damage>) {
+        self.open_batch.clear();
+        let reason = alloc::format!("{}; seq {witness} shows that it was committed", stop.why);
+        let seq = Seq(self.frontier.size()).next();
+        *damage = Some(Damage {
+            log: LogKind::Messages,
+            seq,
+            file: self.file,
+            reason: reason.to_string(),
+        });
+    }
+
+    /// Cuts the tail; a batch goes whole.
+    fn cut(&mut self, rules: &Rules, seq: Seq, offset: u64, len: u64, repairs: &mut Vec<Repair>) {
+        let half = core::mem::take(&mut self.open_batch);
+        let mut offset = offset;
+        if rules.batch_stays_whole {
+            self.position.next = seq;
+            self.position.batch = None;
+        } else {
+            offset = self.position.offset;
+            for noted in half {
+                self.frontier.push(noted.id);
+            }
+        }
+        self.position.offset = offset;
+        self.measure();
+        self.progress.torn_bytes += len.saturating_sub(offset);
+        repairs.push(Repair::Truncate {
+            log: LogKind::Messages,
+            file: self.file,
+            offset,
+        });
+    }
+
+    /// Files behind the end hold nothing acknowledged: a roll that never became durable.
+    fn remove_behind(&self, found: &Found<'_>, repairs: &mut Vec<Repair>) {
+        let last = self
+            .segments
+            .last()
+            .map_or(Seq::ZERO, |segment| segment.first);
+        for file in found.segments.iter().filter(|file| file.first > last) {
+            repairs.push(Repair::Remove {
+                log: LogKind::Messages,
+                file: file.first,
+            });
+        }
+    }
+
+    /// Finishes a removal that retention had begun.
+    pub(super) fn drop_below(&mut self, keep_from: Seq, repairs: &mut Vec<Repair>) {
+        let before = self.segments.clone();
+        crate::retention::apply(&mut self.segments, keep_from);
+        let gone = before.len() - self.segments.len();
+        for segment in &before[..gone] {
+            repairs.push(Repair::Remove {
+                log: LogKind::Messages,
+                file: segment.first,
+            });
+        }
+    }
+}
+
+impl Noted {
+    fn of(record: &Record<'_>) -> Self {
+        let line = &record.line;
+        debug_assert!(line.state != State::Head);
+        let facts = &record.facts;
+        let earlier = Earlier {
+            first: line.seq,
+            rest: line.rest,
+            time: line.time,
+            epoch: line.epoch,
+        };
+        let dedupe = (facts.producer.is_some() || facts.idem.is_some())
+            .then(|| (facts.producer.clone(), facts.idem, earlier));
+        Self {
+            id: record.id().unwrap_or_default(),
+            epoch: line.epoch,
+            seq: line.seq,
+            rest: line.rest,
+            dedupe,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Recovery: from what a directory and the journal hold to a log that may be used again.
+//!
+//! Pure: files are [`Source`]s, the result is an [`Opening`] and the repairs that make the files say
+//! the same. The shell performs the repairs durably before anything else, and the simulator performs
+//! them on its own disk. A second recovery after a crash in the middle of the first comes to the same
+//! end: repairs only write what is valid at this place, or cut what was never acknowledged.
+//!
+//! ```text
+//! mark or first head ─▶ walk ─▶ stop ─▶ journal has the next record? ─yes─▶ write it, walk on
+//!                        ▲                 │no
+//!                        └── next file ◀───┤ its first seq is due
+//!                                          └─▶ classify: clean, torn (cut), corrupt (read only)
+//! ```
+
+mod cursors;
+mod messages;
+mod replay;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::buffer::{CursorsEnd, Opening};
+use crate::dedupe::table;
+use crate::ids::{Epoch, Seq, Uuid};
+use crate::input::{BufferConfig, BufferState};
+use crate::insync::NodeId;
+use crate::mark::Mark;
+use crate::record::JournalFile;
+use crate::rules::Rules;
+use crate::segment::{LogKind, ReadFailed, Source};
+
+/// One file of a log.
+#[derive(Clone, Copy)]
+pub struct FoundFile<'a> {
+    /// The first seq, from its name.
+    pub first: Seq,
+    /// Its bytes.
+    pub source: &'a dyn Source,
+}
+
+/// One journal entry of this buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundEntry<'a> {
+    /// Its position in the journal.
+    pub position: u64,
+    /// The buffer.
+    pub buffer: Uuid,
+    /// The file whose end it belongs to.
+    pub file: JournalFile,
+    /// Whole records, perhaps with a head line first.
+    pub bytes: &'a [u8],
+}
+
+/// What a buffer's directory and the journal hold, and what the manager says about it.
+pub struct Found<'a> {
+    /// The registration.
+    pub buffer: Uuid,
+    /// The log's id.
+    pub log: Uuid,
+    /// The history.
+    pub history: Uuid,
+    /// This node.
+    pub node: NodeId,
+    /// The epoch of the new appointment.
+    pub epoch: Epoch,
+    /// The configuration.
+    pub config: BufferConfig,
+    /// The state.
+    pub state: BufferState,
+    /// The newer good slot of the mark, if there is one.
+    pub mark: Option<Mark>,
+    /// The segments in the order of their first seqs.
+    pub segments: Vec<FoundFile<'a>>,
+    /// The cursors files in the order of their first seqs.
+    pub cursors: Vec<FoundFile<'a>>,
+    /// This buffer's journal entries in the order of their positions.
+    pub journal: Vec<FoundEntry<'a>>,
+    /// The table file that the mark names.
+    pub tables: Option<&'a [u8]>,
+}
+
+/// A change to a file that recovery asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Repair {
+    /// Write what only the journal held; offset 0 makes the file.
+    Write {
+        /// Which of the two logs.
+        log: LogKind,
+        /// First seq of the file.
+        file: Seq,
+        /// Where.
+        offset: u64,
+        /// What.
+        bytes: Box<[u8]>,
+    },
+    /// Cut a tail that was never acknowledged.
+    Truncate {
+        /// Which of the two logs.
+        log: LogKind,
+        /// First seq of the file.
+        file: Seq,
+        /// The length to keep.
+        offset: u64,
+    },
+    /// Remove a file that holds nothing acknowledged, or that retention let go.
+    Remove {
+        /// Which of the two logs.
+        log: LogKind,
+        /// First seq of the file.
+        file: Seq,
+    },
+}
+
+/// What cannot be used and must be kept for repair.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Damage {
+    /// Which of the two logs.
+    pub log: LogKind,
+    /// The first seq that is missing or damaged.
+    pub seq: Seq,
+    /// First seq of the file.
+    pub file: Seq,
+    /// What is wrong, for a person.
+    pub reason: String,
+}
+
+/// The end of a recovery.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Recovered {
+    /// What the shard opens.
+    pub opening: Opening,
+    /// What must be done to the files first, in order.
+    pub repairs: Vec<Repair>,
+    /// Damage, after which the buffer is read only.
+    pub damage: Option<Damage>,
+    /// Records that were restored from the journal.
+    pub replayed: u64,
+    /// Bytes that were cut as torn.
+    pub torn_bytes: u64,
+}
+
+/// Recovers one buffer.
+pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed> {
+    let mut repairs = Vec::new();
+    let mut damage = None;
+    let cursors = cursors::recover(rules, found, &mut repairs, &mut damage)?;
+    let mut log = messages::Messages::start(found, &mut damage);
+    log.walk(rules, found, &mut repairs, &mut damage)?;
+    let first = cursors.keep_from.max(log.oldest());
+    log.drop_below(first, &mut repairs);
+    let (mut producers, mut keys) = log.tables();
+    if !rules.dedupe_survives_restart {
+        (producers, keys) = Default::default();
+    }
+    let opening = Opening {
+        buffer: found.buffer,
+        log: found.log,
+        history: found.history,
+        node: found.node,
+        epoch: found.epoch,
+        epochs: log.epochs.clone(),
+        first: first.max(Seq::FIRST),
+        end: log.end(),
+        last_time: log.last_time(),
+        frontier: log.frontier.clone(),
+        segments: log.segments.clone(),
+        cursors: cursors.end,
+        producers,
+        keys,
+        config: found.config,
+        state: found.state,
+        damaged: damage.as_ref().map(|damage: &Damage| damage.seq),
+        mark_generation: found.mark.as_ref().map_or(0, |mark| mark.generation),
+        fence: found.mark.as_ref().map_or(0, |mark| mark.fence),
+    };
+    let Progress {
+        replayed,
+        torn_bytes,
+    } = log.progress;
+    Ok(Recovered {
+        opening,
+        repairs,
+        damage,
+        replayed,
+        torn_bytes,
+    })
+}
+
+/// What a walk counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Progress {
+    replayed: u64,
+    torn_bytes: u64,
+}
+
+/// The end of the cursors log.
+struct CursorsRecovered {
+    end: CursorsEnd,
+    keep_from: Seq,
+}
+
+/// The tables that the mark names; damaged ones count as damage of the buffer, for repeated appends
+/// could no longer be told from new ones.
+fn read_tables(
+    found: &Found<'_>,
+    damage: &mut Option<Damage>,
+) -> (
+    crate::dedupe::producers::Producers,
+    crate::dedupe::idempotency::IdempotencyKeys,
+) {
+    let Some(mark) = found.mark.as_ref().filter(|mark| mark.table.is_some()) else {
+        return Default::default();
+    };
+    let decoded = found.tables.map(table::decode);
+    let reason = match decoded {
+        Some(Ok(tables)) => return tables,
+        Some(Err(error)) => alloc::format!("the tables of producers and keys: {error}"),
+        None => String::from("the file of the tables of producers and keys is missing"),
+    };
+    *damage = Some(Damage {
+        log: LogKind::Messages,
+        seq: mark.durable,
+        file: mark.file,
+        reason,
+    });
+    Default::default()
+}

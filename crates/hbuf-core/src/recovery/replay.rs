@@ -1,0 +1,93 @@
+//! The journal's side of recovery: this buffer's entries, one after the other.
+
+use alloc::vec::Vec;
+
+use super::{Found, FoundEntry};
+use crate::ids::{Epoch, Seq};
+use crate::journal::{BufferEnd, Entry, Replay as Verdict, replay};
+use crate::record::JournalFile;
+use crate::rules::Rules;
+use crate::segment::LogKind;
+
+/// One log's journal entries in the order of their positions.
+pub(super) struct Replay<'a> {
+    found: Vec<FoundEntry<'a>>,
+    next: usize,
+    end: BufferEnd,
+    stops_at_gap: bool,
+}
+
+/// Records that the journal puts behind the log's end.
+pub(super) struct Restored<'a> {
+    /// First seq of their file.
+    pub(super) file: Seq,
+    /// They begin with the head line of that file.
+    pub(super) new_file: bool,
+    /// The records as an entry of their own.
+    pub(super) entry: Entry<'a>,
+}
+
+impl<'a> Replay<'a> {
+    pub(super) fn new(rules: &Rules, found: &Found<'a>, log: LogKind) -> Self {
+        let fence = found.mark.as_ref().map_or(0, |mark| mark.fence);
+        let fence = if rules.replay_respects_fence {
+            fence
+        } else {
+            0
+        };
+        let of_log = |entry: &&FoundEntry<'_>| match entry.file {
+            JournalFile::Messages(_) => log == LogKind::Messages,
+            JournalFile::Cursors(_) => log == LogKind::Cursors,
+        };
+        Self {
+            found: found.journal.iter().filter(of_log).copied().collect(),
+            next: 0,
+            end: BufferEnd {
+                end: Seq::ZERO,
+                epoch: Epoch(0),
+                fence,
+                stopped: false,
+            },
+            stops_at_gap: rules.replay_stops_at_gap,
+        }
+    }
+
+    /// What goes on behind `end`, if an entry has it. Each entry is asked once.
+    pub(super) fn next(&mut self, end: Seq, epoch: Epoch) -> Option<Restored<'a>> {
+        self.end = BufferEnd {
+            end,
+            epoch,
+            ..self.end
+        };
+        while let Some(found) = self.found.get(self.next).copied() {
+            let entry = Entry {
+                buffer: found.buffer,
+                file: found.file,
+                body: found.bytes,
+            };
+            match replay(&entry, found.position, &self.end) {
+                Ok(Verdict::Apply {
+                    bytes, new_file, ..
+                }) => {
+                    self.next += 1;
+                    let entry = Entry {
+                        body: &found.bytes[bytes],
+                        ..entry
+                    };
+                    return Some(Restored {
+                        file: found.file.first(),
+                        new_file,
+                        entry,
+                    });
+                }
+                Ok(Verdict::Skip(_)) => self.next += 1,
+                // The journal is in order: what is missing here comes from nowhere.
+                Ok(Verdict::Gap { .. }) | Err(_) => {
+                    self.end.stopped |= self.stops_at_gap;
+                    self.next += 1;
+                }
+            }
+        }
+        None
+    }
+}
