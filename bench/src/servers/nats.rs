@@ -1,7 +1,7 @@
 //! NATS JetStream with file storage, through a raw client of its text protocol.
 //!
-//! Version 2.9 has no setting that syncs before it acknowledges (its store syncs every two minutes),
-//! so its figures are those of the page cache and stand beside the others for information only.
+//! Version 2.9 has no setting that syncs before it acknowledges (its store syncs every two
+//! minutes), so its figures are those of the page cache: beside the others for information only.
 
 use std::net::SocketAddr;
 use std::process::Command;

@@ -1,7 +1,8 @@
 //! `hbuf bench`: a workload generator for one or several nodes over plain HTTP.
 //!
-//! It speaks only the public API. Rates and latencies are measured at the client, over a window that
-//! begins after a warm-up; a run may be repeated, and the table then shows medians and the spread.
+//! It speaks only the public API. Rates and latencies are measured at the client, over a window
+//! that begins after a warm-up; a run may be repeated, and the table then shows medians and the
+//! spread.
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Writes requests: from prepared pieces into one reused buffer.
 //!
-//! Everything random comes from one small seeded generator per connection, so that two runs with the
-//! same arguments send the same requests.
+//! Everything random comes from one small seeded generator per connection, so that two runs with
+//! the same arguments send the same requests.
 
 use std::io::Write as _;
 use std::sync::Arc;

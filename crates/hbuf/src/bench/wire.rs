@@ -6,8 +6,8 @@
 //! it, understands the few reply headers that it needs and hands body bytes out in place. It is not
 //! a general client: no redirects, no pooling, no trailers but those it skips.
 //!
-//! Invariants: `start <= end <= input.len()`; the unread part of a reply is described by `body`, and
-//! the next request is refused until it is `Body::Done`.
+//! Invariants: `start <= end <= input.len()`; the unread part of a reply is described by `body`,
+//! and the next request is refused until it is `Body::Done`.
 
 use std::{fmt, io, net::SocketAddr};
 
@@ -84,7 +84,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, without Nagle's delay; `input_bytes` bounds a reply's head and is the size of a read.
+    /// Connects, without Nagle's delay; `input_bytes` bounds a reply's head and one read.
     pub(crate) async fn connect(
         address: SocketAddr,
         input_bytes: usize,

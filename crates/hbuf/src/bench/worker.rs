@@ -1,9 +1,9 @@
 //! One connection that appends and reads: closed loop, or paced by a schedule.
 //!
-//! Paced latencies do not omit the waits that a slow server causes: a request that could not go out
-//! in time, because the reply before it was late, counts from the time it was due. One that went out
-//! on an idle connection counts from its actual sending, which leaves out only the grain of the
-//! client's own timer (1 ms).
+//! Paced latencies do not omit the waits that a slow server causes: a request that could not go
+//! out in time, because the reply before it was late, counts from the time it was due. One that
+//! went out on an idle connection counts from its actual sending, which leaves out only the grain
+//! of the client's own timer (1 ms).
 
 use std::fmt::Display;
 use std::sync::Arc;
