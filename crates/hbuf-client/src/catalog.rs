@@ -111,6 +111,26 @@ impl Client {
         self.finish(call).await.map(drop)
     }
 
+    /// The last seq that readers may see; 0 when the log is empty. Of a topic, its one buffer's.
+    pub async fn last_seq(&self, collection: Collection, name: &str) -> Result<u64, CallError> {
+        let buffer = match collection {
+            Collection::Buffers => name.to_owned(),
+            Collection::Topics => {
+                let topic = self.describe(collection, name).await?;
+                let buffers = topic.get("buffers").and_then(Value::as_array);
+                match buffers.map(Vec::as_slice) {
+                    Some([Value::String(only)]) => only.clone(),
+                    _ => {
+                        let reason =
+                            format!("topic `{name}` has no single end; name one of its buffers");
+                        return Err(CallError::Request { reason });
+                    }
+                }
+            }
+        };
+        Ok(self.checkpoint(&buffer).await?.size)
+    }
+
     async fn finish_json_or_null(&self, call: Call) -> Result<Value, CallError> {
         let body = self.finish(call).await?;
         if body.is_empty() {

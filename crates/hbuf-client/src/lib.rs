@@ -20,7 +20,7 @@
 //! - `transport`: the only file that knows how bytes reach the server, and so the place for TLS;
 //! - `retry`: what may be sent twice, how often and when;
 //! - `message`, `append`: what is appended, and how a retry stays safe;
-//! - `read`, `tail`: raw records, lines of JSON, server-sent events;
+//! - `read`, `records`, `tail`: lines of JSON, raw records, server-sent events;
 //! - `catalog`: buffers and topics; `proof`: checkpoints and proofs; `problem`: refusals.
 //!
 //! Architecture invariant: every call is a call of the public HTTP API; nothing private exists.
@@ -32,6 +32,7 @@ mod message;
 mod problem;
 mod proof;
 mod read;
+mod records;
 mod retry;
 mod tail;
 mod transport;
@@ -43,5 +44,6 @@ pub use message::{Message, MessageError, encode_batch};
 pub use problem::Problem;
 pub use proof::{Checkpoint, ConsistencyProof, InclusionProof};
 pub use read::{JsonLines, ReadOptions, SingleMessage};
+pub use records::{Record, RecordStream};
 pub use retry::RetryPolicy;
 pub use tail::{Event, Tail};

@@ -85,6 +85,19 @@ impl Message {
         Ok(self)
     }
 
+    /// Replaces the body.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Takes the body out.
+    #[must_use]
+    pub fn into_body(self) -> Bytes {
+        self.body
+    }
+
     /// The body.
     #[must_use]
     pub fn body(&self) -> &Bytes {

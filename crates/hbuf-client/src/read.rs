@@ -1,9 +1,9 @@
-//! Reads: raw records as on disk, lines of JSON, one message.
+//! What to read, and reads as lines of JSON and of one message. Raw records: `records`.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Response};
 use hyper::body::Incoming;
 use serde_json::Value;
 
@@ -108,9 +108,10 @@ impl Client {
         name: &str,
         options: &ReadOptions,
     ) -> Result<JsonLines, CallError> {
-        let body = self
+        let response = self
             .open_read(collection, name, options, "application/x-ndjson")
             .await?;
+        let body = response.into_body();
         Ok(JsonLines {
             client: self.clone(),
             body,
@@ -138,11 +139,11 @@ impl Client {
         name: &str,
         options: &ReadOptions,
         accept: &str,
-    ) -> Result<Incoming, CallError> {
+    ) -> Result<Response<Incoming>, CallError> {
         let target = self.path(collection, name, &format!("/messages{}", options.query()));
         let mut call = Call::new(Method::GET, target).header("accept", accept)?;
         call.wait = Duration::from_secs(options.wait_seconds.unwrap_or(0));
-        self.send(call).await.map(http::Response::into_body)
+        self.send(call).await
     }
 }
 

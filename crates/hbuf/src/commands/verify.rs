@@ -1,0 +1,328 @@
+//! `hbuf verify`: is everything still there, and still what was appended?
+//!
+//! On disk: every checksum, every id, every head, and the tree of ids against each head, the mark and, if given,
+//! a checkpoint kept elsewhere. Over HTTP: the same for what a running server sends, against its checkpoint.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use hbuf_client::{Client, Collection, ReadOptions};
+use hbuf_core::ids::{Seq, Uuid};
+use hbuf_core::record::{Line, decode};
+use hbuf_core::tree::{Checkpoint, Frontier};
+use serde_json::{Value, json};
+
+use super::block_on;
+use crate::args::ServerArgs;
+use crate::offline::{BufferPlace, Check, Damage, Found, Kind, find, walk};
+use crate::output::Out;
+
+pub(crate) const EXAMPLES: &str = "Exit code 0: intact; 1: damage; 2: it could not be checked.
+
+Examples:
+  hbuf verify hbuf-data
+  hbuf verify hbuf-data/names/-/demo --checkpoint kept-elsewhere.txt
+  hbuf verify 00000000000000000001.hbuf --json
+  hbuf verify --url http://127.0.0.1:4283 demo";
+
+/// What to verify.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Data directories, buffers' directories or segment files; with --url names of buffers
+    #[arg(required = true, value_name = "PATH|BUFFER")]
+    what: Vec<PathBuf>,
+    /// Ask this server instead of reading files
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The tenant that the names belong to
+    #[arg(long, requires = "url")]
+    tenant: Option<String>,
+    /// A checkpoint kept from earlier (C2SP tlog-checkpoint): the log must continue it
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Print a line of JSON a buffer
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn command(args: &VerifyArgs) -> Result<ExitCode> {
+    let kept = args
+        .checkpoint
+        .as_deref()
+        .map(read_checkpoint)
+        .transpose()?;
+    ensure!(
+        kept.is_none() || args.what.len() == 1,
+        "a checkpoint is of one buffer; name that buffer alone"
+    );
+    let mut out = Out::new();
+    let mut damaged = false;
+    for what in &args.what {
+        let checks = match &args.url {
+            Some(url) => vec![verify_served(args, url, what, kept.as_ref())?],
+            None => verify_path(what, kept.as_ref())?,
+        };
+        for (title, check) in &checks {
+            damaged |= !check.damage.is_empty();
+            report(&mut out, title, check, args.json)?;
+        }
+    }
+    out.flush()?;
+    Ok(if damaged {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the checkpoint in {}", path.display()))?;
+    Checkpoint::parse(&text).with_context(|| format!("{} is no checkpoint", path.display()))
+}
+
+fn verify_path(path: &Path, kept: Option<&Checkpoint>) -> Result<Vec<(String, Check)>> {
+    let places = find(path)?;
+    ensure!(
+        kept.is_none() || places.len() == 1,
+        "a checkpoint is of one buffer, and {} holds {}; name the buffer's directory",
+        path.display(),
+        places.len()
+    );
+    places
+        .iter()
+        .map(|place| Ok((place.title(), verify_place(place, kept)?)))
+        .collect()
+}
+
+/// Everything about one buffer on disk.
+fn verify_place(place: &BufferPlace, kept: Option<&Checkpoint>) -> Result<Check> {
+    let mut check = Check::default();
+    let starts_log = place
+        .segments
+        .first()
+        .is_some_and(|segment| segment.first == Some(Seq::FIRST));
+    match &place.mark {
+        Ok(Some(mark)) => {
+            let file = place.dir.join("mark");
+            check.expect(mark.durable.0, mark.frontier.root(), "the mark", &file);
+            check.log = Some(mark.log);
+        }
+        Ok(None) => {}
+        Err(reason) => check.damaged(Damage {
+            kind: Kind::Mark,
+            file: place.dir.join("mark"),
+            offset: 0,
+            seq: Seq::ZERO,
+            last: Seq::ZERO,
+            reason: reason.clone(),
+        }),
+    }
+    if starts_log {
+        check.start(None, Frontier::new());
+    }
+    if let Some(kept) = kept {
+        check.expect(kept.size, kept.root, "the checkpoint", &place.dir);
+    }
+    walk(place, Seq::ZERO, place.durable(), &mut |found| {
+        match found {
+            Found::Head { head, file } => check.head(head, file),
+            Found::Record {
+                record,
+                file,
+                offset,
+            } => check.record(record, file, offset),
+            Found::Damage(damage) => check.damaged(damage),
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    check.finish();
+    Ok(check)
+}
+
+fn verify_served(
+    args: &VerifyArgs,
+    url: &str,
+    what: &Path,
+    kept: Option<&Checkpoint>,
+) -> Result<(String, Check)> {
+    let name = what.to_str().context("a buffer's name is UTF-8")?;
+    let server = ServerArgs {
+        url: url.to_owned(),
+        tenant: args.tenant.clone(),
+    };
+    let client = server.client()?;
+    let check = block_on(download(&client, name, kept))?;
+    Ok((name.to_owned(), check))
+}
+
+/// Everything that a server sends of a buffer, up to the checkpoint that it gave before.
+async fn download(client: &Client, name: &str, kept: Option<&Checkpoint>) -> Result<Check> {
+    let promised = client.checkpoint(name).await?;
+    let origin = PathBuf::from(client.url());
+    let mut check = Check::default();
+    check.log = Uuid::parse(&promised.log);
+    ensure!(
+        check.log.is_some(),
+        "the checkpoint of `{name}` names no log, so ids cannot be checked"
+    );
+    let options = ReadOptions {
+        all_kinds: true,
+        ..ReadOptions::after(0)
+    };
+    let mut stream = client.read(Collection::Buffers, name, &options).await?;
+    let mut offset = 0;
+    let mut due = None;
+    while let Some(bytes) = stream.next_bytes().await? {
+        let line = Line::parse(&bytes)?;
+        if line.seq > Seq(promised.size) {
+            break;
+        }
+        if due.is_none() {
+            let base = first_frontier(client, name, line.seq).await?;
+            check.expect(
+                promised.size,
+                promised.root,
+                "the server's checkpoint",
+                &origin,
+            );
+            if let Some(kept) = kept {
+                check.expect(kept.size, kept.root, "the checkpoint", &origin);
+            }
+            check.start(None, base);
+        }
+        let expected = due.unwrap_or(line.seq);
+        if line.seq != expected {
+            let reason = format!("the server sent seq {} where {expected} was due", line.seq);
+            check.damaged(served_damage(
+                Kind::Missing,
+                &origin,
+                offset,
+                expected,
+                reason,
+            ));
+        }
+        match decode(&bytes) {
+            Ok(record) => check.record(&record, &origin, offset),
+            Err(error) => {
+                let reason = error.to_string();
+                check.damaged(served_damage(
+                    Kind::Damaged,
+                    &origin,
+                    offset,
+                    line.seq,
+                    reason,
+                ));
+            }
+        }
+        due = Some(line.seq.next());
+        offset += bytes.len() as u64;
+    }
+    if due.is_none() && promised.size > 0 {
+        check.expect(
+            promised.size,
+            promised.root,
+            "the server's checkpoint",
+            &origin,
+        );
+    }
+    check.finish();
+    Ok(check)
+}
+
+/// The tree of everything before `first`. The inclusion proof of the last leaf of a tree is just that: the perfect
+/// subtrees that stand for all leaves before it, the smallest first.
+async fn first_frontier(client: &Client, name: &str, first: Seq) -> Result<Frontier> {
+    if first <= Seq::FIRST {
+        return Ok(Frontier::new());
+    }
+    let proof = client.prove_inclusion(name, first.0, first.0).await?;
+    let nodes = proof.hashes.into_iter().rev().collect();
+    Frontier::from_parts(first.prev().0, nodes)
+        .with_context(|| format!("the server's proof of seq {first} has the wrong length"))
+}
+
+fn served_damage(kind: Kind, origin: &Path, offset: u64, seq: Seq, reason: String) -> Damage {
+    Damage {
+        kind,
+        file: origin.to_owned(),
+        offset,
+        seq,
+        last: seq,
+        reason,
+    }
+}
+
+fn report(out: &mut Out, title: &str, check: &Check, json: bool) -> Result<()> {
+    if json {
+        return out.json(&to_json(title, check));
+    }
+    let (first, last) = (
+        check.first.unwrap_or_default(),
+        check.last.unwrap_or_default(),
+    );
+    let range = match check.first {
+        Some(_) => format!("seq {first} to {last}"),
+        None => "no messages".to_owned(),
+    };
+    let erased = match check.erased {
+        0 => String::new(),
+        count => format!(", {count} erased"),
+    };
+    let verdict = if check.damage.is_empty() {
+        "intact"
+    } else {
+        "NOT INTACT"
+    };
+    out.line(&format!(
+        "{title}: {verdict}: {range}, {} intact{erased}",
+        check.intact
+    ))?;
+    for damage in &check.damage {
+        out.line(&format!("  {damage}"))?;
+    }
+    if let Some(tree) = check.tree().filter(|tree| tree.size() > 0) {
+        out.line(&format!("  root of {}: {}", tree.size(), tree.root()))?;
+    }
+    if check.unproven() {
+        out.line(
+            "  some records stand behind damage or without a head: their place is not proven",
+        )?;
+    }
+    Ok(())
+}
+
+fn to_json(title: &str, check: &Check) -> Value {
+    let damage: Vec<Value> = check.damage.iter().map(damage_json).collect();
+    json!({
+        "buffer": title,
+        "log": check.log.map(|log| log.to_string()),
+        "first_seq": check.first.map(|seq| seq.0),
+        "last_seq": check.last.map(|seq| seq.0),
+        "intact": check.intact,
+        "erased": check.erased,
+        "size": check.tree().map(Frontier::size),
+        "root": check.tree().map(|tree| tree.root().to_string()),
+        "unproven": check.unproven(),
+        "damage": damage,
+    })
+}
+
+fn damage_json(damage: &Damage) -> Value {
+    json!({
+        "kind": damage.kind.as_str(),
+        "place": damage.kind.place(),
+        "file": damage.file.display().to_string(),
+        "offset": damage.offset,
+        "seq": damage.seq.0,
+        "last_seq": damage.last.0,
+        "reason": damage.reason,
+    })
+}
+
+#[cfg(test)]
+mod tests;
