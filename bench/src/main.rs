@@ -63,6 +63,9 @@ struct Args {
     /// Write the table here too
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Put the table between the marks of this document
+    #[arg(long, value_name = "FILE")]
+    docs: Option<PathBuf>,
     /// Measure this binary instead of building the workspace's
     #[arg(long, value_name = "FILE")]
     hbuf: Option<PathBuf>,
@@ -122,7 +125,12 @@ fn main() -> anyhow::Result<()> {
     let table = report.markdown();
     print!("{table}");
     if let Some(path) = &args.markdown {
-        std::fs::write(path, table)?;
+        std::fs::write(path, &table)?;
+    }
+    if let Some(path) = &args.docs {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let text = report::between_marks(&text, &table);
+        std::fs::write(path, text.with_context(|| path.display().to_string())?)?;
     }
     Ok(())
 }

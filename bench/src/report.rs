@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use anyhow::Context;
 use serde::Serialize;
 
 use crate::Settings;
@@ -9,6 +10,9 @@ use crate::build::first_line;
 use crate::machine::Machine;
 use crate::rows::{Bound, Check, Row, Target, Unit};
 use crate::stats::{Spread, spread};
+
+const BEGIN: &str = "<!-- figures: begin -->";
+const END: &str = "<!-- figures: end -->";
 
 /// All rows, and what they belong to.
 #[derive(Serialize)]
@@ -84,6 +88,13 @@ impl Report {
         }
         text
     }
+}
+
+/// Replaces what stands between the marks of a document.
+pub(crate) fn between_marks(document: &str, table: &str) -> anyhow::Result<String> {
+    let cut = document.split_once(BEGIN).zip(document.split_once(END));
+    let ((before, _), (_, after)) = cut.context("the document has no marks for the figures")?;
+    Ok(format!("{before}{BEGIN}\n{table}{END}{after}"))
 }
 
 /// One row as Markdown: its client, its targets, its checks.
@@ -205,5 +216,27 @@ fn figure(number: f64) -> String {
         n if n >= 10.0 => format!("{n:.1}"),
         n if n >= 1.0 => format!("{n:.2}"),
         n => format!("{n:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_replaces_what_stood_between_the_marks() {
+        let document = format!("a\n{BEGIN}\nold\n{END}\nb\n");
+        let made = between_marks(&document, "new\n").unwrap();
+        assert_eq!(made, format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
+        assert!(between_marks("no marks", "new").is_err());
+    }
+
+    #[test]
+    fn figures_keep_three_digits() {
+        let shown: Vec<String> = [1_234_567.0, 123.4, 12.34, 1.234, 0.1234]
+            .into_iter()
+            .map(figure)
+            .collect();
+        assert_eq!(shown, ["1,234,567", "123", "12.3", "1.23", "0.123"]);
     }
 }

@@ -11,7 +11,7 @@ use crate::servers::child::Scratch;
 use crate::stats::Recorder;
 
 /// Bytes of one append: a record of a 256 byte message.
-pub(crate) const RECORD_BYTES: usize = 512;
+pub(crate) const RECORD_BYTES: usize = 560;
 const FILE_BYTES: usize = 64 << 20;
 
 /// Measures one append and fdatasync after the other.

@@ -9,8 +9,9 @@
 
 use std::convert::Infallible;
 use std::fs::File;
+use std::io::Read;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::task::{Context as TaskContext, Poll};
@@ -39,7 +40,7 @@ type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 enum Mode {
     Answer(Template),
     Hop(Template, mpsc::Sender<oneshot::Sender<()>>),
-    Stream(Arc<Vec<(Arc<File>, u64)>>),
+    Stream(Arc<Vec<(PathBuf, u64)>>),
 }
 
 /// The reply of every append.
@@ -135,33 +136,32 @@ impl Template {
 }
 
 /// Files to stream: a line each with the bytes that count and the path.
-fn files(list: &str) -> anyhow::Result<Vec<(Arc<File>, u64)>> {
+fn files(list: &str) -> anyhow::Result<Vec<(PathBuf, u64)>> {
     let text = std::fs::read_to_string(list)?;
     let line = |line: &str| {
         let (bytes, path) = line.split_once(' ').context("a bad line")?;
-        Ok((Arc::new(File::open(path)?), bytes.parse()?))
+        Ok((PathBuf::from(path), bytes.parse()?))
     };
     text.lines().map(line).collect()
 }
 
-fn stream(files: Arc<Vec<(Arc<File>, u64)>>) -> Reply {
+fn stream(files: Arc<Vec<(PathBuf, u64)>>) -> Reply {
     let bytes = files.iter().map(|&(_, bytes)| bytes).sum();
     let (send, pieces) = tokio::sync::mpsc::channel(PIECES_AHEAD);
     tokio::task::spawn_blocking(move || {
-        for (file, bytes) in files.iter() {
-            let mut at = 0;
-            while at < *bytes {
-                let wanted = usize::try_from(bytes - at)
-                    .unwrap_or(PIECE_BYTES)
-                    .min(PIECE_BYTES);
-                let mut piece = vec![0; wanted];
-                // The receiver sees the end that comes too early.
-                if file.read_exact_at(&mut piece, at).is_err() {
-                    return;
-                }
-                at += wanted as u64;
-                if send.blocking_send(Bytes::from(piece)).is_err() {
-                    return;
+        for (path, bytes) in files.iter() {
+            // The receiver sees an end that comes too early.
+            let Ok(file) = File::open(path) else { return };
+            let mut file = file.take(*bytes);
+            while file.limit() > 0 {
+                let mut piece = Vec::with_capacity(PIECE_BYTES);
+                match file
+                    .by_ref()
+                    .take(PIECE_BYTES as u64)
+                    .read_to_end(&mut piece)
+                {
+                    Ok(read) if read > 0 && send.blocking_send(Bytes::from(piece)).is_ok() => {}
+                    _ => return,
                 }
             }
         }
