@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ids::{Hash, Micros, Seq, Uuid};
 use crate::record::Facts;
+use crate::tree::hash_in_place;
 
 /// First bytes of a commitment's preimage.
 pub const CONTENT_LABEL: &[u8; 16] = b"hbuf/content/v1\0";
@@ -86,9 +87,9 @@ impl Leaf {
     /// `x-hbuf-id`: SHA-256(0x00 ‖ leaf), the leaf hash of RFC 6962 §2.1.
     #[must_use]
     pub fn id(&self) -> Hash {
-        let mut preimage = [0; LEAF_LEN + 1];
-        preimage[1..].copy_from_slice(&self.encode());
-        Hash(Sha256::digest(preimage).into())
+        let mut preimage = [0; 128];
+        preimage[1..=LEAF_LEN].copy_from_slice(&self.encode());
+        hash_in_place(&mut preimage, LEAF_LEN + 1)
     }
 }
 

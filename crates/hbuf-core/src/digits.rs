@@ -72,16 +72,54 @@ pub(crate) fn write_hex_8(value: u32, out: &mut [u8]) {
     }
 }
 
-/// Reads lower-case hex digits, at most eight.
-pub(crate) fn read_hex(digits: &[u8]) -> Option<u32> {
-    let mut value = 0_u32;
-    let mut wrong = 0_u8;
+/// Reads eight lower-case hex digits: all at once in one word, without a table.
+pub(crate) fn read_hex_8(digits: &[u8; 8]) -> Option<u32> {
+    let wrong = digits.iter().fold(false, |wrong, &digit| {
+        wrong | ((digit.wrapping_sub(b'0') > 9) & (digit.wrapping_sub(b'a') > 5))
+    });
+    let word = u64::from_be_bytes(*digits);
+    let nibbles = (word & 0x0f0f_0f0f_0f0f_0f0f) + 9 * ((word >> 6) & 0x0101_0101_0101_0101);
+    let bytes = (nibbles | (nibbles >> 4)) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (bytes | (bytes >> 8)) & 0x0000_ffff_0000_ffff;
+    (!wrong).then_some((pairs | (pairs >> 16)) as u32)
+}
+
+/// Reads eight decimal digits, in one word too: pairs, then fours, then all.
+pub(crate) fn read_decimal_8(digits: &[u8; 8]) -> Option<u64> {
+    let wrong = digits.iter().fold(false, |wrong, &digit| {
+        wrong | (digit.wrapping_sub(b'0') > 9)
+    });
+    let word = u64::from_le_bytes(*digits) & 0x0f0f_0f0f_0f0f_0f0f;
+    let pairs = (word.wrapping_mul(2561) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(6_553_601) >> 16) & 0x0000_ffff_0000_ffff;
+    let all = fours.wrapping_mul(42_949_672_960_001) >> 32;
+    (!wrong).then_some(all)
+}
+
+/// Reads decimal digits of a fixed count, at most 19, so that no sum overflows.
+pub(crate) fn read_digits<const N: usize>(digits: &[u8; N]) -> Option<u64> {
+    const { assert!(N <= 19) };
+    let mut value = 0_u64;
+    let mut wrong = false;
     for &digit in digits {
-        let nibble = NIBBLES[usize::from(digit)];
-        wrong |= nibble & 0xf0;
-        value = (value << 4) | u32::from(nibble & 0x0f);
+        let digit = digit.wrapping_sub(b'0');
+        wrong |= digit > 9;
+        value = value * 10 + u64::from(digit);
     }
-    (wrong == 0 && digits.len() <= 8).then_some(value)
+    (!wrong).then_some(value)
+}
+
+/// Reads 64 lower-case hex digits.
+pub(crate) fn read_hash(text: &[u8]) -> Option<Hash> {
+    let text: &[u8; 64] = text.try_into().ok()?;
+    let mut hash = Hash::default();
+    let mut wrong = 0;
+    for (byte, pair) in hash.0.iter_mut().zip(text.as_chunks::<2>().0) {
+        let (high, low) = (NIBBLES[usize::from(pair[0])], NIBBLES[usize::from(pair[1])]);
+        wrong |= high | low;
+        *byte = (high << 4) | (low & 15);
+    }
+    (wrong < 16).then_some(hash)
 }
 
 /// Writes 32 bytes as 64 lower-case hex digits.
@@ -118,7 +156,7 @@ pub(crate) fn write_base64url(bytes: &[u8; 32], out: &mut [u8]) {
 
 /// Reads what [`write_base64url`] writes, and nothing else: unused bits must be zero.
 pub(crate) fn read_base64url(text: &[u8]) -> Option<[u8; 32]> {
-    read_base64(text, b'-', b'_')
+    read_base64(text, &URL_VALUES)
 }
 
 /// Appends bytes in padded standard base64 (RFC 4648 §4): the form of C2SP checkpoints and proofs.
@@ -133,7 +171,7 @@ pub(crate) fn push_base64(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Reads what [`push_base64`] writes for 32 bytes.
 pub(crate) fn read_base64_hash(text: &[u8]) -> Option<Hash> {
-    read_base64(text.strip_suffix(b"=")?, b'+', b'/').map(Hash)
+    read_base64(text.strip_suffix(b"=")?, &STANDARD_VALUES).map(Hash)
 }
 
 /// Reads padded standard base64 of any length, strictly.
@@ -147,10 +185,7 @@ pub(crate) fn read_base64_any(text: &[u8]) -> Option<Vec<u8>> {
     for four in digits.chunks(4) {
         let mut bits = 0;
         for place in 0..4 {
-            bits = (bits << 6)
-                | four
-                    .get(place)
-                    .map_or(Some(0), |&c| sextet(c, b'+', b'/'))?;
+            bits = (bits << 6) | four.get(place).map_or(Some(0), |&c| sextet(c))?;
         }
         let [_, decoded @ ..] = bits.to_be_bytes();
         let kept = (four.len() * 6) / 8;
@@ -162,44 +197,44 @@ pub(crate) fn read_base64_any(text: &[u8]) -> Option<Vec<u8>> {
     (padding == (4 - digits.len() % 4) % 4 && padding < 3).then_some(bytes)
 }
 
-fn read_base64(text: &[u8], c62: u8, c63: u8) -> Option<[u8; 32]> {
-    if text.len() != BASE64_HASH_LEN {
-        return None;
-    }
+fn read_base64(text: &[u8], values: &[u8; 256]) -> Option<[u8; 32]> {
+    let text: &[u8; BASE64_HASH_LEN] = text.try_into().ok()?;
     let mut bytes = [0; 32];
-    for (index, four) in text.chunks(4).enumerate() {
-        let mut bits = 0;
-        for place in 0..4 {
-            let value = match four.get(place) {
-                Some(&c) => sextet(c, c62, c63)?,
-                None => 0,
-            };
-            bits = (bits << 6) | value;
-        }
-        let [_, a, b, c] = bits.to_be_bytes();
-        match bytes[index * 3..].first_chunk_mut::<3>() {
-            Some(three) => *three = [a, b, c],
-            None if c == 0 => [bytes[30], bytes[31]] = [a, b],
-            None => return None,
-        }
+    let mut wrong = 0;
+    let mut value = |c: u8| {
+        let value = values[usize::from(c)];
+        wrong |= value;
+        u32::from(value & 63)
+    };
+    let (fours, rest) = text.as_chunks::<4>();
+    for (three, four) in bytes.chunks_exact_mut(3).zip(fours) {
+        let bits = four.iter().fold(0, |bits, &c| (bits << 6) | value(c));
+        three.copy_from_slice(&bits.to_be_bytes()[1..]);
     }
-    Some(bytes)
+    let bits = rest.iter().fold(0, |bits, &c| (bits << 6) | value(c));
+    let [_, _, a, b] = (bits >> 2).to_be_bytes();
+    bytes[30..].copy_from_slice(&[a, b]);
+    (wrong < 64 && bits & 3 == 0).then_some(bytes)
 }
 
 fn sextets(bits: u32, alphabet: &[u8; 64]) -> [u8; 4] {
     [18, 12, 6, 0].map(|shift| alphabet[((bits >> shift) & 63) as usize])
 }
 
-fn sextet(c: u8, c62: u8, c63: u8) -> Option<u32> {
-    let value = match c {
-        b'A'..=b'Z' => c - b'A',
-        b'a'..=b'z' => c - b'a' + 26,
-        b'0'..=b'9' => c - b'0' + 52,
-        _ if c == c62 => 62,
-        _ if c == c63 => 63,
-        _ => return None,
-    };
-    Some(u32::from(value))
+fn sextet(c: u8) -> Option<u32> {
+    let value = STANDARD_VALUES[usize::from(c)];
+    (value < 64).then_some(u32::from(value))
+}
+
+/// The value of each digit of an alphabet; 255 for every other byte.
+const fn values(alphabet: &[u8; 64]) -> [u8; 256] {
+    let mut values = [255; 256];
+    let mut at = 0;
+    while at < 64 {
+        values[alphabet[at] as usize] = at as u8;
+        at += 1;
+    }
+    values
 }
 
 const fn hex_pair(byte: u8) -> [u8; 2] {
@@ -230,6 +265,8 @@ const NIBBLES: [u8; 256] = {
     nibbles
 };
 
+const URL_VALUES: [u8; 256] = values(URL);
+const STANDARD_VALUES: [u8; 256] = values(STANDARD);
 const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -297,8 +334,24 @@ mod tests {
         let mut out = [0; 8];
         write_hex_8(0x00c0_ffee, &mut out);
         assert_eq!(&out, b"00c0ffee");
-        assert_eq!(read_hex(&out), Some(0x00c0_ffee));
-        assert_eq!(read_hex(b"00C0ffee"), None);
-        assert_eq!(read_hex(b"00c0 fee"), None);
+        assert_eq!(read_hex_8(&out), Some(0x00c0_ffee));
+        assert_eq!(read_hex_8(b"9abcdef0"), Some(0x9abc_def0));
+        for byte in 0..=255 {
+            let value = hex_digit(byte);
+            assert_eq!(
+                read_hex_8(&[b'0', b'0', byte, b'0', b'0', b'0', b'0', b'1']),
+                value.map(|value| u32::from(value) << 20 | 1),
+                "{byte}"
+            );
+            let digit = byte
+                .is_ascii_digit()
+                .then(|| u64::from(byte - b'0') * 100_000 + 1);
+            assert_eq!(
+                read_decimal_8(&[b'0', b'0', byte, b'0', b'0', b'0', b'0', b'1']),
+                digit
+            );
+        }
+        assert_eq!(read_decimal_8(b"12345678"), Some(12_345_678));
+        assert_eq!(read_decimal_8(b"99999999"), Some(99_999_999));
     }
 }

@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use crate::digits::{read_decimal, write_decimal_32};
+use crate::digits::{read_decimal, read_digits, write_decimal_32};
 use crate::ids::Micros;
 
 /// Length of a time in a record's line.
@@ -36,8 +36,9 @@ pub fn parse(text: &[u8]) -> Option<Micros> {
     if marks != *b"--T::.Z" {
         return None;
     }
-    let seconds = date_seconds(text)? + clock_seconds(&text[11..19])?;
-    Some(Micros(seconds * SECOND + read_decimal(&text[20..26])?))
+    let seconds = date_seconds(text.first_chunk()?)? + clock_seconds(text[11..].first_chunk()?)?;
+    let micros = read_digits::<6>(text[20..].first_chunk()?)?;
+    Some(Micros(seconds * SECOND + micros))
 }
 
 /// Reads any RFC 3339 time from 1970 to 9999: offsets, lower-case `t` and `z`, a space for the `T`,
@@ -58,7 +59,7 @@ pub fn parse_rfc3339(text: &str) -> Option<Micros> {
     if leap {
         clock[17..19].copy_from_slice(b"59");
     }
-    let seconds = date_seconds(&clock)? + clock_seconds(&clock[11..19])?;
+    let seconds = date_seconds(clock.first_chunk()?)? + clock_seconds(clock.last_chunk()?)?;
     let (micros, zone) = fraction(&text[19..])?;
     let micros = if leap { SECOND - 1 } else { micros };
     let local = i64::try_from(seconds * SECOND + micros).ok()?;
@@ -76,10 +77,10 @@ impl fmt::Display for Micros {
 }
 
 /// Seconds from 1970 to the start of the date in the first ten characters.
-fn date_seconds(text: &[u8]) -> Option<u64> {
-    let year = read_decimal(&text[..4])? as u32;
-    let month = read_decimal(&text[5..7])? as u32;
-    let day = read_decimal(&text[8..10])? as u32;
+fn date_seconds(text: &[u8; 10]) -> Option<u64> {
+    let year = read_digits::<4>(text.first_chunk()?)? as u32;
+    let month = pair(text[5], text[6])?;
+    let day = pair(text[8], text[9])?;
     if year < 1970 || !(1..=12).contains(&month) || day == 0 || day > month_days(year, month) {
         return None;
     }
@@ -87,11 +88,17 @@ fn date_seconds(text: &[u8]) -> Option<u64> {
 }
 
 /// Seconds of `hh:mm:ss`.
-fn clock_seconds(text: &[u8]) -> Option<u64> {
-    let hour = read_decimal(&text[..2])?;
-    let minute = read_decimal(&text[3..5])?;
-    let second = read_decimal(&text[6..8])?;
-    (hour < 24 && minute < 60 && second < 60).then_some(hour * 3600 + minute * 60 + second)
+fn clock_seconds(text: &[u8; 8]) -> Option<u64> {
+    let hour = pair(text[0], text[1])?;
+    let minute = pair(text[3], text[4])?;
+    let second = pair(text[6], text[7])?;
+    let seconds = hour * 3600 + minute * 60 + second;
+    (hour < 24 && minute < 60 && second < 60).then_some(u64::from(seconds))
+}
+
+/// The number of two decimal digits.
+fn pair(tens: u8, ones: u8) -> Option<u32> {
+    read_digits(&[tens, ones]).map(|value| value as u32)
 }
 
 /// Microseconds of an optional `.ddd`, and what follows it.
@@ -117,12 +124,12 @@ fn offset_seconds(zone: &[u8]) -> Option<i64> {
         return Some(0);
     }
     let zone: &[u8; 6] = zone.try_into().ok()?;
-    let hour = read_decimal(&zone[1..3])?;
-    let minute = read_decimal(&zone[4..6])?;
+    let hour = pair(zone[1], zone[2])?;
+    let minute = pair(zone[4], zone[5])?;
     if zone[3] != b':' || hour > 23 || minute > 59 {
         return None;
     }
-    let seconds = (hour * 3600 + minute * 60).cast_signed();
+    let seconds = i64::from(hour * 3600 + minute * 60);
     match zone[0] {
         b'+' => Some(seconds),
         b'-' => Some(-seconds),

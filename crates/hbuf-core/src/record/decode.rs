@@ -8,7 +8,7 @@ use super::line::{LINE_LEN, Line, LineError, State};
 use super::{CONTENT_LENGTH, GONE, HOST, ID, SALT, crc};
 use crate::commitment::{Leaf, commitment, facts_hash};
 use crate::content::field::{is_name, is_value, trim};
-use crate::digits::{read_base64url, read_decimal_plain};
+use crate::digits::{read_base64url, read_decimal_plain, read_hash};
 use crate::ids::{Hash, Uuid};
 
 /// A record in its parts, borrowed from its bytes.
@@ -94,8 +94,12 @@ pub enum Verdict {
 
 /// Reads one whole record, with the CRLF behind its body, and nothing else.
 pub fn decode(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
-    let line = Line::parse(bytes)?;
-    if line.record_len() != bytes.len() as u64 {
+    decode_behind(bytes, Line::parse(bytes)?)
+}
+
+/// The same when the line is read already.
+pub(crate) fn decode_behind(bytes: &[u8], line: Line) -> Result<Record<'_>, RecordError> {
+    if line.record_len() != bytes.len() as u64 || bytes.len() < LINE_LEN {
         return Err(RecordError::Length {
             claimed: line.record_len(),
             bytes: bytes.len() as u64,
@@ -350,7 +354,7 @@ impl<'a> Reader<'a> {
         })?;
         self.expect(ID, "`x-hbuf-id: `")?;
         let at = self.at;
-        let id = Hash::parse_hex(self.rest_of_line()?);
+        let id = read_hash(self.rest_of_line()?);
         let id = id.ok_or(RecordError::Expected {
             at,
             expected: "64 hex digits",

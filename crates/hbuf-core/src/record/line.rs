@@ -7,7 +7,7 @@
 //!
 //! (in one line, then CRLF). Numbers after `e`, `d`, `r`, `h`, `b`, `c` are lower-case hex.
 
-use crate::digits::{read_decimal, read_hex, write_decimal_20, write_hex_8};
+use crate::digits::{read_decimal_8, read_digits, read_hex_8, write_decimal_20, write_hex_8};
 use crate::ids::{Epoch, Micros, Seq};
 use crate::time::{self, TIME_LEN};
 
@@ -82,25 +82,28 @@ impl Line {
         let Some(bytes) = bytes.first_chunk::<LINE_LEN>() else {
             return Err(LineError::Short { bytes: bytes.len() });
         };
-        for (at, fixed) in FIXED {
-            if bytes[at..at + fixed.len()] != *fixed {
-                return Err(LineError::Frame { at });
-            }
+        if !is_framed(bytes) {
+            let wrong = FIXED
+                .iter()
+                .find(|(at, fixed)| !bytes[*at..].starts_with(fixed));
+            return Err(LineError::Frame {
+                at: wrong.map_or(0, |(at, _)| *at),
+            });
         }
-        let hex = |at: usize, field| read_hex(&bytes[at..at + 8]).ok_or(LineError::Field { field });
-        let seq = read_decimal(&bytes[SEQ_AT..SEQ_AT + 20]).map(Seq);
-        let state = match &bytes[STATE_AT..STATE_AT + 4] {
+        let hex = |at, field| read_hex_8(part(bytes, at)).ok_or(LineError::Field { field });
+        let seq = read_seq(part(bytes, SEQ_AT));
+        let state = match part::<4>(bytes, STATE_AT) {
             b"live" => State::Live,
             b"gone" => State::Gone,
             b"head" => State::Head,
             _ => return Err(LineError::Field { field: "s" }),
         };
-        let rest = read_hex(&bytes[REST_AT..REST_AT + 4]).and_then(|rest| rest.try_into().ok());
+        let [a, b, c, d] = *part(bytes, REST_AT);
+        let rest = read_hex_8(&[b'0', b'0', b'0', b'0', a, b, c, d]);
+        let rest = rest.and_then(|rest| rest.try_into().ok());
         Ok(Self {
-            seq: seq
-                .filter(|&seq| seq <= Seq::MAX)
-                .ok_or(LineError::Field { field: "seq" })?,
-            time: time::parse(&bytes[TIME_AT..TIME_AT + TIME_LEN])
+            seq: seq.ok_or(LineError::Field { field: "seq" })?,
+            time: time::parse(part::<TIME_LEN>(bytes, TIME_AT))
                 .ok_or(LineError::Field { field: "t" })?,
             epoch: Epoch(hex(EPOCH_AT, "e")?),
             distance: hex(DISTANCE_AT, "d")?,
@@ -159,6 +162,33 @@ impl State {
     }
 }
 
+/// Twenty digits: four, eight, eight.
+fn read_seq(digits: &[u8; 20]) -> Option<Seq> {
+    let high = read_digits::<4>(digits.first_chunk()?)?;
+    let middle = read_decimal_8(digits[4..].first_chunk()?)?;
+    let low = read_decimal_8(digits.last_chunk()?)?;
+    // Seqs end at 2^63, below 1000 × 10^16.
+    let high = Some(high).filter(|&high| high < 1000)?;
+    let seq = Seq((high * 100_000_000 + middle) * 100_000_000 + low);
+    (seq <= Seq::MAX).then_some(seq)
+}
+
+/// The `N` bytes at `at`.
+fn part<const N: usize>(bytes: &[u8; LINE_LEN], at: usize) -> &[u8; N] {
+    bytes[at..]
+        .first_chunk()
+        .expect("every field ends within the line")
+}
+
+/// Whether the parts that never change stand where they should, in one pass over the whole line.
+fn is_framed(bytes: &[u8; LINE_LEN]) -> bool {
+    let mut differs = 0;
+    for at in 0..LINE_LEN {
+        differs |= (bytes[at] ^ TEMPLATE[at]) & MASK[at];
+    }
+    differs == 0
+}
+
 const TEMPLATE: &[u8; LINE_LEN] = b"POST /00000000000000000000?t=0000-00-00T00:00:00.000000Z\
     &e=00000000&d=00000000&r=0000&h=00000000&b=00000000&c=00000000&s=live HTTP/1.1\r\n";
 
@@ -169,6 +199,22 @@ const DISTANCE_AT: usize = 70;
 const REST_AT: usize = 81;
 const HEAD_LEN_AT: usize = 88;
 const BODY_LEN_AT: usize = 99;
+
+/// 255 at the bytes that never change.
+const MASK: [u8; LINE_LEN] = {
+    let mut mask = [0; LINE_LEN];
+    let mut part = 0;
+    while part < FIXED.len() {
+        let (start, fixed) = FIXED[part];
+        let mut at = 0;
+        while at < fixed.len() {
+            mask[start + at] = 255;
+            at += 1;
+        }
+        part += 1;
+    }
+    mask
+};
 
 /// The parts of the line that never change.
 const FIXED: [(usize, &[u8]); 10] = [

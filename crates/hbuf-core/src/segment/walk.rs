@@ -7,7 +7,7 @@ use super::head::{HeadError, SegmentHead, check_format};
 use super::source::{ReadFailed, Source, Window};
 use crate::ids::{Epoch, Micros, Seq};
 use crate::limits::{HEAD_BYTES_MAX, JOURNAL_BODY_BYTES_MAX};
-use crate::record::{LINE_LEN, Line, Record, RecordError, State, decode};
+use crate::record::{LINE_LEN, Line, Record, RecordError, State, decode_behind};
 
 /// Where a walk stands and what the next record must follow. Keep it to go on later.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -280,7 +280,7 @@ impl<'s, S: Source + ?Sized> Walker<'s, S> {
                 why,
             }))
         };
-        let record = match decode(self.window.read(self.source, offset, count)?) {
+        let record = match decode_behind(self.window.read(self.source, offset, count)?, line) {
             Ok(record) => record,
             Err(error) => return stop(Why::Record(error)),
         };
