@@ -162,8 +162,8 @@ fn hex_8(digits: u64) -> Option<u32> {
     let written = nibbles
         .wrapping_add(0x30 * ONES)
         .wrapping_add(letters * 0x27);
-    // What would be written otherwise is no digit.
-    if written != digits {
+    // What would be written otherwise is no digit, and `g` would be 16.
+    if written != digits || nibbles & (0xf0 * ONES) != 0 {
         return None;
     }
     let bytes = ((nibbles << 4) | (nibbles >> 8)) & 0x00ff_00ff_00ff_00ff;
@@ -234,6 +234,19 @@ mod tests {
         check.feed(&bytes[201..]);
         assert!(!check.holds());
         assert_eq!(CrcCheck::start(&bytes[..LINE_LEN - 1]), None);
+    }
+
+    #[test]
+    fn every_byte_but_the_sixteen_digits_is_no_hex_digit() {
+        for byte in 0..=255_u8 {
+            let word = u64::from_le_bytes([b'0', b'0', byte, b'0', b'0', b'0', b'0', b'0']);
+            let value = crate::ids::hex_digit(byte).map(|value| u32::from(value) << 20);
+            assert_eq!(hex_8(word), value, "{byte}");
+            let value = byte
+                .is_ascii_digit()
+                .then(|| u64::from(byte - b'0') * 100_000);
+            assert_eq!(decimal_8(word), value, "{byte}");
+        }
     }
 
     #[test]
