@@ -43,8 +43,8 @@ impl Hbuf {
     }
 
     /// Starts it on a directory that outlives it.
-    pub(crate) fn start_on(settings: &Settings, data: &Path) -> anyhow::Result<Self> {
-        let process = Self::spawn(settings, data)?;
+    pub(crate) fn start_on(settings: &Settings, place: &Path) -> anyhow::Result<Self> {
+        let process = Self::spawn(settings, place)?;
         let request = append_request(process.address, BUFFER, "", &[b'x'; 256]);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -76,15 +76,17 @@ impl Hbuf {
         })
     }
 
-    /// Only starts the process.
-    pub(crate) fn spawn(settings: &Settings, data: &Path) -> anyhow::Result<Process> {
+    /// Only starts the process. `place` gets its data, and beside it what it says.
+    pub(crate) fn spawn(settings: &Settings, place: &Path) -> anyhow::Result<Process> {
+        let said = place.join("log");
+        let log = File::options().create(true).append(true).open(&said)?;
         let mut command = Command::new(&settings.hbuf);
-        command
-            .arg("serve")
-            .arg("--data")
-            .arg(data)
-            .args(["--listen", "127.0.0.1:0"]);
-        Process::announced(command.stderr(log(data)?))
+        command.arg("serve").arg("--data").arg(place.join("data"));
+        command.args(["--listen", "127.0.0.1:0"]).stderr(log);
+        Process::announced(&mut command).with_context(|| {
+            let said = std::fs::read_to_string(&said).unwrap_or_default();
+            format!("hbuf serve said: {}", said.trim())
+        })
     }
 
     /// Appends until the measured buffer holds `count` messages.
@@ -147,7 +149,7 @@ impl Hbuf {
     pub(crate) fn segments(&self) -> anyhow::Result<String> {
         let data = self.data.as_ref().context("no data of its own")?;
         let mut found = Vec::new();
-        walk(&data.path().join("buffers"), &mut found)?;
+        walk(&data.path().join("data/buffers"), &mut found)?;
         found.sort();
         ensure!(
             !found.is_empty(),
@@ -166,12 +168,6 @@ impl Hbuf {
 /// Name of buffer `n` of many.
 pub(crate) fn buffer_name(n: usize) -> String {
     format!("many-{n:06}")
-}
-
-/// Where the server's own messages go: beside its data.
-fn log(data: &Path) -> anyhow::Result<File> {
-    let path = data.with_extension("log");
-    Ok(File::options().create(true).append(true).open(path)?)
 }
 
 async fn raw_reply(address: std::net::SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> {

@@ -11,6 +11,7 @@ use super::plan::{KeyDraw, Node, Plan, Sizes};
 
 /// Bytes of the text that bodies are cut from, besides the longest body.
 const TEXT_BYTES: usize = 1 << 20;
+const TEXT_LINE: &[u8] = b"content-type: text/plain\r\n";
 /// What a line of JSON adds to its text.
 const OBJECT_BYTES: usize = b"{\"m\":\"\"}".len();
 /// Bodies are made of these 64 characters.
@@ -175,6 +176,10 @@ impl Writer {
         self.begin(b"POST", target, "");
         self.out
             .extend_from_slice(self.shape.append_lines.as_bytes());
+        if self.shape.stamped {
+            // As text, so that an event carries the stamp as it is.
+            self.out.extend_from_slice(TEXT_LINE);
+        }
         let key = self.key();
         self.out.extend_from_slice(&key);
         let mut body = std::mem::take(&mut self.body);
@@ -199,6 +204,9 @@ impl Writer {
         self.body_bytes = 0;
         for _ in 0..self.shape.batch {
             body.extend_from_slice(b"POST / HTTP/1.1\r\nhost:\r\n");
+            if self.shape.stamped {
+                body.extend_from_slice(TEXT_LINE);
+            }
             let key = self.key();
             body.extend_from_slice(&key);
             let size = self.size();

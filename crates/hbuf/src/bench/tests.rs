@@ -98,7 +98,7 @@ fn append(kept: &Shared, kind: &str, body: Bytes) -> Reply {
             .filter(|l| !l.is_empty())
             .map(Bytes::copy_from_slice)
             .collect(),
-        "" => vec![body],
+        "" | "text/plain" => vec![body],
         batch => {
             assert_eq!(batch, "application/http; msgtype=request");
             inner(&body)
