@@ -14,6 +14,7 @@ use serde::Serialize;
 use plan::{KeyDraw, Mix, Plan, Sizes};
 use report::Report;
 
+mod follow;
 mod frames;
 mod machine;
 mod payload;
@@ -23,7 +24,7 @@ mod problem;
 mod report;
 mod run;
 mod stats;
-mod tail;
+
 mod transport;
 mod wire;
 mod worker;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::task::JoinSet;
 
+use super::follow::Tail;
 use super::payload::Shape;
 use super::plan::{Op, Plan};
 use super::stats::{Recorder, Summary};
-use super::tail::Tail;
 use super::worker::Worker;
 
 /// How long the tails may take to see what was acknowledged before the window closed.
