@@ -106,7 +106,8 @@ impl SegmentIndex {
         }
     }
 
-    /// Takes in the record that starts at [`SegmentIndex::end`]; `time` is read only where a point is due.
+    /// Takes in the record that starts at [`SegmentIndex::end`]; `time` is read only where a point
+    /// is due.
     pub fn push<E: From<PushError>>(
         &mut self,
         record_len: u64,
@@ -298,7 +299,8 @@ const CRC_AT: usize = 12;
 const HEAD_LEN: usize = 64;
 const POINT_LEN: usize = 16;
 
-// A segment rolls before it reaches its bound; the batch that crosses it may be framed at twice its size.
+// A segment rolls before it reaches its bound; the batch that crosses it may be framed at twice its
+// size.
 const _: () = assert!(SEGMENT_BYTES_MAX + 2 * BATCH_BYTES_MAX < u32::MAX as u64);
 
 #[cfg(test)]
@@ -414,7 +416,8 @@ mod tests {
             gaps in proptest::collection::vec(0_u64..3, 200),
             seq in 90_u64..320, time in 0_u64..400,
         ) {
-            let times: Vec<u64> = gaps.iter().scan(0, |at, gap| { *at += gap; Some(*at) }).collect();
+            let times = gaps.iter().scan(0, |at, gap| { *at += gap; Some(*at) });
+            let times: Vec<u64> = times.collect();
             let index = index(&lengths, &times);
             let mut offsets = vec![700_u64];
             for length in &lengths {

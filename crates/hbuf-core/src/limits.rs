@@ -48,6 +48,25 @@ pub const READ_LIMIT_DEFAULT: u64 = 1_000;
 /// Longest long poll, in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 60;
 
+/// Bytes of one piece of a streamed range read: fits the second-level cache, where it is copied twice.
+pub const PIECE_BYTES: usize = 256 << 10;
+/// Pieces that wait in memory to be filled again.
+pub const SPARE_PIECES_MAX: usize = 16;
+/// Range reads of a node that may read one piece ahead at the same time.
+pub const READ_AHEAD_MAX: usize = 512;
+/// Reads of a node that may be in the file system at the same time.
+pub const DISK_READS_MAX: usize = 64;
+/// Segment files that readers of a node keep open.
+pub const READ_FILES_MAX: usize = 1_024;
+/// Memory of a node for the sparse indexes of segments.
+pub const INDEX_MEMORY_MAX: usize = 64 << 20;
+/// Memory of a node for subtree roots of the proofs.
+pub const TREE_MEMORY_MAX: usize = 32 << 20;
+/// Records of one buffer that are kept in memory while someone tails it.
+pub const TAIL_BYTES_MAX: usize = 4 << 20;
+/// The same, over all buffers of a node.
+pub const TAIL_TOTAL_BYTES_MAX: usize = 256 << 20;
+
 /// Smallest and largest size at which a segment rolls.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 /// See [`SEGMENT_BYTES_MIN`].

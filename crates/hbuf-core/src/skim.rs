@@ -1,8 +1,8 @@
 //! Walking a segment by its request lines alone: where a record ends, without reading its head.
 //!
-//! A skim reads the fixed parts, the seq and the two lengths of a line, and nothing else: no CRC, no
-//! time, no headers. It finds records that are where they should be; whoever needs to know that a
-//! record is *whole* checks its CRC with [`crc_holds`] or decodes it.
+//! A skim reads the fixed parts, the seq and the two lengths of a line, and nothing else: no CRC,
+//! no time, no headers. It finds records that are where they should be; whoever needs to know that
+//! a record is *whole* checks its CRC with [`crc_holds`] or decodes it.
 
 use crate::ids::{Hash, Micros, Seq};
 use crate::record::{CRC_AT, CRC_END, LINE_LEN};

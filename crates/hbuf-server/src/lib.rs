@@ -2,3 +2,4 @@
 
 mod disk;
 pub mod manager;
+pub mod read;

@@ -1,0 +1,306 @@
+//! A stream of committed records of any length: the files' own bytes, one piece read ahead.
+//!
+//! A piece may end within a record that is longer than what is left of it; [`Piece::whole`] says
+//! where the last record in it ends, so that a reader can stop between messages. Bytes leave only
+//! when the line before them was the one due, and out of an open segment only when the CRC holds.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hbuf_core::ids::Seq;
+use hbuf_core::index::Place;
+use hbuf_core::limits::PIECE_BYTES;
+use hbuf_core::skim::{CrcCheck, Skim, crc_holds, skim};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::layout::View;
+use super::shared::PieceMemory;
+use super::{ReadError, Readable};
+
+/// Some of a stream's bytes.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The bytes, continuing those of the piece before.
+    pub bytes: Bytes,
+    /// How many of them are through the end of a record; 0 when none ends here.
+    pub whole: usize,
+    /// The last record that has ended, in this piece or before.
+    pub last: Seq,
+}
+
+/// The committed records behind a position, through another, in pieces.
+pub struct Pieces {
+    buffer: Arc<Readable>,
+    cursor: Option<Cursor>,
+    ahead: Option<oneshot::Receiver<Fetched>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A cursor that moved, and the piece that it moved over.
+type Fetched = (Cursor, Result<Option<Piece>, ReadError>);
+
+/// Where the next piece begins.
+#[derive(Clone, Debug)]
+struct Cursor {
+    /// The first record that has not ended.
+    next: Seq,
+    through: Seq,
+    /// Bytes of `next` that are still to come, when the piece before ended within it.
+    inside: u64,
+    /// The file and offset of the next byte, once known.
+    place: Option<(Seq, u64)>,
+}
+
+impl Readable {
+    /// Streams the committed records behind `after` through `through`, or through the commit of now
+    /// when that is lower.
+    #[must_use]
+    pub fn stream(self: &Arc<Self>, after: Seq, through: Seq) -> Pieces {
+        let through = through.min(self.commit());
+        let cursor = Cursor {
+            next: after.next(),
+            through,
+            inside: 0,
+            place: None,
+        };
+        let permit = Arc::clone(&self.shared.ahead).try_acquire_owned().ok();
+        Pieces {
+            buffer: Arc::clone(self),
+            cursor: Some(cursor),
+            ahead: None,
+            permit,
+        }
+    }
+
+    /// Reads the next piece; `None` when the stream has ended.
+    fn fetch(&self, cursor: &mut Cursor) -> Result<Option<Piece>, ReadError> {
+        if cursor.next > cursor.through {
+            return Ok(None);
+        }
+        let Some(view) = self.view(cursor.next)? else {
+            return Ok(None);
+        };
+        let file = self.segment(view.file)?;
+        let offset = match cursor.place {
+            Some((at, offset)) if at == view.file => offset,
+            Some(_) | None => self.locate(&view, &file, cursor.next)?,
+        };
+        let mut memory = self.shared.spare();
+        let want = wanted(&view, offset);
+        let io = |source| ReadError::Io {
+            file: view.file,
+            source,
+        };
+        memory.fill(&file, offset, want).map_err(io)?;
+        let last = view.last.min(cursor.through);
+        let mut hop = Hop {
+            view: &view,
+            file: &file,
+            offset,
+            last,
+            at: 0,
+            whole: 0,
+        };
+        hop.over(self, cursor, memory.as_ref())?;
+        let Hop { at, whole, .. } = hop;
+        memory.truncate(at);
+        cursor.place = Some((view.file, offset + at as u64));
+        Ok(Some(Piece {
+            bytes: Bytes::from_owner(memory),
+            whole,
+            last: cursor.next.prev(),
+        }))
+    }
+}
+
+impl Pieces {
+    /// The next piece; `None` at the end. After an error there is nothing more.
+    pub async fn next(&mut self) -> Option<Result<Piece, ReadError>> {
+        let ahead = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => {
+                let cursor = self.cursor.take()?;
+                self.start(cursor)
+            }
+        };
+        let Ok((cursor, outcome)) = ahead.await else {
+            return Some(Err(ReadError::Stopping));
+        };
+        match outcome {
+            Ok(Some(piece)) => {
+                if self.permit.is_some() && cursor.next <= cursor.through {
+                    self.ahead = Some(self.start(cursor));
+                } else {
+                    self.cursor = Some(cursor);
+                }
+                Some(Ok(piece))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                self.buffer.note(&error);
+                Some(Err(error))
+            }
+        }
+    }
+
+    /// Reads the next piece on a blocking thread.
+    fn start(&self, mut cursor: Cursor) -> oneshot::Receiver<Fetched> {
+        let (send, receive) = oneshot::channel();
+        let buffer = Arc::clone(&self.buffer);
+        tokio::task::spawn_blocking(move || {
+            // Nobody is waiting any more: the stream was let go before its turn came.
+            if send.is_closed() {
+                return;
+            }
+            let outcome = buffer.fetch(&mut cursor);
+            drop(send.send((cursor, outcome)));
+        });
+        receive
+    }
+}
+
+/// Goes over a piece's records by their lines.
+struct Hop<'a> {
+    view: &'a View,
+    file: &'a File,
+    /// Of the piece's first byte.
+    offset: u64,
+    last: Seq,
+    /// Bytes of the piece that may leave.
+    at: usize,
+    /// Bytes of the piece through the end of a record.
+    whole: usize,
+}
+
+impl Hop<'_> {
+    fn over(
+        &mut self,
+        buffer: &Readable,
+        cursor: &mut Cursor,
+        bytes: &[u8],
+    ) -> Result<(), ReadError> {
+        if cursor.inside > 0 {
+            self.leave(cursor, cursor.inside, bytes.len());
+        }
+        while cursor.inside == 0 && cursor.next <= self.last {
+            match self.step(buffer, cursor, bytes) {
+                Ok(true) => {}
+                // What comes before leaves first; the next piece starts with the record, cut or
+                // damaged as it is.
+                Ok(false) => break,
+                Err(_) if self.at > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        // The file ends within a record that began before.
+        if self.at == 0 {
+            let due = Place {
+                seq: cursor.next,
+                offset: self.offset,
+            };
+            return Err(buffer.no_record(self.view, due));
+        }
+        Ok(())
+    }
+
+    /// Goes over one record; `false` when it should start the next piece.
+    fn step(
+        &mut self,
+        buffer: &Readable,
+        cursor: &mut Cursor,
+        bytes: &[u8],
+    ) -> Result<bool, ReadError> {
+        let rest = &bytes[self.at..];
+        let due = Place {
+            seq: cursor.next,
+            offset: self.offset + self.at as u64,
+        };
+        let Some(record) = skim(rest) else {
+            return Err(buffer.no_record(self.view, due));
+        };
+        if record.seq != due.seq {
+            return Err(buffer.not_due(self.view, due, record.seq));
+        }
+        if !self.view.sealed && !self.checked(buffer, &record, due, rest)? {
+            return Ok(false);
+        }
+        self.leave(cursor, record.record_len(), bytes.len());
+        Ok(true)
+    }
+
+    /// Lets `len` bytes of the record `next` leave, or as many of them as the piece has.
+    fn leave(&mut self, cursor: &mut Cursor, len: u64, piece: usize) {
+        let rest = (piece - self.at) as u64;
+        if len > rest {
+            cursor.inside = len - rest;
+            self.at = piece;
+            return;
+        }
+        cursor.inside = 0;
+        cursor.next = cursor.next.next();
+        self.at += usize::try_from(len).expect("no longer than the piece");
+        self.whole = self.at;
+    }
+
+    /// Whether a record of an open segment may leave now: `false` when it should start the next
+    /// piece.
+    fn checked(
+        &self,
+        buffer: &Readable,
+        record: &Skim,
+        due: Place,
+        bytes: &[u8],
+    ) -> Result<bool, ReadError> {
+        let len = usize::try_from(record.record_len()).unwrap_or(usize::MAX);
+        let holds = match bytes.get(..len) {
+            Some(record) => crc_holds(record),
+            None if self.at > 0 => return Ok(false),
+            None => {
+                let io = |source| ReadError::Io {
+                    file: self.view.file,
+                    source,
+                };
+                long_crc_holds(buffer.shared.spare(), self.file, due, record).map_err(io)?
+            }
+        };
+        if holds {
+            Ok(true)
+        } else {
+            Err(buffer.damaged(self.view, due.seq, "its CRC is another"))
+        }
+    }
+}
+
+/// Checks a record that is longer than a piece, before any of it leaves.
+fn long_crc_holds(
+    mut memory: PieceMemory,
+    file: &File,
+    due: Place,
+    record: &Skim,
+) -> std::io::Result<bool> {
+    let mut check: Option<CrcCheck> = None;
+    let (mut offset, end) = (due.offset, due.offset + record.record_len());
+    while offset < end {
+        let want = usize::try_from(end - offset).unwrap_or(usize::MAX);
+        memory.fill(file, offset, want)?;
+        let bytes = memory.as_ref();
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        match &mut check {
+            Some(check) => check.feed(bytes),
+            None => check = CrcCheck::start(bytes),
+        }
+        offset += bytes.len() as u64;
+    }
+    Ok(check.is_some_and(|check| check.holds()))
+}
+
+/// How much to read: no more than is known to be there.
+fn wanted(view: &View, offset: u64) -> usize {
+    match view.bytes.checked_sub(offset) {
+        Some(rest) if rest > 0 => usize::try_from(rest).unwrap_or(usize::MAX).min(PIECE_BYTES),
+        Some(_) | None => PIECE_BYTES,
+    }
+}

@@ -1,0 +1,182 @@
+//! What all buffers of a process share for reading: open files, indexes, subtree roots, spare
+//! memory, and the gates that bound how much of the file system is used at once.
+//!
+//! Idle buffers have nothing here. Everything is bounded by `limits.rs` and may be forgotten at any
+//! time.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hbuf_core::ids::{Hash, Seq};
+use hbuf_core::index::SegmentIndex;
+use hbuf_core::limits::{
+    DISK_READS_MAX, INDEX_MEMORY_MAX, PIECE_BYTES, READ_AHEAD_MAX, READ_FILES_MAX,
+    SPARE_PIECES_MAX, TREE_MEMORY_MAX,
+};
+use tokio::sync::Semaphore;
+
+use super::lru::Lru;
+use super::walk::read_at;
+
+/// A file beside or of a segment, over all buffers of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FileKey {
+    pub(super) buffer: u64,
+    pub(super) file: Seq,
+    pub(super) kind: FileKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FileKind {
+    Segment,
+    Ids,
+}
+
+/// 256 neighbouring subtrees of 2^`level` leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BlockKey {
+    pub(super) buffer: u64,
+    pub(super) level: u32,
+    pub(super) group: u64,
+}
+
+/// The roots of a block that are known, `from` being the place of the first of them.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    pub(super) from: usize,
+    pub(super) roots: Vec<Hash>,
+}
+
+/// The state that the readers of all buffers share. One for a process.
+pub struct ReadShared {
+    files: Mutex<Lru<FileKey, Arc<File>>>,
+    indexes: Mutex<Lru<FileKey, Arc<Mutex<SegmentIndex>>>>,
+    blocks: Mutex<Lru<BlockKey, Arc<Block>>>,
+    spare: Mutex<Vec<Vec<u8>>>,
+    pub(super) disk: Arc<Semaphore>,
+    pub(super) ahead: Arc<Semaphore>,
+    pub(super) tail_bytes: AtomicUsize,
+    buffers: AtomicU64,
+}
+
+impl ReadShared {
+    /// Caches that are empty.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            files: Mutex::new(Lru::new(READ_FILES_MAX)),
+            indexes: Mutex::new(Lru::new(INDEX_MEMORY_MAX)),
+            blocks: Mutex::new(Lru::new(TREE_MEMORY_MAX)),
+            spare: Mutex::default(),
+            disk: Arc::new(Semaphore::new(DISK_READS_MAX)),
+            ahead: Arc::new(Semaphore::new(READ_AHEAD_MAX)),
+            tail_bytes: AtomicUsize::new(0),
+            buffers: AtomicU64::new(0),
+        })
+    }
+
+    /// A number for a buffer that no other has had in this process.
+    pub(super) fn number(&self) -> u64 {
+        self.buffers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn files(&self) -> MutexGuard<'_, Lru<FileKey, Arc<File>>> {
+        lock(&self.files)
+    }
+
+    pub(super) fn indexes(&self) -> MutexGuard<'_, Lru<FileKey, Arc<Mutex<SegmentIndex>>>> {
+        lock(&self.indexes)
+    }
+
+    pub(super) fn blocks(&self) -> MutexGuard<'_, Lru<BlockKey, Arc<Block>>> {
+        lock(&self.blocks)
+    }
+
+    /// Forgets the files `from` through `through` of a buffer: they were removed or replaced.
+    pub(super) fn forget_files(&self, buffer: u64, from: Seq, through: Seq) {
+        let first = FileKey {
+            buffer,
+            file: from,
+            kind: FileKind::Segment,
+        };
+        let last = FileKey {
+            buffer,
+            file: through,
+            kind: FileKind::Ids,
+        };
+        self.files().remove_range(first..=last);
+        self.indexes().remove_range(first..=last);
+    }
+
+    /// Forgets all of a buffer.
+    pub(super) fn forget(&self, buffer: u64) {
+        self.forget_files(buffer, Seq::ZERO, Seq(u64::MAX));
+        let first = BlockKey {
+            buffer,
+            level: 0,
+            group: 0,
+        };
+        let last = BlockKey {
+            buffer,
+            level: u32::MAX,
+            group: u64::MAX,
+        };
+        self.blocks().remove_range(first..=last);
+    }
+
+    /// Memory for one piece; what was used before saves its page faults.
+    pub(super) fn spare(self: &Arc<Self>) -> PieceMemory {
+        let bytes = lock(&self.spare)
+            .pop()
+            .unwrap_or_else(|| vec![0; PIECE_BYTES]);
+        PieceMemory {
+            bytes,
+            filled: 0,
+            shared: Arc::clone(self),
+        }
+    }
+}
+
+/// The memory of one piece, given back when its last reader lets go.
+pub(super) struct PieceMemory {
+    /// [`PIECE_BYTES`], always: nothing is cleared before it is overwritten.
+    bytes: Vec<u8>,
+    filled: usize,
+    shared: Arc<ReadShared>,
+}
+
+impl PieceMemory {
+    /// Reads up to `want` bytes from `offset` on.
+    pub(super) fn fill(&mut self, file: &File, offset: u64, want: usize) -> io::Result<()> {
+        self.filled = 0;
+        self.filled = read_at(file, &mut self.bytes[..want.min(PIECE_BYTES)], offset)?;
+        Ok(())
+    }
+
+    /// Lets go of what is behind `len`.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.filled = self.filled.min(len);
+    }
+}
+
+impl AsRef<[u8]> for PieceMemory {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+}
+
+impl Drop for PieceMemory {
+    fn drop(&mut self) {
+        let mut spare = lock(&self.shared.spare);
+        if spare.len() < SPARE_PIECES_MAX {
+            spare.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// Locks what only caches: a thread that panicked in between left nothing half done that matters.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,341 @@
+//! Opening a buffer's files, keeping their indexes, finding a record in them.
+//!
+//! Everything here blocks. A walk goes by request lines alone; each must hold the seq that is due,
+//! so a damaged line is met where it stands and nothing behind it is taken for a record.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use hbuf_core::ids::Seq;
+use hbuf_core::index::{Place, PushError, SegmentIndex};
+use hbuf_core::limits::PIECE_BYTES;
+use hbuf_core::record::{LINE_LEN, Line, State};
+use hbuf_core::segment::file_name;
+use hbuf_core::skim::{Skim, skim, time_of};
+
+use super::layout::View;
+use super::level_zero::{INDEX_SUFFIX, derived_name, write_derived};
+use super::shared::{FileKey, FileKind, lock};
+use super::{ReadError, Readable};
+
+impl Readable {
+    /// The open segment file, from the cache or from the directory.
+    pub(super) fn segment(&self, file: Seq) -> Result<Arc<File>, ReadError> {
+        self.open(
+            FileKey {
+                buffer: self.number,
+                file,
+                kind: FileKind::Segment,
+            },
+            file_name(file),
+        )
+        .map_err(|source| self.open_failed(file, source))
+    }
+
+    /// Opens a file of the directory through the cache.
+    pub(super) fn open(&self, key: FileKey, name: String) -> io::Result<Arc<File>> {
+        if let Some(file) = self.shared.files().get(key) {
+            return Ok(file);
+        }
+        let file = Arc::new(File::open(self.dir.join(name))?);
+        self.shared.files().put(key, Arc::clone(&file), 1);
+        // Dropped meanwhile: kept open, its bytes would stay on the disk.
+        if self.is_dropped(key.file) {
+            self.shared.files().remove(key);
+        }
+        Ok(file)
+    }
+
+    fn is_dropped(&self, file: Seq) -> bool {
+        lock(&self.layout)
+            .oldest()
+            .is_none_or(|oldest| file < oldest)
+    }
+
+    /// Where the record of `seq` starts, `seq` being committed and in this file.
+    pub(super) fn locate(&self, view: &View, file: &File, seq: Seq) -> Result<u64, ReadError> {
+        assert!(view.file <= seq && seq <= view.last, "a seq of this file");
+        let near = self.with_index(view, file, |index| {
+            self.extend(view, file, index, seq.prev())?;
+            Ok(index.at_or_before(seq))
+        })?;
+        Ok(self
+            .walk(view, file, near, seq.prev(), NEAR_BYTES, |_, _| true)?
+            .offset)
+    }
+
+    /// Calls `each` with every record from `place` through `last`, until it says no; answers the
+    /// place behind. The bytes start with the record and hold at least its line. Reads `first_read`
+    /// bytes at first, then whole pieces.
+    pub(super) fn walk(
+        &self,
+        view: &View,
+        file: &File,
+        place: Place,
+        last: Seq,
+        first_read: usize,
+        mut each: impl FnMut(&Skim, &[u8]) -> bool,
+    ) -> Result<Place, ReadError> {
+        let mut next = place;
+        if next.seq > last {
+            return Ok(next);
+        }
+        let mut memory = self.shared.spare();
+        let mut want = first_read;
+        while next.seq <= last {
+            memory
+                .fill(file, next.offset, want)
+                .map_err(|source| ReadError::Io {
+                    file: view.file,
+                    source,
+                })?;
+            want = PIECE_BYTES;
+            let bytes = memory.as_ref();
+            let (mut at, start) = (0, next.seq);
+            while next.seq <= last
+                && let Some(record) = bytes.get(at..).and_then(skim)
+            {
+                if record.seq != next.seq {
+                    return Err(self.not_due(view, next, record.seq));
+                }
+                if !each(&record, &bytes[at..]) {
+                    return Ok(next);
+                }
+                let len = record.record_len();
+                next = Place {
+                    seq: next.seq.next(),
+                    offset: next.offset + len,
+                };
+                at = at.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
+            }
+            if next.seq == start {
+                return Err(self.no_record(view, next));
+            }
+        }
+        Ok(next)
+    }
+
+    /// Uses the file's index, which covers as much as was walked so far.
+    pub(super) fn with_index<T>(
+        &self,
+        view: &View,
+        file: &File,
+        work: impl FnOnce(&mut SegmentIndex) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let key = FileKey {
+            buffer: self.number,
+            file: view.file,
+            kind: FileKind::Segment,
+        };
+        let kept = self.shared.indexes().get(key);
+        let index = match kept {
+            Some(index) => index,
+            None => self.load_index(key, view, file)?,
+        };
+        let mut index = lock(&index);
+        let before = index.memory();
+        let outcome = work(&mut index);
+        let after = index.memory();
+        drop(index);
+        if after != before {
+            self.shared.indexes().reweigh(key, after);
+        }
+        outcome
+    }
+
+    /// Brings the index through the record of `through`.
+    pub(super) fn extend(
+        &self,
+        view: &View,
+        file: &File,
+        index: &mut SegmentIndex,
+        through: Seq,
+    ) -> Result<(), ReadError> {
+        let mut refused = None;
+        let end = index.end();
+        self.walk(view, file, end, through, NEAR_BYTES, |record, bytes| {
+            let time = || time_of(bytes).ok_or(NoIndex::Line);
+            refused = index.push(record.record_len(), time).err();
+            refused.is_none()
+        })?;
+        let what = match refused {
+            None => return Ok(()),
+            Some(NoIndex::Line) => "its request line holds no time".to_owned(),
+            Some(NoIndex::Push(error)) => error.to_string(),
+        };
+        Err(ReadError::Damaged {
+            seq: index.end().seq,
+            file: view.file,
+            what,
+        })
+    }
+
+    /// Walks a sealed segment to its end and writes its index beside it.
+    pub(super) fn keep_index(&self, file: Seq) -> Result<(), ReadError> {
+        let view = self.view(file)?.filter(|view| view.sealed);
+        let Some(view) = view.filter(|view| view.next_file == Some(view.last.next())) else {
+            return Ok(());
+        };
+        let segment = self.segment(file)?;
+        let bytes = self.with_index(&view, &segment, |index| {
+            self.extend(&view, &segment, index, view.last)?;
+            if !is_whole(&view, index) {
+                let end = index.end().offset;
+                let what = format!(
+                    "the file has {} bytes, its records end at {end}",
+                    view.bytes
+                );
+                return Err(ReadError::Damaged {
+                    seq: view.last,
+                    file,
+                    what,
+                });
+            }
+            index.shrink();
+            Ok(index.encode(self.log))
+        })?;
+        write_derived(&self.dir, &derived_name(file, INDEX_SUFFIX), &[&bytes])
+            .map_err(|source| ReadError::Io { file, source })
+    }
+
+    fn load_index(
+        &self,
+        key: FileKey,
+        view: &View,
+        file: &File,
+    ) -> Result<Arc<Mutex<SegmentIndex>>, ReadError> {
+        let index = match self.stored_index(view) {
+            Some(index) => index,
+            None => SegmentIndex::new(view.file, self.head_len(view, file)?),
+        };
+        let weight = index.memory();
+        let index = Arc::new(Mutex::new(index));
+        let mut indexes = self.shared.indexes();
+        // Another reader may have been faster; two indexes of one file would be walked twice.
+        if let Some(index) = indexes.get(key) {
+            return Ok(index);
+        }
+        indexes.put(key, Arc::clone(&index), weight);
+        Ok(index)
+    }
+
+    /// The index file of a sealed segment, when it is there, whole, and of this file.
+    fn stored_index(&self, view: &View) -> Option<SegmentIndex> {
+        if !view.sealed {
+            return None;
+        }
+        let path = self.dir.join(derived_name(view.file, INDEX_SUFFIX));
+        let bytes = std::fs::read(path).ok()?;
+        match SegmentIndex::decode(&bytes, self.log) {
+            Ok(index) if is_whole(view, &index) => Some(index),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(
+                    event = "index_bad", dir = %self.dir.display(), file = view.file.0, %error,
+                    "the index is made again from its segment"
+                );
+                None
+            }
+        }
+    }
+
+    /// Where the first record starts: behind the head line.
+    pub(super) fn head_len(&self, view: &View, file: &File) -> Result<u64, ReadError> {
+        let mut bytes = [0; LINE_LEN];
+        let count = read_at(file, &mut bytes, 0).map_err(|source| ReadError::Io {
+            file: view.file,
+            source,
+        })?;
+        match Line::parse(&bytes[..count]) {
+            Ok(line) if line.state == State::Head && line.seq == view.file => Ok(line.record_len()),
+            Ok(_) => Err(self.damaged(
+                view,
+                view.file,
+                "the file does not start with its head line",
+            )),
+            Err(error) => Err(self.damaged(view, view.file, &format!("head line: {error}"))),
+        }
+    }
+
+    pub(super) fn damaged(&self, view: &View, seq: Seq, what: &str) -> ReadError {
+        ReadError::Damaged {
+            seq,
+            file: view.file,
+            what: what.to_owned(),
+        }
+    }
+
+    pub(super) fn not_due(&self, view: &View, due: Place, found: Seq) -> ReadError {
+        let what = format!("at offset {} stands message {found}", due.offset);
+        ReadError::Damaged {
+            seq: due.seq,
+            file: view.file,
+            what,
+        }
+    }
+
+    pub(super) fn no_record(&self, view: &View, due: Place) -> ReadError {
+        let what = format!("no record starts at offset {}", due.offset);
+        ReadError::Damaged {
+            seq: due.seq,
+            file: view.file,
+            what,
+        }
+    }
+
+    /// A file that is gone was dropped, or someone took it away.
+    fn open_failed(&self, file: Seq, source: io::Error) -> ReadError {
+        let first = self.first();
+        let dropped = lock(&self.layout)
+            .oldest()
+            .is_none_or(|oldest| file < oldest);
+        match source.kind() {
+            io::ErrorKind::NotFound if dropped => ReadError::BeforeFirst { first },
+            io::ErrorKind::NotFound => {
+                let what = "the file is missing from the buffer's directory".to_owned();
+                ReadError::Damaged {
+                    seq: file.max(first),
+                    file,
+                    what,
+                }
+            }
+            _ => ReadError::Io { file, source },
+        }
+    }
+}
+
+/// Fills `out` from `offset` on; fewer bytes than that only at the end of the file.
+pub(super) fn read_at(file: &File, out: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut read = 0;
+    while read < out.len() {
+        match rustix::io::pread(file, &mut out[read..], offset + read as u64) {
+            Ok(0) => break,
+            Ok(count) => read += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(read)
+}
+
+/// Whether the index covers all of a sealed segment, and nothing else.
+fn is_whole(view: &View, index: &SegmentIndex) -> bool {
+    let Place { seq, offset } = index.end();
+    index.first() == view.file && view.next_file == Some(seq) && offset == view.bytes
+}
+
+/// Why the index does not take a record.
+enum NoIndex {
+    Line,
+    Push(PushError),
+}
+
+impl From<PushError> for NoIndex {
+    fn from(error: PushError) -> Self {
+        Self::Push(error)
+    }
+}
+
+/// Bytes of the first read of a walk to a near record: a stride of the index and a record.
+pub(super) const NEAR_BYTES: usize = 20 << 10;
