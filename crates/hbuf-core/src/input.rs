@@ -141,6 +141,11 @@ pub enum Input {
     },
     /// Time to look at retention, in all buffers of the shard.
     Retention,
+    /// The buffer was deleted: whatever waits for it is refused.
+    Remove {
+        /// The buffer.
+        buffer: Uuid,
+    },
     /// The buffer leaves memory; it must have nothing pending.
     Evict {
         /// The buffer.

@@ -119,6 +119,11 @@ impl Shard {
                     buffer.on_retention(&self.rules, now, out);
                 }
             }
+            Input::Remove { buffer } => {
+                if let Some(mut buffer) = self.buffers.remove(&buffer) {
+                    buffer.refuse_waiting(&AppendRefused::NotOpen, out);
+                }
+            }
             Input::Evict { buffer } => self.on_evict(&buffer),
         }
     }

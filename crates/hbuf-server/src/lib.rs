@@ -1,5 +1,7 @@
 //! The tokio shell: HTTP, files and clocks around hbuf-core.
 
+mod clock;
 mod disk;
+pub mod engine;
 pub mod manager;
 pub mod read;

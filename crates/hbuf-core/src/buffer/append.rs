@@ -349,6 +349,7 @@ impl Buffer {
     /// Captures a mark at the log's end; it leaves when that end is durable.
     pub(super) fn push_mark(&mut self, cause: MarkCause, fence: u64, out: &mut Effects) {
         self.mark_generation += 1;
+        self.marked = Some(self.end);
         self.fence = fence.max(self.fence);
         let tables = (!self.producers.is_empty() || !self.keys.is_empty())
             .then(|| table::encode(&self.producers, &self.keys));

@@ -71,6 +71,8 @@ pub struct Opening {
     pub damaged: Option<Seq>,
     /// Generation of the mark that was found, 0 without one.
     pub mark_generation: u64,
+    /// The seq that this mark covers.
+    pub marked: Option<Seq>,
     /// The journal position up to which entries are ignored.
     pub fence: u64,
 }
@@ -159,6 +161,8 @@ pub struct Buffer {
     waiting: VecDeque<Waiting>,
     marks: VecDeque<PendingMark>,
     mark_generation: u64,
+    /// Seq of the last mark that was asked for.
+    marked: Option<Seq>,
     fence: u64,
     cursors: cursors::Cursors,
     producers: Producers,
@@ -199,6 +203,7 @@ impl Buffer {
             waiting: VecDeque::new(),
             marks: VecDeque::new(),
             mark_generation: opening.mark_generation,
+            marked: opening.marked,
             fence: opening.fence,
             cursors: cursors::Cursors::open(opening.cursors),
             producers: opening.producers,
@@ -281,6 +286,12 @@ impl Buffer {
     #[must_use]
     pub const fn log(&self) -> Uuid {
         self.log
+    }
+
+    /// The seq through which a mark was asked for; `None` before the first.
+    #[must_use]
+    pub const fn marked(&self) -> Option<Seq> {
+        self.marked
     }
 
     /// True when nothing waits for the disk: the buffer may leave memory.

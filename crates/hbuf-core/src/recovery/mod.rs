@@ -172,6 +172,7 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         state: found.state,
         damaged: damage.as_ref().map(|damage: &Damage| damage.seq),
         mark_generation: found.mark.as_ref().map_or(0, |mark| mark.generation),
+        marked: found.mark.as_ref().map(|mark| mark.durable),
         fence: found.mark.as_ref().map_or(0, |mark| mark.fence),
     };
     let Progress {

@@ -1,6 +1,9 @@
 //! Every call that makes something durable. The rest of the server syncs through these functions
 //! only, each call naming its point, so that a test can delete one after the other and see that the
 //! loss of power then loses data.
+//!
+//! A failed sync is never retried: Linux may mark the pages clean and a second call would succeed
+//! with the data gone (wiki.postgresql.org/wiki/Fsync_Errors).
 
 use std::fs::File;
 use std::io;
@@ -8,11 +11,45 @@ use std::path::Path;
 
 /// The places where the server makes something durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::enum_variant_names,
-    reason = "the manager's log is the first to sync"
-)]
 pub(crate) enum SyncPoint {
+    /// Messages in their own segment.
+    SegmentDirect,
+    /// The directory entry of a new segment or cursors file.
+    SegmentEntry,
+    /// Journal entries.
+    Journal,
+    /// The directory entry of a new journal file.
+    JournalEntry,
+    /// A sealed segment's data and length.
+    Seal,
+    /// Segments that only the journal held, before the mark says that they are durable.
+    Checkpoint,
+    /// The tables of producers and keys, before the mark names them.
+    Tables,
+    /// The directory entry of the tables.
+    TablesEntry,
+    /// The mark itself, before the journal lets go.
+    Mark,
+    /// The directory entry of a buffer's first mark.
+    MarkEntry,
+    /// Repairs and cuts of recovery, before anything follows them.
+    Recovery,
+    /// The directory entries of recovery.
+    RecoveryEntry,
+    /// A new buffer's description.
+    BufferFile,
+    /// The entry of that description.
+    BufferEntry,
+    /// The entry of a new buffer's directory.
+    BufferFan,
+    /// The entry of the directory that it stands in.
+    BuffersEntry,
+    /// A pre-written file, before it serves as a segment.
+    Prewrite,
+    /// The node's identity.
+    Node,
+    /// The directory entries of the data directory.
+    Layout,
     /// Commands of the manager.
     ManagerLog,
     /// The cut of a torn tail of the manager's log, before new commands take its place.
@@ -21,6 +58,8 @@ pub(crate) enum SyncPoint {
     ManagerFile,
     /// The directory entry of the manager's file.
     ManagerEntry,
+    /// The removal of a deleted buffer's directory.
+    Delete,
 }
 
 /// Makes a file's data durable, and as much of its metadata as reading it needs.

@@ -1,0 +1,307 @@
+//! The thread behind the pipeline: seals, marks, drops, cuts back. Nothing of it is on the way of an
+//! append.
+
+use std::fs::{self, File};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use hbuf_core::effect::MarkCause;
+use hbuf_core::ids::Seq;
+use hbuf_core::input::{DiskHealth, Input};
+use hbuf_core::mark::Mark;
+use hbuf_core::segment::{LogKind, first_of_name};
+
+use super::checkpoint::Checkpoints;
+use super::committer::no_room;
+use super::files::{FileKey, Files};
+use super::layout::Layout;
+use super::marks;
+use super::sync::{self, SyncPoint};
+use crate::engine::Buffer;
+use crate::engine::Shards;
+use crate::engine::counters::Counters;
+
+/// From this many files on, one pass of the whole file system goes before the single syncs.
+const BULK_FILES: usize = 16;
+
+/// Work that follows from what became durable.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Write a mark, and seal the segment that a roll left behind.
+    Mark {
+        buffer: Arc<Buffer>,
+        mark: Box<Mark>,
+        tables: Option<Vec<u8>>,
+        cause: MarkCause,
+    },
+    /// Remove segments that retention let go.
+    Drop { buffer: Arc<Buffer>, keep_from: Seq },
+    /// Cut a file back to what was acknowledged.
+    Reopen {
+        buffer: Arc<Buffer>,
+        file: Seq,
+        offset: u64,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: Vec<Job>,
+    working: bool,
+    stopping: bool,
+}
+
+/// The keeper's door. Its queue is bounded by the rolls, checkpoints and cuts that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    idle: Condvar,
+}
+
+impl Keeper {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, job: Job) {
+        self.queue().jobs.push(job);
+        self.wake.notify_one();
+    }
+
+    /// Waits until nothing is left to do.
+    pub(crate) fn wait_idle(&self) {
+        let mut queue = self.queue();
+        while queue.working || !queue.jobs.is_empty() {
+            queue = self
+                .idle
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.queue().stopping = true;
+        self.wake.notify_one();
+    }
+}
+
+/// What the keeper's thread owns.
+pub(crate) struct KeeperThread {
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) layout: Layout,
+    pub(crate) files: Arc<Files>,
+    pub(crate) shards: Shards,
+    pub(crate) checkpoints: Arc<Checkpoints>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+struct MarkJob {
+    buffer: Arc<Buffer>,
+    mark: Box<Mark>,
+    tables: Option<Vec<u8>>,
+    cause: MarkCause,
+}
+
+impl KeeperThread {
+    pub(crate) fn spawn(self) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new()
+            .name("hbuf-keeper".into())
+            .spawn(move || self.run())
+    }
+
+    fn run(self) {
+        while let Some(jobs) = self.next() {
+            self.work(jobs);
+            let mut queue = self.keeper.queue();
+            queue.working = false;
+            if queue.jobs.is_empty() {
+                self.keeper.idle.notify_all();
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Vec<Job>> {
+        let mut queue = self.keeper.queue();
+        while queue.jobs.is_empty() {
+            if queue.stopping {
+                return None;
+            }
+            queue = self
+                .keeper
+                .wake
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.working = true;
+        Some(std::mem::take(&mut queue.jobs))
+    }
+
+    fn work(&self, jobs: Vec<Job>) {
+        let mut marks = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Mark {
+                    buffer,
+                    mark,
+                    tables,
+                    cause,
+                } => {
+                    marks.push(MarkJob {
+                        buffer,
+                        mark,
+                        tables,
+                        cause,
+                    });
+                }
+                Job::Drop { buffer, keep_from } => self.drop_segments(&buffer, keep_from),
+                Job::Reopen {
+                    buffer,
+                    file,
+                    offset,
+                } => self.cut_back(&buffer, file, offset),
+            }
+        }
+        if let Err(error) = self.write_marks(&mut marks) {
+            self.failed(&error);
+        }
+    }
+
+    /// A mark that found no room is only missed: the journal stays, recovery walks further.
+    fn failed(&self, error: &io::Error) {
+        if no_room(error) {
+            tracing::warn!(event = "mark_without_room", %error);
+        } else {
+            tracing::error!(event = "disk_failed", %error);
+            self.shards.broadcast(&Input::Disk(DiskHealth::Failed));
+        }
+    }
+
+    /// First every segment that only the journal held, then the tables, then the marks.
+    fn write_marks(&self, marks: &mut [MarkJob]) -> io::Result<()> {
+        self.sync_segments(marks)?;
+        for job in marks.iter_mut() {
+            match self.write_one(job) {
+                // Deleted in the meantime: its files are gone, and no mark is missed.
+                Err(_) if job.buffer.is_cut() => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write_one(&self, job: &mut MarkJob) -> io::Result<()> {
+        if let MarkCause::Roll { sealed, bytes } = job.cause {
+            self.seal(&job.buffer, sealed, bytes)?;
+        }
+        marks::write(&self.layout, &mut job.mark, job.tables.as_deref())?;
+        Counters::add(&self.counters.marks, 1);
+        self.checkpoints.marked(job.buffer.uuid(), job.mark.fence);
+        if let MarkCause::Roll { sealed, bytes } = job.cause {
+            job.buffer.readable().sealed(sealed, bytes);
+        }
+        Ok(())
+    }
+
+    /// A crash before these syncs leaves the journal in charge: no mark says otherwise yet.
+    fn sync_segments(&self, marks: &[MarkJob]) -> io::Result<()> {
+        let dirty = || {
+            marks
+                .iter()
+                .flat_map(|job| self.files.dirty_of(job.buffer.uuid()))
+        };
+        let dirty: Vec<_> = dirty().collect();
+        if dirty.len() > BULK_FILES {
+            // Only to start all the writing at once; each file's own sync below is what counts.
+            rustix::fs::syncfs(File::open(self.layout.root())?)?;
+        }
+        for (key, file) in dirty {
+            file.take_dirty();
+            sync::sync_data(&file.file, SyncPoint::Checkpoint)?;
+            if file.take_entry_new() {
+                self.files.sync_entry(&key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the zeros of a pre-written file off and makes data and length durable.
+    fn seal(&self, buffer: &Buffer, sealed: Seq, bytes: u64) -> io::Result<()> {
+        let key = FileKey::new(buffer.uuid(), LogKind::Messages, sealed);
+        let file = match self.files.open(key) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file?,
+        };
+        if file.file.metadata()?.len() != bytes {
+            file.file.set_len(bytes)?;
+        }
+        sync::sync_all(&file.file, SyncPoint::Seal)?;
+        Ok(())
+    }
+
+    /// The retain record is durable, so a crash in the middle is finished by the next recovery.
+    fn drop_segments(&self, buffer: &Buffer, keep_from: Seq) {
+        let directory = self.layout.buffer(buffer.uuid());
+        match drop_files(&directory, keep_from) {
+            Ok(dropped) => Counters::add(&self.counters.segments_dropped, dropped),
+            Err(error) => tracing::warn!(event = "drop_failed", buffer = %buffer.uuid(), %error),
+        }
+        self.files.forget(buffer.uuid(), Some(keep_from));
+    }
+
+    /// Nothing behind `offset` was acknowledged. A crash before the sync leaves a tail that was
+    /// refused; recovery may then keep whole records of it, as of any append without an answer.
+    fn cut_back(&self, buffer: &Arc<Buffer>, file: Seq, offset: u64) {
+        let result = self.try_cut_back(buffer, file, offset);
+        self.files.forget(buffer.uuid(), None);
+        self.checkpoints.forget(buffer.uuid());
+        buffer.leave();
+        if let Err(error) = result {
+            self.failed(&error);
+        }
+    }
+
+    fn try_cut_back(&self, buffer: &Buffer, file: Seq, offset: u64) -> io::Result<()> {
+        for (_, dirty) in self.files.dirty_of(buffer.uuid()) {
+            dirty.take_dirty();
+            sync::sync_data(&dirty.file, SyncPoint::Recovery)?;
+        }
+        let directory = self.layout.buffer(buffer.uuid());
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            let first = entry.file_name().to_str().and_then(first_of_name);
+            let Some(first) = first else { continue };
+            if first > file {
+                fs::remove_file(entry.path())?;
+            } else if first == file {
+                let file = File::options().write(true).open(entry.path())?;
+                file.set_len(offset)?;
+                sync::sync_all(&file, SyncPoint::Recovery)?;
+            }
+        }
+        sync::sync_dir(&directory, SyncPoint::RecoveryEntry)
+    }
+}
+
+/// Removes the segments, with their indexes, that end below `keep_from`; the last one stays.
+pub(crate) fn drop_files(directory: &std::path::Path, keep_from: Seq) -> io::Result<u64> {
+    let mut firsts: Vec<Seq> = fs::read_dir(directory)?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str().and_then(first_of_name))
+        .collect();
+    firsts.sort_unstable();
+    let mut dropped = 0;
+    for pair in firsts.windows(2) {
+        if pair[1] > keep_from {
+            break;
+        }
+        let path = directory.join(hbuf_core::segment::file_name(pair[0]));
+        fs::remove_file(&path)?;
+        for beside in ["idx", "ids"] {
+            let _ = fs::remove_file(path.with_extension(beside));
+        }
+        dropped += 1;
+    }
+    Ok(dropped)
+}

@@ -1,0 +1,201 @@
+//! One process per data directory, and the directory's identity.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use hbuf_core::ids::Uuid;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use super::layout::Layout;
+use super::sync::{self, SyncPoint};
+
+/// The version of the directory's layout that this program writes and reads.
+const FORMAT: u32 = 1;
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Another process uses it.
+    #[error("{} is in use by another hbuf process: stop that one or choose another --data", .0.display())]
+    InUse(PathBuf),
+    /// It was written by a newer or unknown version.
+    #[error("{} has format {found}, this hbuf reads format {FORMAT}: use the hbuf that wrote it", path.display())]
+    Format {
+        /// The file that says so.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+    },
+    /// Its description cannot be read.
+    #[error("{} cannot be read ({reason}): restore it from a backup, or choose another --data", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+/// `node.json`: who wrote this directory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeFile {
+    format: u32,
+    disk: String,
+}
+
+/// The locked data directory. The lock goes with the process, however it ends.
+#[derive(Debug)]
+pub(crate) struct DataDirectory {
+    pub(crate) layout: Layout,
+    /// The identity of this disk.
+    pub(crate) disk: Uuid,
+    _lock: File,
+}
+
+impl DataDirectory {
+    /// Makes the directory if needed, locks it and checks its format.
+    pub(crate) fn open(root: &Path, new_disk: Uuid) -> Result<Self, DirectoryError> {
+        let layout = Layout::new(root.to_path_buf());
+        let at = |path: &Path| {
+            let path = path.to_path_buf();
+            move |error| DirectoryError::Io { path, error }
+        };
+        let parts = [
+            layout.journal(),
+            layout.pool(),
+            layout.manager(),
+            layout.quarantine(),
+            layout.names(),
+            layout.buffers(),
+        ];
+        fs::create_dir_all(root).map_err(at(root))?;
+        let lock = lock(root)?;
+        for part in &parts {
+            fs::create_dir_all(part).map_err(at(part))?;
+        }
+        let disk = node_file(root, new_disk)?;
+        // A crash before this leaves an empty directory, which the next start completes.
+        sync_entries(root, &layout).map_err(at(root))?;
+        Ok(Self {
+            layout,
+            disk,
+            _lock: lock,
+        })
+    }
+}
+
+fn sync_entries(root: &Path, layout: &Layout) -> io::Result<()> {
+    sync::sync_dir(&root.join("manager"), SyncPoint::Layout)?;
+    sync::sync_dir(layout.root(), SyncPoint::Layout)
+}
+
+fn lock(root: &Path) -> Result<File, DirectoryError> {
+    let path = root.join("lock");
+    let at = |error| DirectoryError::Io {
+        path: path.clone(),
+        error,
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(at)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::InUse(root.to_path_buf())),
+        Err(error) => Err(at(error.into())),
+    }
+}
+
+/// Reads `node.json`, or makes it in a directory that has none.
+fn node_file(root: &Path, new_disk: Uuid) -> Result<Uuid, DirectoryError> {
+    let path = root.join("node.json");
+    let io_error = |error| DirectoryError::Io {
+        path: path.clone(),
+        error,
+    };
+    let mut text = String::new();
+    match File::open(&path) {
+        Ok(mut file) => file.read_to_string(&mut text).map_err(io_error)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            write_node_file(root, &path, new_disk).map_err(io_error)?;
+            return Ok(new_disk);
+        }
+        Err(error) => return Err(io_error(error)),
+    };
+    let unreadable = |reason: String| DirectoryError::Unreadable {
+        path: path.clone(),
+        reason,
+    };
+    let format = serde_json::from_str::<serde_json::Value>(&text)
+        .map_err(|error| unreadable(error.to_string()))?;
+    match format.get("format").and_then(serde_json::Value::as_u64) {
+        Some(found) if found != u64::from(FORMAT) => {
+            let found = u32::try_from(found).unwrap_or(u32::MAX);
+            return Err(DirectoryError::Format { path, found });
+        }
+        _ => {}
+    }
+    let node: NodeFile =
+        serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+    let disk = Uuid::parse(&node.disk).ok_or_else(|| unreadable("disk is no uuid".into()))?;
+    Ok(disk)
+}
+
+/// A crash before the rename leaves no `node.json`; one after it leaves a whole one.
+fn write_node_file(root: &Path, path: &Path, disk: Uuid) -> io::Result<()> {
+    let temporary = root.join("node.json.new");
+    let mut file = File::create(&temporary)?;
+    let node = NodeFile {
+        format: FORMAT,
+        disk: disk.to_string(),
+    };
+    file.write_all(serde_json::to_string_pretty(&node)?.as_bytes())?;
+    file.write_all(b"\n")?;
+    sync::sync_all(&file, SyncPoint::Node)?;
+    fs::rename(&temporary, path)?;
+    sync::sync_dir(root, SyncPoint::Layout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_use_is_refused_and_keeps_its_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DataDirectory::open(dir.path(), Uuid([1; 16])).unwrap();
+        assert_eq!(first.disk, Uuid([1; 16]));
+        let second = DataDirectory::open(dir.path(), Uuid([2; 16]));
+        assert!(matches!(second, Err(DirectoryError::InUse(_))));
+        drop(first);
+        let again = DataDirectory::open(dir.path(), Uuid([3; 16])).unwrap();
+        assert_eq!(again.disk, Uuid([1; 16]));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_with_both_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = r#"{"format": 9, "disk": "x", "more": true}"#;
+        fs::write(dir.path().join("node.json"), node).unwrap();
+        let error = DataDirectory::open(dir.path(), Uuid([1; 16])).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("has format 9, this hbuf reads format 1"),
+            "{error}"
+        );
+    }
+}

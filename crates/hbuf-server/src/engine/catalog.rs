@@ -1,0 +1,645 @@
+//! Buffers and topics as operators see them: create, configure, describe, list, delete, change state.
+//!
+//! Each step is a command of the manager first, then work on disk, then a command that says that it
+//! is done; whatever a crash leaves half-done, the next start finishes.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroU64;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+
+use hbuf_core::ids::{Hash, Micros, Uuid};
+use hbuf_core::input::{BufferConfig, BufferState, Input};
+use hbuf_core::insync;
+use hbuf_core::name::Name;
+use hbuf_core::retention::Retention;
+use hbuf_manager::{
+    self as manager, Action, CreateBuffer, LastTopic, Lifecycle, NodeId, Outcome, Refused,
+};
+use tokio::sync::oneshot;
+
+use super::buffer::Buffer;
+use super::host::Mail;
+use super::open::LookupError;
+use super::{Engine, Inner};
+use crate::clock;
+use crate::disk::recovery::Expected;
+use crate::disk::sync::{self, SyncPoint};
+use crate::manager::ProposeError;
+
+/// What a caller may set on a buffer; what is not set keeps its value or its default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BufferSettings {
+    /// Size at which a segment rolls, in bytes.
+    pub segment_bytes: Option<u64>,
+    /// Age of messages that may go, in seconds; 0 keeps them.
+    pub retention_seconds: Option<u64>,
+    /// Bytes that the log may be cut down to; 0 keeps all.
+    pub retention_bytes: Option<u64>,
+    /// Messages that the log may be cut down to; 0 keeps all.
+    pub retention_count: Option<u64>,
+    /// Copies besides the primary.
+    pub replicas: Option<u8>,
+}
+
+/// A buffer as the manager knows it.
+#[derive(Clone, Debug)]
+pub struct BufferInfo {
+    /// Its name.
+    pub name: Name,
+    /// Its registration.
+    pub uuid: Uuid,
+    /// Its log's id.
+    pub log: Uuid,
+    /// Its history.
+    pub history: Uuid,
+    /// Its configuration.
+    pub config: manager::BufferConfig,
+    /// Whether it takes messages.
+    pub state: BufferState,
+    /// Grows with every change of this record.
+    pub version: u64,
+    /// The primary's epoch.
+    pub epoch: hbuf_core::ids::Epoch,
+    /// When it was made.
+    pub created: Micros,
+    /// The topics that it is in.
+    pub topics: Vec<Name>,
+}
+
+/// A topic as the manager knows it.
+#[derive(Clone, Debug)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: Name,
+    /// Its buffers in order.
+    pub buffers: Vec<Name>,
+    /// Grows with every change.
+    pub version: u64,
+    /// When it was made.
+    pub created: Micros,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The entries in the order of their names.
+    pub entries: Vec<T>,
+    /// True when more follow behind the last one.
+    pub more: bool,
+}
+
+/// Why a change of the catalog was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The manager refused it, or cannot be reached.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// The files could not be made or removed.
+    #[error("the buffer's files cannot be changed: {0}")]
+    Files(Arc<io::Error>),
+    /// The name leads nowhere.
+    #[error("{0}")]
+    Lookup(Box<LookupError>),
+    /// A topic's append would create a buffer, but the tenant does not allow that.
+    #[error(
+        "`{name}` does not exist, and this tenant does not create on append: create it with PUT"
+    )]
+    NotAllowed {
+        /// The name.
+        name: String,
+    },
+    /// This node cannot hold so many copies.
+    #[error(
+        "{wanted} replicas need {wanted} more nodes, and this cluster has one: set replicas to 0"
+    )]
+    NotEnoughNodes {
+        /// Replicas asked for.
+        wanted: u8,
+    },
+}
+
+impl From<LookupError> for CatalogError {
+    fn from(error: LookupError) -> Self {
+        Self::Lookup(Box::new(error))
+    }
+}
+
+/// What recovery must know of a buffer.
+pub(super) fn expected(buffer: &manager::Buffer, node: NodeId) -> Expected {
+    Expected {
+        buffer: buffer.uuid,
+        log: buffer.log,
+        history: buffer.history,
+        node: insync::NodeId(node.0),
+        epoch: buffer.epoch,
+        config: core_config(&buffer.config),
+        state: core_state(buffer.state),
+    }
+}
+
+fn core_config(config: &manager::BufferConfig) -> BufferConfig {
+    let keep = &config.retention;
+    BufferConfig {
+        segment_bytes: config.segment_bytes,
+        retention: Retention {
+            age_micros: keep
+                .age_seconds
+                .map(|seconds| seconds.get().saturating_mul(1_000_000)),
+            bytes: keep.bytes.map(NonZeroU64::get),
+            count: keep.count.map(NonZeroU64::get),
+        },
+    }
+}
+
+const fn core_state(state: manager::BufferState) -> BufferState {
+    match state {
+        manager::BufferState::Open => BufferState::Open,
+        manager::BufferState::Closed => BufferState::Closed,
+        manager::BufferState::Paused => BufferState::Paused,
+    }
+}
+
+const fn manager_state(state: BufferState) -> manager::BufferState {
+    match state {
+        BufferState::Open => manager::BufferState::Open,
+        BufferState::Closed => manager::BufferState::Closed,
+        BufferState::Paused => manager::BufferState::Paused,
+    }
+}
+
+impl BufferSettings {
+    /// These settings over a configuration.
+    fn over(&self, mut config: manager::BufferConfig) -> manager::BufferConfig {
+        let limit = |set: Option<u64>, before| set.map_or(before, NonZeroU64::new);
+        config.segment_bytes = self.segment_bytes.unwrap_or(config.segment_bytes);
+        config.replicas = self.replicas.unwrap_or(config.replicas);
+        let keep = &mut config.retention;
+        keep.age_seconds = limit(self.retention_seconds, keep.age_seconds);
+        keep.bytes = limit(self.retention_bytes, keep.bytes);
+        keep.count = limit(self.retention_count, keep.count);
+        config
+    }
+}
+
+impl Engine {
+    /// Makes a buffer, or configures the one that exists. True when it was made.
+    pub async fn create_buffer(
+        &self,
+        tenant: &Name,
+        name: &Name,
+        settings: &BufferSettings,
+    ) -> Result<(BufferInfo, bool), CatalogError> {
+        if let Some(wanted) = settings.replicas.filter(|replicas| *replicas > 0) {
+            return Err(CatalogError::NotEnoughNodes { wanted });
+        }
+        if let Ok(info) = self.describe_buffer(tenant, name.as_str()) {
+            return Ok((self.configure(tenant, &info, settings).await?, false));
+        }
+        self.create(tenant, name, settings, Vec::new()).await?;
+        Ok((self.describe_buffer(tenant, name.as_str())?, true))
+    }
+
+    async fn configure(
+        &self,
+        tenant: &Name,
+        info: &BufferInfo,
+        settings: &BufferSettings,
+    ) -> Result<BufferInfo, CatalogError> {
+        let config = settings.over(info.config);
+        if config != info.config {
+            let action = Action::ConfigureBuffer {
+                uuid: info.uuid,
+                expected: None,
+                config,
+            };
+            self.inner.manager.propose(action).await?;
+            if let Some(buffer) = self.inner.open.get(info.uuid) {
+                let config = core_config(&config);
+                buffer.set_segment_bytes(config.segment_bytes);
+                let input = Input::Configure {
+                    buffer: info.uuid,
+                    config,
+                };
+                self.inner.shards.input(&buffer, input);
+            }
+        }
+        Ok(self.describe_buffer(tenant, info.name.as_str())?)
+    }
+
+    /// Reserves the name, makes the files, confirms. Another's creation of the same name wins.
+    async fn create(
+        &self,
+        tenant: &Name,
+        name: &Name,
+        settings: &BufferSettings,
+        topics: Vec<Name>,
+    ) -> Result<Uuid, CatalogError> {
+        let defaults = self.inner.manager.view(|catalog| {
+            catalog
+                .tenant(tenant.as_str())
+                .map(|tenant| tenant.config.buffer)
+        });
+        let create = CreateBuffer {
+            tenant: tenant.clone(),
+            name: name.clone(),
+            uuid: clock::uuid(),
+            log: clock::uuid(),
+            history: clock::uuid(),
+            idem_key: Hash(clock::random_32()),
+            config: settings.over(defaults.unwrap_or_default()),
+            copies: vec![self.node_name()],
+            topics,
+        };
+        let uuid = create.uuid;
+        let files = create.clone();
+        match self
+            .inner
+            .manager
+            .propose(Action::CreateBuffer(Box::new(create)))
+            .await
+        {
+            Ok(_) => {}
+            Err(ProposeError::Refused(Refused::BufferExists { existing, uuid, .. }))
+                if existing == *name =>
+            {
+                return self.wait_until_live(uuid, name).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.make_files(&files)).await?;
+        self.inner
+            .manager
+            .propose(Action::ConfirmBuffer { uuid })
+            .await?;
+        Ok(uuid)
+    }
+
+    /// Somebody else is making it: wait for that, but not for ever.
+    async fn wait_until_live(&self, uuid: Uuid, name: &Name) -> Result<Uuid, CatalogError> {
+        let mut applied = self.inner.manager.watch();
+        let lifecycle = || {
+            self.inner
+                .manager
+                .view(|catalog| Some(catalog.buffer(uuid)?.lifecycle))
+        };
+        let wait = async {
+            while lifecycle() == Some(Lifecycle::Reserved) && applied.changed().await.is_ok() {}
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), wait).await;
+        match lifecycle() {
+            Some(Lifecycle::Live) => Ok(uuid),
+            _ => Err(LookupError::Changing {
+                name: name.to_string(),
+            }
+            .into()),
+        }
+    }
+
+    /// A buffer for an append, made on first write where the tenant allows it.
+    pub async fn buffer_or_create(
+        &self,
+        tenant: &Name,
+        name: &str,
+    ) -> Result<Arc<Buffer>, LookupError> {
+        match self.buffer(tenant, name).await {
+            Err(LookupError::NoBuffer { .. }) => {}
+            found => return found,
+        }
+        let name = self.new_name(tenant, name)?;
+        let uuid = self
+            .create(tenant, &name, &BufferSettings::default(), Vec::new())
+            .await?;
+        self.open(uuid).await
+    }
+
+    /// A topic's buffer for an append; topic t is made with one buffer t.
+    pub async fn topic_or_create(
+        &self,
+        tenant: &Name,
+        name: &str,
+    ) -> Result<Arc<Buffer>, LookupError> {
+        match self.topic_buffer(tenant, name).await {
+            Err(LookupError::NoTopic { .. }) => {}
+            found => return found,
+        }
+        let name = self.new_name(tenant, name)?;
+        let exists = self.describe_buffer(tenant, name.as_str()).is_ok();
+        if exists {
+            // Another request may have made both since the first look.
+            return match self.topic_buffer(tenant, name.as_str()).await {
+                Err(LookupError::NoTopic { .. }) => Err(CatalogError::Propose(
+                    ProposeError::Refused(self.in_the_way(tenant, &name)),
+                )
+                .into()),
+                found => found,
+            };
+        }
+        let topics = vec![name.clone()];
+        let uuid = self
+            .create(tenant, &name, &BufferSettings::default(), topics)
+            .await?;
+        self.open(uuid).await
+    }
+
+    /// The refusal that names a buffer which stands where a topic's buffer would.
+    fn in_the_way(&self, tenant: &Name, name: &Name) -> Refused {
+        let found = self.inner.manager.view(|catalog| {
+            let buffer = catalog.resolve_buffer(tenant.as_str(), name.as_str())?;
+            Some((buffer.uuid, buffer.lifecycle))
+        });
+        let (uuid, lifecycle) = found.unwrap_or_else(|| (Uuid::default(), Lifecycle::Deleting));
+        Refused::BufferExists {
+            existing: name.clone(),
+            uuid,
+            lifecycle,
+        }
+    }
+
+    fn new_name(&self, tenant: &Name, name: &str) -> Result<Name, CatalogError> {
+        let allowed = self.inner.settings.create_on_write
+            && self.inner.manager.view(|catalog| {
+                catalog
+                    .tenant(tenant.as_str())
+                    .is_none_or(|tenant| tenant.config.create_on_append)
+            });
+        let not_allowed = || CatalogError::NotAllowed { name: name.into() };
+        if !allowed {
+            return Err(not_allowed());
+        }
+        Name::parse(name).map_err(|_| not_allowed())
+    }
+
+    fn node_name(&self) -> Name {
+        Name::parse(&self.inner.node_name).expect("checked at start")
+    }
+
+    /// A buffer as the manager knows it.
+    pub fn describe_buffer(&self, tenant: &Name, name: &str) -> Result<BufferInfo, LookupError> {
+        let info = self.inner.manager.view(|catalog| {
+            let buffer = catalog.resolve_buffer(tenant.as_str(), name)?;
+            (buffer.lifecycle == Lifecycle::Live).then(|| info(catalog, buffer))
+        });
+        info.ok_or_else(|| LookupError::NoBuffer { name: name.into() })
+    }
+
+    /// The buffers of a tenant behind a name.
+    #[must_use]
+    pub fn list_buffers(&self, tenant: &Name, after: &str, limit: usize) -> Page<BufferInfo> {
+        self.inner.manager.view(|catalog| {
+            let live = |buffer: &&manager::Buffer| buffer.lifecycle == Lifecycle::Live;
+            let buffers = catalog
+                .buffers_of_tenant(tenant.as_str(), after)
+                .filter(live);
+            page(buffers.map(|buffer| info(catalog, buffer)), limit)
+        })
+    }
+
+    /// Deletes a buffer with its files.
+    pub async fn delete_buffer(
+        &self,
+        tenant: &Name,
+        name: &str,
+        force: bool,
+    ) -> Result<(), CatalogError> {
+        let info = self.describe_buffer(tenant, name)?;
+        let action = Action::DeleteBuffer {
+            uuid: info.uuid,
+            force,
+        };
+        self.inner.manager.propose(action).await?;
+        self.remove(tenant, info.uuid, name).await
+    }
+
+    /// The manager let it go: take it out of memory, remove its files, free its name.
+    async fn remove(&self, tenant: &Name, uuid: Uuid, name: &str) -> Result<(), CatalogError> {
+        if let Some(buffer) = self.inner.open.get(uuid) {
+            buffer.cut();
+            let host = self.inner.shards.host(buffer.shard());
+            host.post(Mail::Remove(uuid));
+            let keeper = Arc::clone(&self.inner.keeper);
+            blocking(move || {
+                keeper.wait_idle();
+                Ok(())
+            })
+            .await?;
+            self.inner.open.remove(uuid);
+        }
+        let inner = Arc::clone(&self.inner);
+        let (tenant, name) = (tenant.to_string(), name.to_owned());
+        blocking(move || inner.remove_files(uuid, &tenant, &name)).await?;
+        self.inner
+            .manager
+            .propose(Action::DropBuffer { uuid })
+            .await?;
+        Ok(())
+    }
+
+    /// Changes whether a buffer takes messages; complete when nothing of it is under way.
+    pub async fn set_state(
+        &self,
+        tenant: &Name,
+        name: &str,
+        state: BufferState,
+    ) -> Result<BufferInfo, CatalogError> {
+        let info = self.describe_buffer(tenant, name)?;
+        let buffer = self.open(info.uuid).await?;
+        // The manager first: it knows which changes are allowed, and what a restart comes back to.
+        let action = Action::SetBufferState {
+            uuid: info.uuid,
+            expected: None,
+            state: manager_state(state),
+        };
+        self.inner.manager.propose(action).await?;
+        let (reply, answer) = oneshot::channel();
+        let journal = self.inner.committer.journal_position();
+        let host = self.inner.shards.host(buffer.shard());
+        host.post(Mail::SetState(info.uuid, state, journal, reply));
+        let _ = answer.await;
+        let keeper = Arc::clone(&self.inner.keeper);
+        blocking(move || {
+            // A pause is complete when its mark is on disk.
+            keeper.wait_idle();
+            Ok(())
+        })
+        .await?;
+        Ok(self.describe_buffer(tenant, name)?)
+    }
+
+    /// Makes a topic of existing buffers, or changes its list. True when it was made.
+    pub async fn create_topic(
+        &self,
+        tenant: &Name,
+        name: &Name,
+        buffers: Option<Vec<Name>>,
+    ) -> Result<(TopicInfo, bool), CatalogError> {
+        let exists = self.describe_topic(tenant, name.as_str()).ok();
+        match (exists, buffers) {
+            (Some(info), None) => return Ok((info, false)),
+            (Some(_), Some(buffers)) => {
+                let (owner, topic) = (tenant.clone(), name.clone());
+                let action = Action::ConfigureTopic {
+                    tenant: owner,
+                    topic,
+                    expected: None,
+                    buffers,
+                };
+                self.inner.manager.propose(action).await?;
+            }
+            (None, Some(buffers)) => {
+                let (owner, topic) = (tenant.clone(), name.clone());
+                let action = Action::CreateTopic {
+                    tenant: owner,
+                    topic,
+                    buffers,
+                };
+                self.inner.manager.propose(action).await?;
+                return Ok((self.describe_topic(tenant, name.as_str())?, true));
+            }
+            (None, None) => {
+                let topics = vec![name.clone()];
+                self.create(tenant, name, &BufferSettings::default(), topics)
+                    .await?;
+                return Ok((self.describe_topic(tenant, name.as_str())?, true));
+            }
+        }
+        Ok((self.describe_topic(tenant, name.as_str())?, false))
+    }
+
+    /// A topic as the manager knows it.
+    pub fn describe_topic(&self, tenant: &Name, name: &str) -> Result<TopicInfo, LookupError> {
+        let info = self.inner.manager.view(|catalog| {
+            let topic = catalog.resolve_topic(tenant.as_str(), name)?;
+            Some(topic_info(catalog, topic))
+        });
+        info.ok_or_else(|| LookupError::NoTopic { name: name.into() })
+    }
+
+    /// The topics of a tenant behind a name.
+    #[must_use]
+    pub fn list_topics(&self, tenant: &Name, after: &str, limit: usize) -> Page<TopicInfo> {
+        self.inner.manager.view(|catalog| {
+            let topics = catalog.topics_of_tenant(tenant.as_str(), after);
+            page(topics.map(|topic| topic_info(catalog, topic)), limit)
+        })
+    }
+
+    /// Removes a topic's name; buffers whose last topic it is go or stay as `buffers` says.
+    pub async fn delete_topic(
+        &self,
+        tenant: &Name,
+        name: &Name,
+        buffers: LastTopic,
+    ) -> Result<(), CatalogError> {
+        let (owner, topic) = (tenant.clone(), name.clone());
+        let action = Action::DeleteTopic {
+            tenant: owner,
+            topic,
+            buffers,
+        };
+        let applied = self.inner.manager.propose(action).await?;
+        let Outcome::Deleting { buffers } = applied.outcome else {
+            return Ok(());
+        };
+        for uuid in buffers {
+            let name = self
+                .inner
+                .manager
+                .view(|catalog| catalog.buffer(uuid).map(|buffer| buffer.name.to_string()));
+            if let Some(name) = name {
+                self.remove(tenant, uuid, &name).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn info(catalog: &manager::Catalog, buffer: &manager::Buffer) -> BufferInfo {
+    BufferInfo {
+        name: buffer.name.clone(),
+        uuid: buffer.uuid,
+        log: buffer.log,
+        history: buffer.history,
+        config: buffer.config,
+        state: core_state(buffer.state),
+        version: buffer.version,
+        epoch: buffer.epoch,
+        created: buffer.created,
+        topics: catalog
+            .topics_of_buffer(buffer.uuid)
+            .map(|topic| topic.name.clone())
+            .collect(),
+    }
+}
+
+fn topic_info(catalog: &manager::Catalog, topic: &manager::Topic) -> TopicInfo {
+    TopicInfo {
+        name: topic.name.clone(),
+        buffers: catalog
+            .buffers_of_topic(topic)
+            .map(|buffer| buffer.name.clone())
+            .collect(),
+        version: topic.version,
+        created: topic.created,
+    }
+}
+
+fn page<T>(entries: impl Iterator<Item = T>, limit: usize) -> Page<T> {
+    let mut entries: Vec<T> = entries.take(limit + 1).collect();
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    Page { entries, more }
+}
+
+/// Runs work on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, CatalogError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| CatalogError::Files(Arc::new(error))),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+impl Inner {
+    /// Makes a buffer's directory, its description and its link.
+    ///
+    /// A crash before the last sync leaves a reserved name, whose creation the next start finishes;
+    /// nothing was acknowledged in it.
+    pub(super) fn make_files(&self, create: &CreateBuffer) -> io::Result<()> {
+        let layout = &self.directory.layout;
+        let directory = layout.buffer(create.uuid);
+        fs::create_dir_all(&directory)?;
+        let path = directory.join("buffer.json");
+        let description = serde_json::json!({
+            "format": 1,
+            "buffer": create.uuid.to_string(),
+            "log": create.log.to_string(),
+            "history": create.history.to_string(),
+            "tenant": create.tenant.as_str(),
+            "name": create.name.as_str(),
+            "idem_key": create.idem_key.to_string(),
+        });
+        fs::write(&path, format!("{description:#}\n"))?;
+        sync::sync_all(&fs::File::open(&path)?, SyncPoint::BufferFile)?;
+        sync::sync_dir(&directory, SyncPoint::BufferEntry)?;
+        sync::sync_dir(&layout.fan(create.uuid), SyncPoint::BufferFan)?;
+        sync::sync_dir(&layout.buffers(), SyncPoint::BuffersEntry)?;
+        self.link(create.tenant.as_str(), create.name.as_str(), create.uuid)
+    }
+
+    /// The link is for people and grep: nothing depends on it.
+    fn link(&self, tenant: &str, name: &str, uuid: Uuid) -> io::Result<()> {
+        let (link, target) = self.directory.layout.name_link(tenant, name, uuid);
+        fs::create_dir_all(
+            link.parent()
+                .expect("a link stands in its tenant's directory"),
+        )?;
+        match symlink(target, &link) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

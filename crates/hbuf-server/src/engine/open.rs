@@ -1,0 +1,272 @@
+//! Names to open buffers: cold ones are recovered at their first use and leave when they idle.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hbuf_core::buffer::Opening;
+use hbuf_core::ids::{Hash, Uuid};
+use hbuf_core::name::Name;
+use hbuf_manager::Lifecycle;
+use tokio::sync::OnceCell;
+
+use super::buffer::{Buffer, Parts};
+use super::counters::Counters;
+use super::host::Mail;
+use super::{Engine, Inner, lock};
+use crate::disk::recovery::{Expected, JournalFound, RecoverError, recover_buffer};
+use crate::read::{Readable, SegmentAt};
+
+/// Why a name leads to no open buffer.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// No tenant with this name.
+    #[error("there is no tenant `{tenant}`")]
+    NoTenant {
+        /// The name.
+        tenant: String,
+    },
+    /// No buffer with this name.
+    #[error("there is no buffer `{name}`: create it with PUT, or append to it")]
+    NoBuffer {
+        /// The name.
+        name: String,
+    },
+    /// No topic with this name.
+    #[error("there is no topic `{name}`: create it with PUT, or append to it")]
+    NoTopic {
+        /// The name.
+        name: String,
+    },
+    /// It is being created or deleted.
+    #[error("the buffer `{name}` is being created or deleted: try again shortly")]
+    Changing {
+        /// The name.
+        name: String,
+    },
+    /// A topic of several buffers where one is expected.
+    #[error("the topic `{name}` has {count} buffers: name one of them")]
+    SeveralBuffers {
+        /// The topic.
+        name: String,
+        /// How many it has.
+        count: usize,
+    },
+    /// Its files cannot be opened.
+    #[error("the buffer cannot be opened: {0}")]
+    Recover(Arc<RecoverError>),
+    /// It could not be created on first write.
+    #[error(transparent)]
+    Create(#[from] super::CatalogError),
+}
+
+/// The table of open buffers.
+#[derive(Debug, Default)]
+pub(crate) struct OpenBuffers {
+    table: Mutex<HashMap<Uuid, Arc<OnceCell<Arc<Buffer>>>>>,
+}
+
+impl OpenBuffers {
+    fn table(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<OnceCell<Arc<Buffer>>>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cell(&self, buffer: Uuid) -> Arc<OnceCell<Arc<Buffer>>> {
+        Arc::clone(self.table().entry(buffer).or_default())
+    }
+
+    pub(crate) fn get(&self, buffer: Uuid) -> Option<Arc<Buffer>> {
+        self.table()
+            .get(&buffer)
+            .and_then(|cell| cell.get().cloned())
+    }
+
+    pub(crate) fn remove(&self, buffer: Uuid) {
+        self.table().remove(&buffer);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table().len()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Buffer>> {
+        self.table()
+            .values()
+            .filter_map(|cell| cell.get().cloned())
+            .collect()
+    }
+}
+
+/// What opening needs to know of the manager's record.
+pub(super) struct Record {
+    pub(super) expected: Expected,
+    pub(super) idem_key: Hash,
+    pub(super) lifecycle: Lifecycle,
+}
+
+impl Engine {
+    /// A buffer by its name, opened if it was cold.
+    pub async fn buffer(&self, tenant: &Name, name: &str) -> Result<Arc<Buffer>, LookupError> {
+        let found = self.inner.manager.view(|catalog| {
+            let buffer = catalog.resolve_buffer(tenant.as_str(), name)?;
+            Some((buffer.uuid, buffer.lifecycle))
+        });
+        match found {
+            Some((uuid, Lifecycle::Live)) => self.open(uuid).await,
+            Some(_) => Err(LookupError::Changing { name: name.into() }),
+            None => Err(LookupError::NoBuffer { name: name.into() }),
+        }
+    }
+
+    /// A topic's one buffer.
+    pub async fn topic_buffer(
+        &self,
+        tenant: &Name,
+        name: &str,
+    ) -> Result<Arc<Buffer>, LookupError> {
+        let found = self.inner.manager.view(|catalog| {
+            let topic = catalog.resolve_topic(tenant.as_str(), name)?;
+            let first = catalog.buffers_of_topic(topic).next()?;
+            Some((first.uuid, first.lifecycle, topic.buffers.len()))
+        });
+        match found {
+            Some((uuid, Lifecycle::Live, 1)) => self.open(uuid).await,
+            Some((_, Lifecycle::Live, count)) => Err(LookupError::SeveralBuffers {
+                name: name.into(),
+                count,
+            }),
+            Some(_) => Err(LookupError::Changing { name: name.into() }),
+            None => Err(LookupError::NoTopic { name: name.into() }),
+        }
+    }
+
+    /// An open buffer by its registration; recovered first when it is cold.
+    pub async fn open(&self, uuid: Uuid) -> Result<Arc<Buffer>, LookupError> {
+        if let Some(buffer) = self.inner.open.get(uuid) {
+            buffer.touch();
+            return Ok(buffer);
+        }
+        let cell = self.inner.open.cell(uuid);
+        let inner = Arc::clone(&self.inner);
+        let opened = cell
+            .get_or_try_init(|| async move {
+                let open = tokio::task::spawn_blocking(move || inner.open_blocking(uuid));
+                match open.await {
+                    Ok(opened) => opened,
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                }
+            })
+            .await;
+        match opened {
+            Ok(buffer) => Ok(Arc::clone(buffer)),
+            Err(error) => {
+                self.inner.open.remove(uuid);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// What the manager knows that opening needs.
+    pub(super) fn record(&self, uuid: Uuid) -> Option<Record> {
+        self.manager.view(|catalog| {
+            let buffer = catalog.buffer(uuid)?;
+            Some(Record {
+                expected: super::catalog::expected(buffer, self.node),
+                idem_key: buffer.idem_key,
+                lifecycle: buffer.lifecycle,
+            })
+        })
+    }
+
+    fn open_blocking(&self, uuid: Uuid) -> Result<Arc<Buffer>, LookupError> {
+        let gone = || LookupError::NoBuffer {
+            name: uuid.to_string(),
+        };
+        let record = self.record(uuid).ok_or_else(gone)?;
+        if record.lifecycle == Lifecycle::Deleting {
+            return Err(gone());
+        }
+        // The journal was emptied at start; what it holds now belongs to open buffers.
+        let journal = JournalFound::default();
+        let recovered = recover_buffer(&self.directory.layout, &record.expected, &journal)
+            .map_err(|error| LookupError::Recover(Arc::new(error)))?;
+        self.note_recovery(&recovered);
+        Ok(self.enter(recovered.opening, &record))
+    }
+
+    pub(super) fn note_recovery(&self, recovered: &hbuf_core::recovery::Recovered) {
+        Counters::add(&self.counters.recoveries, 1);
+        Counters::add(&self.counters.torn_bytes, recovered.torn_bytes);
+        Counters::add(&self.counters.replayed_records, recovered.replayed);
+        let buffer = recovered.opening.buffer;
+        if recovered.torn_bytes > 0 {
+            let bytes = recovered.torn_bytes;
+            tracing::info!(event = "torn_tail_cut", %buffer, bytes, end = %recovered.opening.end);
+        }
+        if let Some(damage) = &recovered.damage {
+            Counters::add(&self.counters.damaged, 1);
+            let (seq, file) = (damage.seq, damage.file);
+            tracing::error!(event = "buffer_damaged", %buffer, %seq, %file, reason = %damage.reason);
+            lock(&self.reasons).push(format!(
+                "buffer {buffer} is damaged at seq {seq} and read only: {}",
+                damage.reason
+            ));
+        }
+    }
+
+    /// Makes the open buffer and gives its state machine to its shard.
+    fn enter(&self, opening: Opening, record: &Record) -> Arc<Buffer> {
+        let segments: Vec<SegmentAt> = opening
+            .segments
+            .iter()
+            .map(|segment| SegmentAt {
+                first: segment.first,
+                bytes: segment.bytes,
+            })
+            .collect();
+        let readable = Readable::new(
+            &self.read,
+            self.directory.layout.buffer(opening.buffer),
+            opening.log,
+            opening.first,
+            opening.end,
+            &segments,
+        );
+        let buffer = Buffer::new(Parts {
+            uuid: opening.buffer,
+            log: opening.log,
+            idem_key: record.idem_key,
+            shards: self.shards.clone(),
+            readable,
+            registry: Arc::downgrade(&self.open),
+            segment_bytes: opening.config.segment_bytes,
+        });
+        let host = self.shards.host(buffer.shard());
+        host.post(Mail::Open(Box::new(opening), Arc::clone(&buffer)));
+        buffer
+    }
+
+    /// Removes a buffer's directory and name. A crash in the middle leaves it to the next start.
+    pub(super) fn remove_files(&self, uuid: Uuid, tenant: &str, name: &str) -> io::Result<()> {
+        use crate::disk::sync::{self, SyncPoint};
+        let layout = &self.directory.layout;
+        self.files.forget(uuid, None);
+        self.checkpoints.forget(uuid);
+        let (link, _) = layout.name_link(tenant, name, uuid);
+        match fs::remove_file(link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        match fs::remove_dir_all(layout.buffer(uuid)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        match sync::sync_dir(&layout.fan(uuid), SyncPoint::Delete) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

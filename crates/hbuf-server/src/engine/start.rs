@@ -1,0 +1,386 @@
+//! Starting and stopping: lock, manager, journal, threads; and back.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use hbuf_core::commit_path::Choice;
+use hbuf_core::ids::Uuid;
+use hbuf_core::input::DiskHealth;
+use hbuf_core::limits::{SEGMENT_BYTES_DEFAULT, UNMARKED_BYTES_MAX};
+use hbuf_core::name::Name;
+use hbuf_manager::{Action, CLUSTER_VERSIONS, Lifecycle, NodeId, Outcome, RegisterNode};
+
+use super::counters::Counters;
+use super::host::ShardHost;
+use super::open::OpenBuffers;
+use super::{Engine, Inner, Shards, Stopper, lock, upkeep};
+use crate::clock;
+use crate::disk::checkpoint::Checkpoints;
+use crate::disk::committer::{Committer, Pipeline};
+use crate::disk::files::Files;
+use crate::disk::journal::{Journal, first_position};
+use crate::disk::keeper::{Keeper, KeeperThread};
+use crate::disk::layout::Layout;
+use crate::disk::lock::{DataDirectory, DirectoryError};
+use crate::disk::marks;
+use crate::disk::prewrite::Pool;
+use crate::disk::recovery::{JournalFound, RecoverError, recover_buffer};
+use crate::manager::{LogOptions, Manager, OpenError, ProposeError};
+use crate::read::ReadShared;
+
+/// What the engine can be told.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The node's name in its cluster.
+    pub node: String,
+    /// How many shards; 0 for one a core.
+    pub shards: usize,
+    /// When a batch goes straight into the segments.
+    pub choice: Choice,
+    /// Journaled bytes after which a checkpoint starts.
+    pub journal_bytes: u64,
+    /// Seconds after which a checkpoint starts at the latest.
+    pub checkpoint_seconds: u64,
+    /// Seconds without use after which a buffer leaves memory.
+    pub idle_seconds: u64,
+    /// Seconds between two looks at retention.
+    pub retention_seconds: u64,
+    /// Length of pre-written files.
+    pub prewrite_bytes: u64,
+    /// Whether appends to unknown names create them.
+    pub create_on_write: bool,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("hbuf-data"),
+            node: "node".into(),
+            shards: 0,
+            choice: Choice::default(),
+            journal_bytes: 256 << 20,
+            checkpoint_seconds: 60,
+            idle_seconds: 300,
+            retention_seconds: 10,
+            prewrite_bytes: SEGMENT_BYTES_DEFAULT,
+            create_on_write: true,
+        }
+    }
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The manager's log cannot be used.
+    #[error(transparent)]
+    Manager(#[from] OpenError),
+    /// The manager refused the node.
+    #[error(transparent)]
+    Register(#[from] ProposeError),
+    /// A buffer of the journal cannot be recovered.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The node's name is no name.
+    #[error("`{0}` is no name for a node: use letters, digits, dots, dashes and underscores")]
+    Name(String),
+    /// The system refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// File descriptors that are left to connections and the runtime.
+const DESCRIPTORS_FOR_OTHERS: u64 = 4_096;
+
+impl Engine {
+    /// Starts a node on its data directory. Called within a tokio runtime.
+    pub async fn start(mut settings: EngineSettings) -> Result<Self, StartError> {
+        settings.journal_bytes = settings.journal_bytes.min(UNMARKED_BYTES_MAX);
+        let starting = tokio::task::spawn_blocking(move || Starting::run(settings));
+        let starting = match starting.await {
+            Ok(starting) => starting?,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let engine = Self {
+            inner: Arc::new(starting.inner),
+        };
+        let tasks = upkeep::spawn(&engine.inner);
+        *lock(&engine.inner.stopper) = Some(Stopper {
+            manager: starting.manager,
+            threads: starting.threads,
+            upkeep: tasks,
+        });
+        Ok(engine)
+    }
+
+    /// Stops in order: everything framed reaches the disk, every open buffer gets its mark.
+    pub async fn stop(&self) {
+        let Some(stopper) = lock(&self.inner.stopper).take() else {
+            return;
+        };
+        for task in stopper.upkeep {
+            task.abort();
+        }
+        let inner = Arc::clone(&self.inner);
+        let stopping = tokio::task::spawn_blocking(move || {
+            inner.checkpoint_all();
+            inner.committer.stop();
+            inner.keeper.wait_idle();
+            inner.keeper.stop();
+            inner.pool.stop();
+            for thread in stopper.threads {
+                let _ = thread.join();
+            }
+            stopper.manager.stop();
+        });
+        let _ = stopping.await;
+    }
+}
+
+struct Starting {
+    inner: Inner,
+    manager: Manager,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Starting {
+    fn run(settings: EngineSettings) -> Result<Self, StartError> {
+        let name =
+            Name::parse(&settings.node).map_err(|_| StartError::Name(settings.node.clone()))?;
+        let descriptors = raise_descriptors();
+        let directory = DataDirectory::open(&settings.data, clock::uuid())?;
+        let layout = directory.layout.clone();
+        let manager = Manager::open(
+            &layout.manager(),
+            LogOptions::default(),
+            clock::uuid(),
+            clock::now,
+        )?;
+        let handle = manager.handle();
+        let (node, node_epoch) = register(&handle, name, directory.disk)?;
+        let journal = JournalFound::read(&layout.journal())?;
+        let counters = Arc::new(Counters::default());
+        let reasons = replay(
+            &layout,
+            &handle,
+            node,
+            &journal,
+            &counters,
+            first_position(node_epoch) - 1,
+        )?;
+        journal.remove(&layout.quarantine())?;
+
+        let pool = Pool::open(layout.pool(), settings.prewrite_bytes)?;
+        let files = Arc::new(Files::new(layout.clone(), files_max(descriptors)));
+        let committer = Committer::new(first_position(node_epoch) - 1);
+        let keeper = Arc::new(Keeper::default());
+        let host = |_| {
+            ShardHost::new(
+                Arc::clone(&committer),
+                Arc::clone(&keeper),
+                Arc::clone(&counters),
+            )
+        };
+        let shards = Shards::new((0..shard_count(settings.shards)).map(host).collect());
+        let checkpoints = Arc::new(Checkpoints::default());
+        let pipeline = Pipeline {
+            committer: Arc::clone(&committer),
+            files: Arc::clone(&files),
+            journal: Journal::new(
+                layout.journal(),
+                directory.disk,
+                node_epoch,
+                Arc::clone(&pool),
+            ),
+            pool: Arc::clone(&pool),
+            choice: settings.choice,
+            shards: shards.clone(),
+            checkpoints: Arc::clone(&checkpoints),
+            counters: Arc::clone(&counters),
+        };
+        let keeping = KeeperThread {
+            keeper: Arc::clone(&keeper),
+            layout: layout.clone(),
+            files: Arc::clone(&files),
+            shards: shards.clone(),
+            checkpoints: Arc::clone(&checkpoints),
+            counters: Arc::clone(&counters),
+        };
+        let threads = vec![pipeline.spawn()?, keeping.spawn()?, pool.spawn()?];
+        let inner = Inner {
+            node_name: settings.node.clone(),
+            settings,
+            directory,
+            manager: handle,
+            stopper: Mutex::new(None),
+            node,
+            shards,
+            committer,
+            keeper,
+            checkpoints,
+            files,
+            pool,
+            open: Arc::new(OpenBuffers::default()),
+            read: ReadShared::new(),
+            counters,
+            disk: Mutex::new(DiskHealth::Sound),
+            reasons: Mutex::new(reasons),
+            checkpointed: Mutex::new(clock::now()),
+            draining: AtomicBool::new(false),
+            started: clock::now(),
+        };
+        inner.finish_half_done()?;
+        Ok(Self {
+            inner,
+            manager,
+            threads,
+        })
+    }
+}
+
+/// Founds the cluster of one if there is none, and registers this start.
+fn register(
+    manager: &crate::manager::ManagerHandle,
+    node: Name,
+    disk: Uuid,
+) -> Result<(NodeId, u64), StartError> {
+    if manager.view(|catalog| catalog.cluster().is_none()) {
+        manager.propose_blocking(Action::FoundCluster {
+            cluster: clock::uuid(),
+        })?;
+    }
+    let register = RegisterNode {
+        node,
+        disk,
+        clean: false,
+        bad: Vec::new(),
+        versions: CLUSTER_VERSIONS,
+    };
+    let applied = manager.propose_blocking(Action::RegisterNode(register))?;
+    match applied.outcome {
+        Outcome::Node { id, epoch } => Ok((id, epoch)),
+        _ => unreachable!("registering a node answers with the node"),
+    }
+}
+
+/// Restores from the journal what the segments lack, buffer by buffer, and marks each, so that the
+/// journal can go.
+///
+/// A crash in the middle leaves the journal whole: buffers that have their mark ignore it.
+fn replay(
+    layout: &Layout,
+    manager: &crate::manager::ManagerHandle,
+    node: NodeId,
+    journal: &JournalFound,
+    counters: &Counters,
+    last: u64,
+) -> Result<Vec<String>, StartError> {
+    let mut reasons: Vec<String> = journal
+        .damage
+        .iter()
+        .map(|damage| format!("the journal is damaged: {damage}"))
+        .collect();
+    let buffers: Vec<Uuid> = journal.entries.keys().copied().collect();
+    let next = AtomicUsize::new(0);
+    let found: Mutex<BTreeMap<Uuid, String>> = Mutex::default();
+    let worker = || -> Result<(), StartError> {
+        while let Some(buffer) = buffers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let expected = manager.view(|catalog| {
+                let buffer = catalog.buffer(*buffer)?;
+                (buffer.lifecycle == Lifecycle::Live)
+                    .then(|| super::catalog::expected(buffer, node))
+            });
+            // A buffer that was deleted since needs nothing of the journal.
+            let Some(expected) = expected else { continue };
+            let recovered = recover_buffer(layout, &expected, journal)?;
+            Counters::add(&counters.replayed_records, recovered.replayed);
+            if let Some(damage) = &recovered.damage {
+                let reason = format!(
+                    "buffer {buffer} is damaged at seq {}: {}",
+                    damage.seq, damage.reason
+                );
+                lock(&found).insert(*buffer, reason);
+                continue;
+            }
+            let (mut mark, tables) = recovered.opening.mark(last);
+            marks::write(layout, &mut mark, tables.as_deref())?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..RECOVERY_THREADS).map(|_| scope.spawn(worker)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+    })?;
+    reasons.extend(lock(&found).values().cloned());
+    Ok(reasons)
+}
+
+/// Threads that recover buffers at start; their syncs overlap.
+const RECOVERY_THREADS: usize = 4;
+
+fn shard_count(asked: usize) -> usize {
+    if asked > 0 {
+        asked
+    } else {
+        thread::available_parallelism().map_or(1, Into::into)
+    }
+}
+
+/// Raises the limit of open files to what the system allows, and says how many that is.
+fn raise_descriptors() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(event = "open_files_not_raised", %error);
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
+}
+
+fn files_max(descriptors: u64) -> usize {
+    let share = descriptors
+        .saturating_sub(DESCRIPTORS_FOR_OTHERS)
+        .clamp(64, 1 << 16);
+    usize::try_from(share / 2).unwrap_or(64)
+}
+
+impl Inner {
+    /// Finishes creations and deletions that a crash interrupted.
+    fn finish_half_done(&self) -> Result<(), StartError> {
+        let half: Vec<(Uuid, String, String, Lifecycle)> = self.manager.view(|catalog| {
+            let half = catalog
+                .buffers()
+                .filter(|buffer| buffer.lifecycle != Lifecycle::Live);
+            half.map(|buffer| {
+                let tenant = catalog.tenant_by_id(buffer.tenant);
+                let tenant = tenant.map_or_else(String::new, |tenant| tenant.name.to_string());
+                (
+                    buffer.uuid,
+                    tenant,
+                    buffer.name.to_string(),
+                    buffer.lifecycle,
+                )
+            })
+            .collect()
+        });
+        for (uuid, tenant, name, _) in half {
+            // A reserved name was never acknowledged: it is free again.
+            self.remove_files(uuid, &tenant, &name)?;
+            self.manager.propose_blocking(Action::DropBuffer { uuid })?;
+        }
+        Ok(())
+    }
+}
