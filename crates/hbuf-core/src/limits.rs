@@ -81,9 +81,9 @@ pub const UNMARKED_BYTES_MAX: u64 = 2 << 30;
 /// Buffers of one node.
 pub const BUFFERS_MAX: usize = 1_000_000;
 /// Topics that one buffer may be in.
-pub const TOPICS_PER_BUFFER_MAX: usize = 1_024;
+pub const TOPICS_PER_BUFFER_MAX: usize = 64;
 /// Buffers that one topic may have.
-pub const BUFFERS_PER_TOPIC_MAX: usize = 64;
+pub const BUFFERS_PER_TOPIC_MAX: usize = 1_024;
 
 /// Copies of one buffer, its primary included.
 pub const COPIES_MAX: usize = 8;

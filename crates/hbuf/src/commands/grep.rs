@@ -207,6 +207,56 @@ fn print(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::offline::fixture::Fixture;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: GrepArgs,
+    }
+
+    /// Seq, part and line of everything that these words find in the five messages.
+    fn found(words: &[&str]) -> Vec<(u64, &'static str, String)> {
+        let fixture = Fixture::five();
+        let words = ["grep"].iter().chain(words).copied().map(str::to_owned);
+        let path = fixture.path().display().to_string();
+        let args = Line::try_parse_from(words.chain([path])).unwrap().args;
+        let regex = pattern(&args).unwrap();
+        let mut lines = Vec::new();
+        for place in find(fixture.path()).unwrap() {
+            walk(&place, Seq::ZERO, Seq::ZERO, &mut |found| {
+                if let Found::Record { record, .. } = found {
+                    for (part, line) in matches(&args, &regex, record) {
+                        let part = if part == Part::Body { "body" } else { "header" };
+                        lines.push((record.line.seq.0, part, String::from_utf8(line).unwrap()));
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+        }
+        lines
+    }
+
+    #[test]
+    fn lines_of_bodies_and_headers_are_found_with_their_seq() {
+        let line = |seq, part, text: &str| (seq, part, text.to_owned());
+        assert_eq!(
+            found(&["^(sec|five).*line$"]),
+            [
+                line(1, "body", "second line"),
+                line(5, "body", "five and the last line")
+            ]
+        );
+        assert_eq!(found(&["gamma"]), [line(4, "header", "x-hbuf-key: gamma")]);
+        assert_eq!(found(&["gamma", "--body-only"]), []);
+        assert_eq!(found(&["-i", "FIRST"]), [line(1, "body", "first line")]);
+        assert_eq!(found(&["-F", "t= HTTP/1.1"]).len(), 1);
+        assert_eq!(found(&["--headers-only", "web7"]).len(), 5);
+        // A header of the framing is no header of the message.
+        assert_eq!(found(&["x-hbuf-salt|content-length"]), []);
+    }
 
     #[test]
     fn the_line_around_a_place_ends_before_lf_and_crlf() {

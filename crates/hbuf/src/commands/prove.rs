@@ -206,24 +206,7 @@ fn check(args: &ProveArgs, file: &Path, path: Option<&Path>) -> Result<ExitCode>
     let proof =
         ProofFile::parse(&text).with_context(|| format!("{} is no tlog-proof", file.display()))?;
     let leaf = leaf_hash(&proof.extra);
-    let mut wrong = None;
-    if !proof.verify(&leaf) {
-        wrong = Some("the hashes do not lead from the leaf to the root".to_owned());
-    } else if let Some(path) = path {
-        let (_, own) = prove(
-            &one_buffer(path)?,
-            Seq(proof.index + 1),
-            Some(proof.checkpoint.size),
-        )?;
-        if own.checkpoint != proof.checkpoint {
-            wrong = Some(format!(
-                "the log's root at {} messages is another",
-                proof.checkpoint.size
-            ));
-        } else if leaf_hash(&own.extra) != leaf {
-            wrong = Some("the log holds another message at this place".to_owned());
-        }
-    }
+    let wrong = wrong_with(&proof, path)?;
     let mut out = Out::new();
     let (seq, size) = (proof.index + 1, proof.checkpoint.size);
     if args.json {
@@ -246,3 +229,26 @@ fn check(args: &ProveArgs, file: &Path, path: Option<&Path>) -> Result<ExitCode>
         ExitCode::FAILURE
     })
 }
+
+/// Why a proof is not valid, or nothing.
+fn wrong_with(proof: &ProofFile, path: Option<&Path>) -> Result<Option<String>> {
+    let leaf = leaf_hash(&proof.extra);
+    if !proof.verify(&leaf) {
+        return Ok(Some(
+            "the hashes do not lead from the leaf to the root".to_owned(),
+        ));
+    }
+    let Some(path) = path else { return Ok(None) };
+    let size = proof.checkpoint.size;
+    let (_, own) = prove(&one_buffer(path)?, Seq(proof.index + 1), Some(size))?;
+    Ok(if own.checkpoint.root != proof.checkpoint.root {
+        Some(format!("the log's root at {size} messages is another"))
+    } else if leaf_hash(&own.extra) != leaf {
+        Some("the log holds another message at this place".to_owned())
+    } else {
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests;

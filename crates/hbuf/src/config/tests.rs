@@ -97,3 +97,32 @@ fn bytes_are_read_and_shown_with_units() {
     assert_eq!(show_bytes(3 << 20), "3 MiB");
     assert_eq!(show_bytes(0), "0 B");
 }
+
+#[test]
+fn settings_in_the_operating_page_are_those_of_the_table() {
+    const BEGIN: &str = "<!-- settings: written by `UPDATE_EXPECT=1 cargo nextest run -p hbuf settings` -->\n";
+    const END: &str = "<!-- end of settings -->\n";
+    let mut rows = String::from("\n| key | default | takes | what |\n|---|---|---|---|\n");
+    for Key { name, default, doc, .. } in KEYS {
+        let key = KEYS.iter().find(|key| key.name == *name).unwrap();
+        let default = match key.form {
+            Form::Bytes { .. } => show_bytes(default.parse().unwrap()),
+            _ => (*default).to_owned(),
+        };
+        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+        let (flag, variable, bounds) = (key.flag(), key.variable(), key.bounds());
+        rows.push_str(&format!(
+            "| `{name}`, `--{flag}`, `{variable}` | {default} | {bounds} | {doc} |\n"
+        ));
+    }
+    rows.push('\n');
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/OPERATING.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (found, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{rows}{END}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(found, rows, "run this test with UPDATE_EXPECT=1");
+}
