@@ -42,11 +42,11 @@ impl Ack {
 
 /// The numbers under which one writer appends. A call repeated under its number is taken once.
 ///
-/// Numbers count calls, not messages: a batch has one. They start at 1 and leave no gap.
+/// Numbers count calls, not messages: a batch has one. They start at 0 and leave no gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Producer {
     id: String,
-    epoch: u64,
+    epoch: u32,
     next: u64,
 }
 
@@ -59,7 +59,7 @@ impl Producer {
 
     /// A producer that can be continued later under the same id; a higher epoch fences a lower one.
     #[must_use]
-    pub fn named(id: String, epoch: u64) -> Self {
+    pub fn named(id: String, epoch: u32) -> Self {
         Self {
             id,
             epoch,
@@ -99,7 +99,7 @@ impl fmt::Display for Producer {
 }
 
 /// The number of a producer's first append.
-const FIRST_NUMBER: u64 = 1;
+const FIRST_NUMBER: u64 = 0;
 
 /// A condition on the log's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

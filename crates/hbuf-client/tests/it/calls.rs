@@ -95,7 +95,7 @@ async fn a_broken_connection_repeats_a_numbered_append_under_the_same_number() {
     assert_eq!(seen.len(), 3);
     assert!(
         seen.iter()
-            .all(|seen| seen.header("x-hbuf-producer") == Some("p/0/1"))
+            .all(|seen| seen.header("x-hbuf-producer") == Some("p/0/0"))
     );
 }
 
