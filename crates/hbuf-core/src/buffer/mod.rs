@@ -69,6 +69,8 @@ pub struct Opening {
     pub state: BufferState,
     /// First damaged seq: the buffer is read only.
     pub damaged: Option<Seq>,
+    /// The last segment is sealed: the next append starts another one.
+    pub sealed: bool,
     /// Generation of the mark that was found, 0 without one.
     pub mark_generation: u64,
     /// The seq that this mark covers.
@@ -212,7 +214,7 @@ impl Buffer {
             state: opening.state,
             state_waiting: None,
             damaged: opening.damaged,
-            roll_next: false,
+            roll_next: opening.sealed,
         }
     }
 

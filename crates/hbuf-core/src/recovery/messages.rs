@@ -12,7 +12,9 @@ use crate::ids::{Epoch, Hash, Micros, Seq};
 use crate::record::{Record, State};
 use crate::retention::SegmentFacts;
 use crate::rules::Rules;
-use crate::segment::{End, LogKind, Position, ReadFailed, Stop, classify, open, walk};
+use crate::segment::{
+    End, HeadError, LogKind, OpenError, Position, ReadFailed, Stop, classify, open, walk,
+};
 use crate::tree::Frontier;
 
 /// The log as far as it was walked.
@@ -93,6 +95,13 @@ impl Messages {
         )
     }
 
+    /// The mark names a file that a roll did not get to make.
+    pub(super) fn last_is_sealed(&self) -> bool {
+        self.segments
+            .last()
+            .is_some_and(|last| last.first != self.file)
+    }
+
     /// Walks files and journal to the log's end and judges what is there.
     pub(super) fn walk(
         &mut self,
@@ -110,7 +119,7 @@ impl Messages {
                 self.apply(&restored, repairs);
                 continue;
             }
-            if !self.enter_next(found) {
+            if !self.enter_next(found, repairs) {
                 break stop;
             }
         };
@@ -136,15 +145,22 @@ impl Messages {
                 last_time,
             });
         }
-        let present = found.segments.iter().any(|file| file.first == self.file);
         // The mark of a roll may be older than the new file's first sync; with records in it, the
-        // file must be there.
-        if self.file != Seq::ZERO && !present && self.covered >= self.file {
+        // file must be there, and as long as the mark says.
+        let reason = match found.segments.iter().find(|file| file.first == self.file) {
+            None if self.file != Seq::ZERO => "the segment that the mark names is missing",
+            Some(file) if file.source.len() < self.position.offset => {
+                "the segment is shorter than the mark says"
+            }
+            _ => return,
+        };
+        if self.covered >= self.file {
+            let (seq, file) = (self.file, self.file);
             *damage = Some(Damage {
                 log: LogKind::Messages,
-                seq: self.file,
-                file: self.file,
-                reason: "the segment that the mark names is missing".into(),
+                seq,
+                file,
+                reason: reason.into(),
             });
         }
     }
@@ -215,18 +231,29 @@ impl Messages {
         true
     }
 
-    /// Goes on to the file whose first seq is due.
-    fn enter_next(&mut self, found: &Found<'_>) -> bool {
+    /// Goes on to the file whose first seq is due, and cuts zeros off the end of the one before.
+    fn enter_next(&mut self, found: &Found<'_>, repairs: &mut Vec<Repair>) -> bool {
         if !self.open_batch.is_empty() || self.file == self.position.next {
             return false;
         }
         let due = self.position.next;
-        let next = found
+        let Some(next) = found
             .segments
             .iter()
             .find(|file| file.first == due)
-            .copied();
-        next.is_some_and(|file| self.enter(&file))
+            .copied()
+        else {
+            return false;
+        };
+        let (before, offset) = (self.present(found), self.position.offset);
+        if !self.enter(&next) {
+            return false;
+        }
+        if let Some(before) = before.filter(|before| before.source.len() > offset) {
+            let (log, file) = (LogKind::Messages, before.first);
+            repairs.push(Repair::Truncate { log, file, offset });
+        }
+        true
     }
 
     /// Puts what only the journal held where it belongs.
@@ -344,13 +371,7 @@ impl Messages {
                 .is_some_and(|last| last.first == self.file)
         });
         let Some(file) = present else {
-            // Nothing of this file is good; what the mark covers must be there.
-            if covered >= stop.seq {
-                self.corrupt(&stop, covered, damage);
-            } else {
-                self.remove_behind(found, repairs);
-            }
-            return Ok(());
+            return self.judge_headless(found, &stop, covered, repairs, damage);
         };
         match classify(file.source, &stop, covered)? {
             End::Clean => self.remove_behind(found, repairs),
@@ -366,6 +387,59 @@ impl Messages {
                 self.remove_behind(found, repairs);
             }
         }
+        Ok(())
+    }
+
+    /// The file in which the log would go on has no usable head line. It may go only if nothing in
+    /// it can have been acknowledged.
+    fn judge_headless(
+        &mut self,
+        found: &Found<'_>,
+        stop: &Stop,
+        covered: Seq,
+        repairs: &mut Vec<Repair>,
+        damage: &mut Option<Damage>,
+    ) -> Result<(), ReadFailed> {
+        let due = found
+            .segments
+            .iter()
+            .find(|file| file.first == stop.seq)
+            .copied();
+        let Some(file) = self.present(found).or(due) else {
+            if covered >= stop.seq {
+                self.corrupt(stop, covered, damage);
+            } else {
+                self.remove_behind(found, repairs);
+            }
+            return Ok(());
+        };
+        let reason = match open(file.source) {
+            Err(OpenError::Unused) if covered < file.first => {
+                self.remove_behind(found, repairs);
+                return Ok(());
+            }
+            Err(OpenError::Read(failed)) => return Err(failed),
+            Err(OpenError::Head(HeadError::NewerFormat { .. }))
+            | Ok(_)
+            | Err(OpenError::Unused) => "its head line is not the one of this segment".to_string(),
+            Err(error) => {
+                let (_, stop) = walk(file.source, Position::at(0, file.first), |_, _| {})?;
+                match classify(file.source, &stop, covered)? {
+                    End::Corrupt { .. } => error.to_string(),
+                    End::Clean | End::Torn { .. } => {
+                        self.remove_behind(found, repairs);
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        let seq = self.end().next();
+        *damage = Some(Damage {
+            log: LogKind::Messages,
+            seq,
+            file: file.first,
+            reason,
+        });
         Ok(())
     }
 

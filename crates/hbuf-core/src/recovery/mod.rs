@@ -15,6 +15,8 @@
 mod cursors;
 mod messages;
 mod replay;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -147,8 +149,24 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
     let cursors = cursors::recover(rules, found, &mut repairs, &mut damage)?;
     let mut log = messages::Messages::start(found, &mut damage);
     log.walk(rules, found, &mut repairs, &mut damage)?;
-    let first = cursors.keep_from.max(log.oldest());
+    let kept = found.mark.as_ref().map_or(Seq::ZERO, |mark| mark.first);
+    let kept = cursors.keep_from.max(kept).max(Seq::FIRST);
+    if log.oldest() > kept && damage.is_none() {
+        // Retention says so before it removes a file; these were removed by something else.
+        let reason = String::from("the segments that hold it are missing");
+        damage = Some(Damage {
+            log: LogKind::Messages,
+            seq: kept,
+            file: kept,
+            reason,
+        });
+    }
+    let first = kept.max(log.oldest());
     log.drop_below(first, &mut repairs);
+    if damage.is_some() {
+        // What is damaged is kept as it is: nothing is cut, nothing is removed.
+        repairs.retain(|repair| matches!(repair, Repair::Write { .. }));
+    }
     let (mut producers, mut keys) = log.tables();
     if !rules.dedupe_survives_restart {
         (producers, keys) = Default::default();
@@ -160,7 +178,7 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         node: found.node,
         epoch: found.epoch,
         epochs: log.epochs.clone(),
-        first: first.max(Seq::FIRST),
+        first,
         end: log.end(),
         last_time: log.last_time(),
         frontier: log.frontier.clone(),
@@ -170,6 +188,7 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         keys,
         config: found.config,
         state: found.state,
+        sealed: log.last_is_sealed(),
         damaged: damage.as_ref().map(|damage: &Damage| damage.seq),
         mark_generation: found.mark.as_ref().map_or(0, |mark| mark.generation),
         marked: found.mark.as_ref().map(|mark| mark.durable),

@@ -176,13 +176,14 @@ impl Pipeline {
         let committer = Arc::clone(&self.committer);
         let mut queue = committer.queue();
         loop {
-            if std::mem::take(&mut queue.close_journal) {
-                self.journal.close();
-            }
-            if let Some(position) = queue.release.take()
-                && let Err(error) = self.journal.release(position)
-            {
-                tracing::warn!(event = "journal_release_failed", %error);
+            let close = std::mem::take(&mut queue.close_journal);
+            let release = queue.release.take();
+            if close || release.is_some() {
+                // Removing files takes a while: appends go on being queued meanwhile.
+                drop(queue);
+                self.tidy_journal(close, release);
+                queue = committer.queue();
+                continue;
             }
             if !queue.chunks.is_empty() {
                 return Some(std::mem::take(&mut queue.chunks));
@@ -196,6 +197,17 @@ impl Pipeline {
                 .wait(queue)
                 .unwrap_or_else(PoisonError::into_inner);
             queue.sleeping = false;
+        }
+    }
+
+    fn tidy_journal(&mut self, close: bool, release: Option<u64>) {
+        if close {
+            self.journal.close();
+        }
+        if let Some(position) = release
+            && let Err(error) = self.journal.release(position)
+        {
+            tracing::warn!(event = "journal_release_failed", %error);
         }
     }
 

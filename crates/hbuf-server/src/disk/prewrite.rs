@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::space;
 use super::sync::{self, SyncPoint};
 
 const COMPLETE: &str = "zero";
 const UNFINISHED: &str = "part";
+/// A file is made only while this many of it would fit.
+const ROOM_FACTOR: u64 = 16;
 /// Zeros are written in pieces of this many bytes.
 const PIECE: usize = 1 << 20;
 
@@ -124,15 +127,21 @@ impl Pool {
                 state.next += 1;
                 state.next
             };
-            let made = self.make(number);
+            let made = self.has_room().then(|| self.make(number));
             let mut state = self.state();
             state.wanted = 0;
-            match made {
-                Ok(path) => state.ready.push(path),
-                // No room, or a failing disk: growing files serve as well, only slower.
+            match made.transpose() {
+                Ok(path) => state.ready.extend(path),
+                // Growing files serve as well, only slower.
                 Err(error) => tracing::warn!(event = "prewrite_failed", %error),
             }
         }
+    }
+
+    /// True when the disk has room for much more than the file: it must never be what fills it.
+    fn has_room(&self) -> bool {
+        let free = space::free_bytes(&self.directory);
+        free.is_some_and(|free| free / ROOM_FACTOR > self.file_bytes)
     }
 
     /// A crash before the rename leaves an unfinished file, which the next start removes.

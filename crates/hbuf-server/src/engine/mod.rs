@@ -73,6 +73,7 @@ struct Inner {
 /// What ends with the engine.
 struct Stopper {
     manager: Manager,
+    pipeline: std::thread::JoinHandle<()>,
     threads: Vec<std::thread::JoinHandle<()>>,
     upkeep: Vec<tokio::task::JoinHandle<()>>,
 }

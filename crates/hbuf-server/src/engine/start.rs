@@ -115,6 +115,7 @@ impl Engine {
         let tasks = upkeep::spawn(&engine.inner);
         *lock(&engine.inner.stopper) = Some(Stopper {
             manager: starting.manager,
+            pipeline: starting.pipeline,
             threads: starting.threads,
             upkeep: tasks,
         });
@@ -133,7 +134,9 @@ impl Engine {
         let stopping = tokio::task::spawn_blocking(move || {
             inner.checkpoint_all();
             inner.committer.stop();
+            let _ = stopper.pipeline.join();
             inner.keeper.wait_idle();
+            inner.drop_journal();
             inner.keeper.stop();
             inner.pool.stop();
             for thread in stopper.threads {
@@ -148,6 +151,7 @@ impl Engine {
 struct Starting {
     inner: Inner,
     manager: Manager,
+    pipeline: thread::JoinHandle<()>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -214,7 +218,8 @@ impl Starting {
             checkpoints: Arc::clone(&checkpoints),
             counters: Arc::clone(&counters),
         };
-        let threads = vec![pipeline.spawn()?, keeping.spawn()?, pool.spawn()?];
+        let pipeline = pipeline.spawn()?;
+        let threads = vec![keeping.spawn()?, pool.spawn()?];
         let inner = Inner {
             node_name: settings.node.clone(),
             settings,
@@ -241,6 +246,7 @@ impl Starting {
         Ok(Self {
             inner,
             manager,
+            pipeline,
             threads,
         })
     }
@@ -358,6 +364,18 @@ fn files_max(descriptors: u64) -> usize {
 }
 
 impl Inner {
+    /// After an orderly stop every mark covers its buffer, and the next start need not read the journal.
+    fn drop_journal(&self) {
+        if !self.checkpoints.pending().is_empty() {
+            return;
+        }
+        let dropped = JournalFound::read(&self.directory.layout.journal())
+            .and_then(|journal| journal.remove(&self.directory.layout.quarantine()));
+        if let Err(error) = dropped {
+            tracing::warn!(event = "journal_release_failed", %error);
+        }
+    }
+
     /// Finishes creations and deletions that a crash interrupted.
     fn finish_half_done(&self) -> Result<(), StartError> {
         let half: Vec<(Uuid, String, String, Lifecycle)> = self.manager.view(|catalog| {
