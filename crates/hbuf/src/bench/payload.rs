@@ -12,8 +12,6 @@ use super::plan::{KeyDraw, Node, Plan, Sizes};
 /// Bytes of the text that bodies are cut from, besides the longest body.
 const TEXT_BYTES: usize = 1 << 20;
 const TEXT_LINE: &[u8] = b"content-type: text/plain\r\n";
-/// What a line of JSON adds to its text.
-const OBJECT_BYTES: usize = b"{\"m\":\"\"}".len();
 /// Bodies are made of these 64 characters.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -232,10 +230,9 @@ impl Writer {
         body.clear();
         self.body_bytes = 0;
         for _ in 0..self.shape.batch {
-            // A line is the message's body: an object with one field.
-            let size = self.size().max(OBJECT_BYTES + STAMP.len() + STAMP_DIGITS);
-            body.extend_from_slice(b"{\"m\":\"");
-            self.sized(&mut body, size - OBJECT_BYTES, stamp);
+            let size = self.size();
+            body.extend_from_slice(b"{\"body\":\"");
+            self.sized(&mut body, size, stamp);
             body.extend_from_slice(b"\"}\n");
             self.body_bytes += size as u64;
         }
