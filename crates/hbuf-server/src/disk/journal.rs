@@ -1,7 +1,7 @@
 //! The journal: what many buffers appended, in one file, durable with one sync.
 //!
-//! A position numbers an entry: the node's epoch in the high bits, a counter in the low ones, so it
-//! grows over restarts without being stored anywhere. A buffer's fence is a position.
+//! A position numbers an entry: the number of this start in the high bits, a counter in the low ones, so
+//! it grows over restarts. A buffer's fence is a position.
 
 use std::fs::{self, File};
 use std::io;
@@ -22,8 +22,8 @@ use super::sync::{self, SyncPoint};
 const RUN_BITS: u32 = 40;
 
 /// The first position of a run.
-pub(crate) const fn first_position(node_epoch: u64) -> u64 {
-    (node_epoch << RUN_BITS) + 1
+pub(crate) const fn first_position(starts: u64) -> u64 {
+    (starts << RUN_BITS) + 1
 }
 
 #[derive(Debug)]
@@ -51,8 +51,8 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(directory: PathBuf, disk: Uuid, node_epoch: u64, pool: Arc<Pool>) -> Self {
-        let next = first_position(node_epoch);
+    pub(crate) fn new(directory: PathBuf, disk: Uuid, starts: u64, pool: Arc<Pool>) -> Self {
+        let next = first_position(starts);
         Self {
             directory,
             disk,

@@ -1,7 +1,7 @@
 //! One process per data directory, and the directory's identity.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use hbuf_core::ids::Uuid;
@@ -46,12 +46,13 @@ pub enum DirectoryError {
     },
 }
 
-/// `node.json`: who wrote this directory.
+/// `node.json`: who wrote this directory, and how often it was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NodeFile {
     format: u32,
     disk: String,
+    starts: u64,
 }
 
 /// The locked data directory. The lock goes with the process, however it ends.
@@ -60,11 +61,13 @@ pub(crate) struct DataDirectory {
     pub(crate) layout: Layout,
     /// The identity of this disk.
     pub(crate) disk: Uuid,
+    /// How often the directory was used, this time included.
+    pub(crate) starts: u64,
     _lock: File,
 }
 
 impl DataDirectory {
-    /// Makes the directory if needed, locks it and checks its format.
+    /// Makes the directory if needed, locks it, checks its format and counts the start.
     pub(crate) fn open(root: &Path, new_disk: Uuid) -> Result<Self, DirectoryError> {
         let layout = Layout::new(root.to_path_buf());
         let at = |path: &Path| {
@@ -84,12 +87,16 @@ impl DataDirectory {
         for part in &parts {
             fs::create_dir_all(part).map_err(at(part))?;
         }
-        let disk = node_file(root, new_disk)?;
+        let path = root.join("node.json");
+        let (disk, before) = read_node_file(&path)?.unwrap_or((new_disk, 0));
+        let starts = before + 1;
+        write_node_file(root, disk, starts).map_err(at(&path))?;
         // A crash before this leaves an empty directory, which the next start completes.
         sync_entries(root, &layout).map_err(at(root))?;
         Ok(Self {
             layout,
             disk,
+            starts,
             _lock: lock,
         })
     }
@@ -119,54 +126,54 @@ fn lock(root: &Path) -> Result<File, DirectoryError> {
     }
 }
 
-/// Reads `node.json`, or makes it in a directory that has none.
-fn node_file(root: &Path, new_disk: Uuid) -> Result<Uuid, DirectoryError> {
-    let path = root.join("node.json");
-    let io_error = |error| DirectoryError::Io {
-        path: path.clone(),
-        error,
-    };
-    let mut text = String::new();
-    match File::open(&path) {
-        Ok(mut file) => file.read_to_string(&mut text).map_err(io_error)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write_node_file(root, &path, new_disk).map_err(io_error)?;
-            return Ok(new_disk);
+/// Reads disk id and starts from `node.json`; `None` in a directory that has none.
+fn read_node_file(path: &Path) -> Result<Option<(Uuid, u64)>, DirectoryError> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(DirectoryError::Io {
+                path: path.to_path_buf(),
+                error,
+            });
         }
-        Err(error) => return Err(io_error(error)),
+        Ok(text) => text,
     };
     let unreadable = |reason: String| DirectoryError::Unreadable {
-        path: path.clone(),
+        path: path.to_path_buf(),
         reason,
     };
-    let format = serde_json::from_str::<serde_json::Value>(&text)
+    let value = serde_json::from_str::<serde_json::Value>(&text)
         .map_err(|error| unreadable(error.to_string()))?;
-    match format.get("format").and_then(serde_json::Value::as_u64) {
+    match value.get("format").and_then(serde_json::Value::as_u64) {
         Some(found) if found != u64::from(FORMAT) => {
             let found = u32::try_from(found).unwrap_or(u32::MAX);
-            return Err(DirectoryError::Format { path, found });
+            return Err(DirectoryError::Format {
+                path: path.to_path_buf(),
+                found,
+            });
         }
         _ => {}
     }
     let node: NodeFile =
-        serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))?;
     let disk = Uuid::parse(&node.disk).ok_or_else(|| unreadable("disk is no uuid".into()))?;
-    Ok(disk)
+    Ok(Some((disk, node.starts)))
 }
 
-/// A crash before the rename leaves no `node.json`; one after it leaves a whole one.
-fn write_node_file(root: &Path, path: &Path, disk: Uuid) -> io::Result<()> {
+/// A crash before the rename leaves `node.json` as it was; one after it leaves the new one whole.
+fn write_node_file(root: &Path, disk: Uuid, starts: u64) -> io::Result<()> {
     let temporary = root.join("node.json.new");
     let mut file = File::create(&temporary)?;
     let node = NodeFile {
         format: FORMAT,
         disk: disk.to_string(),
+        starts,
     };
     file.write_all(serde_json::to_string_pretty(&node)?.as_bytes())?;
     file.write_all(b"\n")?;
     sync::sync_all(&file, SyncPoint::Node)?;
-    fs::rename(&temporary, path)?;
-    sync::sync_dir(root, SyncPoint::Layout)
+    fs::rename(&temporary, root.join("node.json"))?;
+    sync::sync_dir(root, SyncPoint::NodeEntry)
 }
 
 #[cfg(test)]
@@ -182,7 +189,7 @@ mod tests {
         assert!(matches!(second, Err(DirectoryError::InUse(_))));
         drop(first);
         let again = DataDirectory::open(dir.path(), Uuid([3; 16])).unwrap();
-        assert_eq!(again.disk, Uuid([1; 16]));
+        assert_eq!((again.disk, again.starts), (Uuid([1; 16]), 2));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(crate) enum SyncPoint {
     Prewrite,
     /// The node's identity.
     Node,
+    /// The entry of the node's identity.
+    NodeEntry,
     /// The directory entries of the data directory.
     Layout,
     /// Commands of the manager.

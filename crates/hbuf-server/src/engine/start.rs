@@ -169,7 +169,7 @@ impl Starting {
             clock::now,
         )?;
         let handle = manager.handle();
-        let (node, node_epoch) = register(&handle, name, directory.disk)?;
+        let node = register(&handle, name, directory.disk)?;
         let journal = JournalFound::read(&layout.journal())?;
         let counters = Arc::new(Counters::default());
         let reasons = replay(
@@ -178,13 +178,13 @@ impl Starting {
             node,
             &journal,
             &counters,
-            first_position(node_epoch) - 1,
+            first_position(directory.starts) - 1,
         )?;
         journal.remove(&layout.quarantine())?;
 
         let pool = Pool::open(layout.pool(), settings.prewrite_bytes)?;
         let files = Arc::new(Files::new(layout.clone(), files_max(descriptors)));
-        let committer = Committer::new(first_position(node_epoch) - 1);
+        let committer = Committer::new(first_position(directory.starts) - 1);
         let keeper = Arc::new(Keeper::default());
         let host = |_| {
             ShardHost::new(
@@ -201,7 +201,7 @@ impl Starting {
             journal: Journal::new(
                 layout.journal(),
                 directory.disk,
-                node_epoch,
+                directory.starts,
                 Arc::clone(&pool),
             ),
             pool: Arc::clone(&pool),
@@ -257,7 +257,7 @@ fn register(
     manager: &crate::manager::ManagerHandle,
     node: Name,
     disk: Uuid,
-) -> Result<(NodeId, u64), StartError> {
+) -> Result<NodeId, StartError> {
     if manager.view(|catalog| catalog.cluster().is_none()) {
         manager.propose_blocking(Action::FoundCluster {
             cluster: clock::uuid(),
@@ -272,7 +272,7 @@ fn register(
     };
     let applied = manager.propose_blocking(Action::RegisterNode(register))?;
     match applied.outcome {
-        Outcome::Node { id, epoch } => Ok((id, epoch)),
+        Outcome::Node { id, .. } => Ok(id),
         _ => unreachable!("registering a node answers with the node"),
     }
 }
