@@ -1,5 +1,5 @@
-//! Any bytes as a batch: no panic, and what is accepted makes records that are accepted as a batch too,
-//! with the same content.
+//! Any bytes as a batch: no panic, and what is accepted makes records that are accepted as a batch
+//! too, with the same content.
 #![no_main]
 
 use hbuf_core::content::parse_batch;

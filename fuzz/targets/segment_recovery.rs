@@ -1,5 +1,5 @@
-//! A segment, damaged in every way that the input says: no panic, good records in front are found, what
-//! was committed is not cut, and bytes alone are scanned too.
+//! A segment, damaged in every way that the input says: no panic, good records in front are found,
+//! what was committed is not cut, and bytes alone are scanned too.
 #![no_main]
 
 use hbuf_core::ids::{Epoch, Hash, Micros, Seq, Uuid};
@@ -37,8 +37,8 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The first bytes say how many records are committed and how many follow; the rest are damages and,
-/// as they are, the bodies, so that they may hold planted records.
+/// The first bytes say how many records are committed and how many follow; the rest are damages
+/// and, as they are, the bodies, so that they may hold planted records.
 fn damaged_segment(plan: &[u8]) {
     let Some(([committed, unsynced, length, damages], rest)) = plan.split_first_chunk() else {
         return;

@@ -17,64 +17,40 @@ use hbuf_core::segment::{Position, Step, Walker};
 use hbuf_core::tree::Frontier;
 
 const MESSAGES: u64 = 4096;
+const LINES: &[u8] = b"x-hbuf-key: user-1717\r\ncontent-type: application/json\r\n";
+const BODY: [u8; 256] = [b'b'; 256];
+const SALT: [u8; 32] = [7; 32];
 
 fn main() {
-    let body = [b'b'; 256];
-    let lines = b"x-hbuf-key: user-1717\r\ncontent-type: application/json\r\n";
-    let salt = [7; 32];
-    let facts = Facts::default();
-    let leaf = Leaf {
+    hashes();
+    let file = framing();
+    reading(&file);
+    headers(&file);
+}
+
+fn leaf() -> Leaf {
+    Leaf {
         log: Uuid([1; 16]),
         seq: Seq(42),
         time: Micros(1_795_173_322_123_456),
-        head_len: head_len(&facts, lines.len(), body.len(), ProofKind::Salted),
-        body_len: 256,
+        head_len: head_len(
+            &Facts::default(),
+            LINES.len(),
+            BODY.len(),
+            ProofKind::Salted,
+        ),
+        body_len: BODY.len() as u64,
         facts: PLAIN_FACTS,
-        commitment: commitment(&salt, lines, &body),
-    };
-    let frame = |seq| Frame {
-        seq: Seq(seq),
-        time: leaf.time,
-        epoch: Epoch(1),
-        distance: 1,
-        rest: 0,
-        facts: &facts,
-        lines,
-        proof: Proof::Salted {
-            salt,
-            id: leaf.id(),
-        },
-        body: &body,
-    };
-    let id = leaf.id();
-    let mut file = Vec::new();
-    (1..=MESSAGES).for_each(|seq| encode(&frame(seq), &mut file));
-    let record_len = file.len() / MESSAGES as usize;
-    let mut inner = b"POST / HTTP/1.1\r\ncontent-length: 256\r\nx-hbuf-key: user-1717\r\n\
-        content-type: application/json\r\n\r\n"
-        .to_vec();
-    inner.extend_from_slice(&body);
-    let batch = inner.repeat(MESSAGES as usize);
-    println!("{record_len} bytes a record with a body of 256");
+        commitment: commitment(&SALT, LINES, &BODY),
+    }
+}
 
-    let mut out = Vec::with_capacity(file.len());
-    measure("encode", || {
-        out.clear();
-        let proof = Proof::Salted { salt, id };
-        (1..=MESSAGES).for_each(|seq| {
-            encode(
-                &Frame {
-                    proof,
-                    ..frame_of(seq, &facts, lines, &body)
-                },
-                &mut out,
-            )
-        });
-        black_box(&out);
-    });
+fn hashes() {
+    let leaf = leaf();
+    let id = leaf.id();
     measure("commitment", || {
         for _ in 0..MESSAGES {
-            black_box(commitment(black_box(&salt), lines, &body));
+            black_box(commitment(black_box(&SALT), LINES, &BODY));
         }
     });
     measure("leaf id", || {
@@ -87,6 +63,45 @@ fn main() {
         (0..MESSAGES).for_each(|_| frontier.push(black_box(id)));
         black_box(frontier.size());
     });
+}
+
+/// Returns the records.
+fn framing() -> Vec<u8> {
+    let facts = Facts::default();
+    let leaf = leaf();
+    let proof = Proof::Salted {
+        salt: SALT,
+        id: leaf.id(),
+    };
+    let mut out = Vec::new();
+    measure("encode", || {
+        out.clear();
+        for seq in 1..=MESSAGES {
+            let frame = Frame {
+                seq: Seq(seq),
+                time: leaf.time.plus(seq),
+                epoch: Epoch(1),
+                distance: 1,
+                rest: 0,
+                facts: &facts,
+                lines: LINES,
+                proof,
+                body: &BODY,
+            };
+            encode(&frame, &mut out);
+        }
+        black_box(&out);
+    });
+    println!(
+        "{} bytes a record with a body of {}",
+        out.len() as u64 / MESSAGES,
+        BODY.len()
+    );
+    out
+}
+
+fn reading(file: &Vec<u8>) {
+    let record_len = file.len() / MESSAGES as usize;
     measure("line parse", || {
         for record in file.chunks_exact(record_len) {
             black_box(Line::parse(record).expect("a line"));
@@ -98,49 +113,40 @@ fn main() {
         }
     });
     measure("walk", || {
-        let mut walker = Walker::new(&file, Position::at(0, Seq(1)));
+        let mut walker = Walker::new(file, Position::at(0, Seq(1)));
         while let Step::Record { record, .. } = walker.step().expect("memory reads") {
             black_box(record.line.seq);
         }
     });
+}
+
+fn headers(file: &[u8]) {
+    let mut out = Vec::new();
+    let sent = [
+        ("host", "a"),
+        ("user-agent", "curl/8"),
+        ("accept", "*/*"),
+        ("x-hbuf-key", "user-1717"),
+        ("content-type", "application/json"),
+    ];
     measure("stored lines", || {
         for _ in 0..MESSAGES {
             out.clear();
-            let headers = [
-                ("host", "a"),
-                ("user-agent", "curl/8"),
-                ("accept", "*/*"),
-                ("x-hbuf-key", "user-1717"),
-                ("content-type", "application/json"),
-            ];
-            let headers = headers
-                .iter()
-                .map(|(name, value)| (*name, value.as_bytes()));
+            let headers = sent.iter().map(|(name, value)| (*name, value.as_bytes()));
             stored_lines(headers, Source::Plain, &mut out).expect("good headers");
             black_box(&out);
         }
     });
+    let head = b"POST / HTTP/1.1\r\ncontent-length: 256\r\n".as_slice();
+    let batch = [head, LINES, b"\r\n", &BODY]
+        .concat()
+        .repeat(MESSAGES as usize);
     measure("batch", || {
         black_box(parse_batch(&batch).expect("a batch"));
     });
-    let records = &file[..];
     measure("batch of records", || {
-        black_box(parse_batch(records).expect("a batch"));
+        black_box(parse_batch(file).expect("a batch"));
     });
-}
-
-fn frame_of<'a>(seq: u64, facts: &'a Facts, lines: &'a [u8], body: &'a [u8]) -> Frame<'a> {
-    Frame {
-        seq: Seq(seq),
-        time: Micros(1_795_173_322_123_456 + seq),
-        epoch: Epoch(1),
-        distance: 1,
-        rest: 0,
-        facts,
-        lines,
-        proof: Proof::None,
-        body,
-    }
 }
 
 /// Prints the best time of one of `MESSAGES` operations.

@@ -69,7 +69,8 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// The leaf's bytes: label ‖ log ‖ be64 seq ‖ be64 time ‖ be32 head ‖ be64 body ‖ facts ‖ commitment.
+    /// The leaf's bytes: label ‖ log ‖ be64 seq ‖ be64 time ‖ be32 head ‖ be64 body ‖ facts ‖
+    /// commitment.
     #[must_use]
     pub fn encode(&self) -> [u8; LEAF_LEN] {
         let mut out = [0; LEAF_LEN];

@@ -1,8 +1,8 @@
 //! Journal entries: bytes that belong at the end of a buffer's file, synced in one place for many
 //! buffers, and the rule by which recovery applies them.
 //!
-//! An entry is a record of kind `journal` in a log of its own; its seq is its *position*. Its body is
-//! what the file gets: whole records, with the head line before them when the file is new.
+//! An entry is a record of kind `journal` in a log of its own; its seq is its *position*. Its body
+//! is what the file gets: whole records, with the head line before them when the file is new.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -245,9 +245,11 @@ pub enum SkipReason {
 }
 
 /// Decides what an entry does to its log: only what goes on at end + 1 is applied, of an epoch at
-/// least the last, from a position above the fence. A record that the file has already is passed over.
+/// least the last, from a position above the fence. A record that the file has already is passed
+/// over.
 ///
-/// Err: the entry itself is unreadable although its checksum is right; treat the journal as corrupt.
+/// Err: the entry itself is unreadable although its checksum is right; treat the journal as
+/// corrupt.
 pub fn replay(entry: &Entry<'_>, position: u64, buffer: &BufferEnd) -> Result<Replay, EntryError> {
     if position <= buffer.fence {
         return Ok(Replay::Skip(SkipReason::Fenced));

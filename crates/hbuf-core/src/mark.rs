@@ -1,8 +1,8 @@
-//! The mark: a small file beside a log that says up to where the log is durable, so that recovery need
-//! not read it all.
+//! The mark: a small file beside a log that says up to where the log is durable, so that recovery
+//! need not read it all.
 //!
-//! Two slots of [`SLOT_LEN`] bytes; a write goes to the one that the newest mark is not in, so a torn
-//! write leaves the other. Each slot is one `s=head` record of kind `mark`, then zeros.
+//! Two slots of [`SLOT_LEN`] bytes; a write goes to the one that the newest mark is not in, so a
+//! torn write leaves the other. Each slot is one `s=head` record of kind `mark`, then zeros.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -211,7 +211,8 @@ fn table(value: &[u8]) -> Result<Box<str>, FieldError> {
     name.map(Into::into).ok_or(FieldError { name: "table" })
 }
 
-/// The longest line of an epoch table: `epoch: `, ten digits, a space, 19 digits and the line's end.
+/// The longest line of an epoch table: `epoch: `, ten digits, a space, 19 digits and the line's
+/// end.
 const EPOCH_LINE_MAX: usize = 38;
 
 #[cfg(test)]

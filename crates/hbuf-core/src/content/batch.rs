@@ -1,16 +1,17 @@
 //! A batch: HTTP/1.1 requests one after another, as they stand in a file of ours.
 //!
 //! Each inner request is a `POST` with a `content-length`; its target is ignored; one or more CRLFs
-//! may stand between. What a second parser could read otherwise is refused, not repaired. A record of
-//! ours is taken as it is: its content is kept, the server's lines are dropped, heads are skipped.
+//! may stand between. What a second parser could read otherwise is refused, not repaired. A record
+//! of ours is taken as it is: its content is kept, the server's lines are dropped, heads are
+//! skipped.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use memchr::memchr;
 
-use super::field::{is_name, is_value, trim};
 use super::policy::{ContentError, Source, Stored};
+use super::token::{is_name, is_value, trim};
 use crate::digits::read_decimal;
 use crate::limits::{BATCH_MESSAGES_MAX, BODY_BYTES_MAX};
 

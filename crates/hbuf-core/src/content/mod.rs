@@ -2,8 +2,8 @@
 //! taken apart.
 
 mod batch;
-pub(crate) mod field;
 mod policy;
+pub(crate) mod token;
 
 pub use batch::{Batch, BatchError, BatchReason, Inner, parse_batch};
 pub use policy::{ContentError, Source, push_canonical_key, stored_lines};

@@ -1,15 +1,15 @@
 //! Which of a client's headers are stored, and in which form.
 //!
 //! From a plain append only what is listed here, so that no credential, cookie or address reaches a
-//! file. From an inner request of a batch everything but what is listed here, since its writer chose
-//! each line. Canonical order: key, tag, content-type, then the others as they came. Must never: store
-//! a header that frames a request, or an `x-hbuf-*` that the server alone may write.
+//! file. From an inner request of a batch everything but what is listed here, since its writer
+//! chose each line. Canonical order: key, tag, content-type, then the others as they came. Must
+//! never: store a header that frames a request, or an `x-hbuf-*` that the server alone may write.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::field::{is_name, is_value, trim};
+use super::token::{is_name, is_value, trim};
 use crate::ids::HEX;
 use crate::limits::{HEADER_LINES_MAX, HEADERS_BYTES_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
 use crate::record::FACT_NAMES;

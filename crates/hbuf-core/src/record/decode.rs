@@ -7,7 +7,7 @@ use super::facts::{Facts, FactsError};
 use super::line::{LINE_LEN, Line, LineError, State};
 use super::{CONTENT_LENGTH, GONE, HOST, ID, SALT, crc};
 use crate::commitment::{Leaf, commitment, facts_hash};
-use crate::content::field::{is_name, is_value, trim};
+use crate::content::token::{is_name, is_value, trim};
 use crate::digits::{read_base64url, read_decimal_plain, read_hash};
 use crate::ids::{Hash, Uuid};
 

@@ -1,4 +1,5 @@
-//! Server facts: header lines that only the server writes, in one fixed order, kept through erasure.
+//! Server facts: header lines that only the server writes, in one fixed order, kept through
+//! erasure.
 //!
 //! They stand between `content-length` and the user's lines. A plain data message has none.
 

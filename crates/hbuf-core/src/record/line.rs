@@ -286,7 +286,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_line_round_trips(
-            numbers in (0..=Seq::MAX.0, 0..=Micros::MAX.0, any::<u32>(), any::<u32>(), any::<u16>()),
+            numbers in
+                (0..=Seq::MAX.0, 0..=Micros::MAX.0, any::<u32>(), any::<u32>(), any::<u16>()),
             lengths in (any::<u32>(), any::<u32>(), any::<u32>()),
             state in prop_oneof![Just(State::Live), Just(State::Gone), Just(State::Head)],
         ) {

@@ -371,7 +371,11 @@ proptest! {
     }
 
     #[test]
-    fn any_flip_of_any_record_is_noticed(message in some_message(), at: prop::sample::Index, flip in 1..=255_u8) {
+    fn any_flip_of_any_record_is_noticed(
+        message in some_message(),
+        at: prop::sample::Index,
+        flip in 1..=255_u8,
+    ) {
         let mut bytes = message.encode();
         let at = at.index(bytes.len());
         bytes[at] ^= flip;

@@ -1,5 +1,5 @@
-//! The `name: value` lines in the bodies of heads and marks: fixed names in a fixed order, so that a
-//! person reads them with `head` and a program in one pass.
+//! The `name: value` lines in the bodies of heads and marks: fixed names in a fixed order, so that
+//! a person reads them with `head` and a program in one pass.
 
 use alloc::vec::Vec;
 

@@ -186,8 +186,8 @@ pub fn first_of_name(name: &str) -> Option<Seq> {
     Some(Seq(read_decimal(digits)?)).filter(|&first| first <= Seq::MAX)
 }
 
-/// Refuses bytes whose head says a newer version, whatever else a newer version changed: it looks for
-/// the line alone.
+/// Refuses bytes whose head says a newer version, whatever else a newer version changed: it looks
+/// for the line alone.
 pub(crate) fn check_format(bytes: &[u8]) -> Result<(), HeadError> {
     let start = &bytes[..bytes.len().min(FORMAT_WITHIN)];
     for line in start.split(|&byte| byte == b'\n') {

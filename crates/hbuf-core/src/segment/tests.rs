@@ -668,8 +668,8 @@ fn a_disk_that_does_not_answer_is_no_verdict() {
 }
 
 proptest! {
-    /// Unsynced appends reach the disk in part and in any order: whatever of them is damaged, nothing
-    /// that was committed is cut and nothing is called corrupt.
+    /// Unsynced appends reach the disk in part and in any order: whatever of them is damaged,
+    /// nothing that was committed is cut and nothing is called corrupt.
     #[test]
     fn no_loss_of_unsynced_pages_is_taken_for_corruption(
         committed in 1_usize..4,

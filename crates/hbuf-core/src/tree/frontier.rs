@@ -1,4 +1,5 @@
-//! The compact range of `[0, size)`: the roots of the perfect subtrees that cover it, largest first.
+//! The compact range of `[0, size)`: the roots of the perfect subtrees that cover it, largest
+//! first.
 //!
 //! Invariant: one node for each bit that is set in `size`.
 
@@ -24,7 +25,8 @@ impl Frontier {
         }
     }
 
-    /// Takes up stored nodes, largest subtree first; `None` when their count does not go with `size`.
+    /// Takes up stored nodes, largest subtree first; `None` when their count does not go with
+    /// `size`.
     #[must_use]
     pub fn from_parts(size: u64, nodes: Vec<Hash>) -> Option<Self> {
         (size.count_ones() as usize == nodes.len()).then_some(Self { size, nodes })

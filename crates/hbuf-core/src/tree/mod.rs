@@ -38,8 +38,9 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     hash_in_place(&mut preimage, 65)
 }
 
-/// SHA-256 of the first `len` bytes of a buffer that is zero behind them and has room for the padding
-/// of nine bytes. The general hasher's buffering costs a third more on what a message needs.
+/// SHA-256 of the first `len` bytes of a buffer that is zero behind them and has room for the
+/// padding of nine bytes. The general hasher's buffering costs a third more on what a message
+/// needs.
 pub(crate) fn hash_in_place<const N: usize>(buffer: &mut [u8; N], len: usize) -> Hash {
     let end = (len + 9).next_multiple_of(64);
     buffer[len] = 0x80;

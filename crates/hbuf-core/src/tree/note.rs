@@ -1,5 +1,5 @@
-//! The texts of C2SP: tlog-checkpoint (a tree's head, here without its signatures) and tlog-proof (one
-//! leaf's inclusion in a checkpointed tree).
+//! The texts of C2SP: tlog-checkpoint (a tree's head, here without its signatures) and tlog-proof
+//! (one leaf's inclusion in a checkpointed tree).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -60,7 +60,8 @@ impl Checkpoint {
         out.push(b'\n');
     }
 
-    /// Reads the text of a checkpoint; lines past the third (extensions, signatures) are passed over.
+    /// Reads the text of a checkpoint; lines past the third (extensions, signatures) are passed
+    /// over.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         Self::read(&mut Lines {
             rest: text,

@@ -99,8 +99,8 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root
     last == 0 && node == *root
 }
 
-/// Whether `proof` shows that the tree of `old_size` leaves with `old_root` is the start of the tree
-/// of `new_size` leaves with `new_root`.
+/// Whether `proof` shows that the tree of `old_size` leaves with `old_root` is the start of the
+/// tree of `new_size` leaves with `new_root`.
 #[must_use]
 pub fn verify_consistency(
     old_size: u64,

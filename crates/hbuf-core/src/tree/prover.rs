@@ -8,8 +8,8 @@ use super::node_hash;
 use super::proof::{prove_consistency, prove_inclusion};
 use crate::ids::Hash;
 
-/// The leaves from `base.size()` on, with the frontier that stands for those before them: enough for
-/// every proof about leaves and sizes at or past it, so retention may drop what is older.
+/// The leaves from `base.size()` on, with the frontier that stands for those before them: enough
+/// for every proof about leaves and sizes at or past it, so retention may drop what is older.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Leaves<'a> {
     /// Frontier at the first leaf that is kept.
@@ -19,7 +19,8 @@ pub struct Leaves<'a> {
 }
 
 impl Leaves<'_> {
-    /// The root of the perfect subtree `[start, end)`; `None` when it needs a leaf that is not kept.
+    /// The root of the perfect subtree `[start, end)`; `None` when it needs a leaf that is not
+    /// kept.
     #[must_use]
     pub fn node(&self, start: u64, end: u64) -> Option<Hash> {
         let first = self.base.size();

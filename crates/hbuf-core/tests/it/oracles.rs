@@ -89,7 +89,8 @@ proptest! {
 
         let other = tlog::prove_record(size, index, &tiles).unwrap();
         prop_assert_eq!(theirs(&proof), other.clone());
-        prop_assert!(tlog::check_record(&other, size, tlog::Hash(root.0), index, tlog::Hash(id.0)).is_ok());
+        let (their_root, their_id) = (tlog::Hash(root.0), tlog::Hash(id.0));
+        prop_assert!(tlog::check_record(&other, size, their_root, index, their_id).is_ok());
         prop_assert!(verify_inclusion(&id, index, size, &proof, &root));
 
         let other = merkle.prove_inclusion(index as usize);
@@ -99,7 +100,10 @@ proptest! {
     }
 
     #[test]
-    fn consistency_proofs_are_those_of_both_other_trees(new in 1_u64..400, at: prop::sample::Index) {
+    fn consistency_proofs_are_those_of_both_other_trees(
+        new in 1_u64..400,
+        at: prop::sample::Index,
+    ) {
         let old = at.index(new as usize) as u64 + 1;
         let (ours, tiles, merkle) = trees(new);
         let base = Frontier::new();
@@ -110,8 +114,8 @@ proptest! {
 
         let other = tlog::prove_tree(new, old, &tiles).unwrap();
         prop_assert_eq!(theirs(&proof), other.clone());
-        let checked = tlog::check_tree(&other, new, tlog::Hash(new_root.0), old, tlog::Hash(old_root.0));
-        prop_assert!(checked.is_ok());
+        let (their_new, their_old) = (tlog::Hash(new_root.0), tlog::Hash(old_root.0));
+        prop_assert!(tlog::check_tree(&other, new, their_new, old, their_old).is_ok());
         prop_assert!(verify_consistency(old, new, &old_root, &new_root, &proof));
 
         let other = merkle.prove_consistency((new - old) as usize);

@@ -8,7 +8,7 @@ use httparse::{EMPTY_HEADER, Request, Status};
 use crate::vectors::{facts_record, plain_record, segment_head};
 
 /// Reads one request the way a server on httparse (hyper) does, and returns what is behind it.
-fn read<'a>(bytes: &'a [u8], check: impl FnOnce(&Request<'_, '_>, &[u8])) -> &'a [u8] {
+fn read(bytes: &[u8], check: impl FnOnce(&Request<'_, '_>, &[u8])) -> &[u8] {
     let mut headers = [EMPTY_HEADER; 96];
     let mut request = Request::new(&mut headers);
     let Status::Complete(head_len) = request.parse(bytes).unwrap() else {
