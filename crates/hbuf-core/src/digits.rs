@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use crate::ids::{HEX, Hash, Uuid, hex_digit};
+use crate::ids::{Hash, Uuid, hex_digit};
 
 /// Characters of 32 bytes in base64url without padding.
 pub(crate) const BASE64_HASH_LEN: usize = 43;
@@ -237,8 +237,13 @@ const fn values(alphabet: &[u8; 64]) -> [u8; 256] {
     values
 }
 
+/// The two hex digits of a byte, by arithmetic: a table would keep the compiler from vector code.
 const fn hex_pair(byte: u8) -> [u8; 2] {
-    [HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]]
+    [hex_char(byte >> 4), hex_char(byte & 15)]
+}
+
+const fn hex_char(value: u8) -> u8 {
+    value + b'0' + if value > 9 { b'a' - b'0' - 10 } else { 0 }
 }
 
 /// "00" to "99".

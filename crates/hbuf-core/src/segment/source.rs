@@ -65,6 +65,9 @@ impl<S: Source + ?Sized> Source for &S {
     }
 }
 
+/// Bytes of a window's first read; each further one doubles up to [`WINDOW_BYTES`], so that reading a
+/// head line alone costs little.
+const FIRST_BYTES: usize = 16 << 10;
 /// Bytes of a read unless one record needs more.
 pub const WINDOW_BYTES: usize = 1 << 20;
 
@@ -74,6 +77,7 @@ pub(crate) struct Window {
     bytes: Vec<u8>,
     filled: usize,
     at: u64,
+    ahead: usize,
 }
 
 impl Window {
@@ -82,6 +86,7 @@ impl Window {
             bytes: Vec::new(),
             filled: 0,
             at: 0,
+            ahead: FIRST_BYTES,
         }
     }
 
@@ -126,7 +131,8 @@ impl Window {
         let left = source.len().saturating_sub(offset);
         let goal = usize::try_from(left)
             .unwrap_or(usize::MAX)
-            .min(count.max(WINDOW_BYTES));
+            .min(count.max(self.ahead));
+        self.ahead = (self.ahead * 2).min(WINDOW_BYTES);
         if self.bytes.len() < goal {
             self.bytes.resize(goal, 0);
         }

@@ -2,6 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use proptest::prelude::*;
 
@@ -640,6 +641,25 @@ fn files_without_a_head_line_say_what_they_are() {
     .encode(&mut newer);
     let error = OpenError::Head(HeadError::NewerFormat { found: 9 });
     assert_eq!(open(&newer).unwrap_err(), error);
+}
+
+#[test]
+fn a_head_line_is_read_without_the_records_behind() {
+    struct Counting<'a>(&'a [u8], Cell<usize>);
+    impl Source for Counting<'_> {
+        fn len(&self) -> u64 {
+            Source::len(self.0)
+        }
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadFailed> {
+            self.1.set(self.1.get() + buf.len());
+            self.0.read_at(offset, buf)
+        }
+    }
+    let mut segment = Builder::new();
+    segment.push(1, 0, &vec![b'y'; 3 * WINDOW_BYTES]);
+    let source = Counting(&segment.bytes, Cell::new(0));
+    open(&source).unwrap();
+    assert!(source.1.get() <= 16 << 10, "{} bytes", source.1.get());
 }
 
 #[test]
