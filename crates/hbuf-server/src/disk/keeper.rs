@@ -22,8 +22,8 @@ use crate::engine::Buffer;
 use crate::engine::Shards;
 use crate::engine::counters::Counters;
 
-/// From this many files on, one pass of the whole file system goes before the single syncs.
-const BULK_FILES: usize = 16;
+/// From this many marks on, two syncs of the whole file system are cheaper than those of each file.
+const BULK_MARKS: usize = 16;
 
 /// Work that follows from what became durable.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ impl KeeperThread {
                 } => self.cut_back(&buffer, file, offset),
             }
         }
-        if let Err(error) = self.write_marks(&mut marks) {
+        if let Err(error) = self.write_marks(marks) {
             self.failed(&error);
         }
     }
@@ -179,10 +179,17 @@ impl KeeperThread {
     }
 
     /// First every segment that only the journal held, then the tables, then the marks.
-    fn write_marks(&self, marks: &mut [MarkJob]) -> io::Result<()> {
-        self.sync_segments(marks)?;
-        for job in marks.iter_mut() {
-            match self.write_one(job) {
+    fn write_marks(&self, marks: Vec<MarkJob>) -> io::Result<()> {
+        let simple = |job: &MarkJob| job.tables.is_none() && job.cause == MarkCause::Checkpoint;
+        let many = marks.iter().filter(|job| simple(job)).count() > BULK_MARKS;
+        let bulk = many && sync::bulk_sync_works(self.layout.root());
+        let (bulk, single): (Vec<_>, Vec<_>) =
+            marks.into_iter().partition(|job| bulk && simple(job));
+        if !bulk.is_empty() {
+            self.write_bulk(&bulk)?;
+        }
+        for mut job in single {
+            match self.write_one(&mut job) {
                 // Deleted in the meantime: its files are gone, and no mark is missed.
                 Err(_) if job.buffer.is_cut() => {}
                 done => done?,
@@ -191,7 +198,34 @@ impl KeeperThread {
         Ok(())
     }
 
+    /// Thousands of marks with two syncs: one for the segments that they speak of, one for themselves.
+    ///
+    /// A crash before the second leaves some marks written; each speaks of durable segments only.
+    fn write_bulk(&self, marks: &[MarkJob]) -> io::Result<()> {
+        for (_, file) in marks
+            .iter()
+            .flat_map(|job| self.files.dirty_of(job.buffer.uuid()))
+        {
+            file.take_dirty();
+            file.take_entry_new();
+        }
+        sync::sync_file_system(self.layout.root(), SyncPoint::BulkCheckpoint)?;
+        for job in marks {
+            match marks::place(&self.layout, &job.mark) {
+                Err(_) if job.buffer.is_cut() => {}
+                placed => drop(placed?),
+            }
+        }
+        sync::sync_file_system(self.layout.root(), SyncPoint::BulkCheckpoint)?;
+        for job in marks {
+            Counters::add(&self.counters.marks, 1);
+            self.checkpoints.marked(job.buffer.uuid(), job.mark.fence);
+        }
+        Ok(())
+    }
+
     fn write_one(&self, job: &mut MarkJob) -> io::Result<()> {
+        self.sync_segments(&job.buffer)?;
         if let MarkCause::Roll { sealed, bytes } = job.cause {
             self.seal(&job.buffer, sealed, bytes)?;
         }
@@ -205,18 +239,8 @@ impl KeeperThread {
     }
 
     /// A crash before these syncs leaves the journal in charge: no mark says otherwise yet.
-    fn sync_segments(&self, marks: &[MarkJob]) -> io::Result<()> {
-        let dirty = || {
-            marks
-                .iter()
-                .flat_map(|job| self.files.dirty_of(job.buffer.uuid()))
-        };
-        let dirty: Vec<_> = dirty().collect();
-        if dirty.len() > BULK_FILES {
-            // Only to start all the writing at once; each file's own sync below is what counts.
-            rustix::fs::syncfs(File::open(self.layout.root())?)?;
-        }
-        for (key, file) in dirty {
+    fn sync_segments(&self, buffer: &Buffer) -> io::Result<()> {
+        for (key, file) in self.files.dirty_of(buffer.uuid()) {
             file.take_dirty();
             sync::sync_data(&file.file, SyncPoint::Checkpoint)?;
             if file.take_entry_new() {

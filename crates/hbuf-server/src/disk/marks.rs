@@ -20,22 +20,28 @@ pub(crate) fn write(layout: &Layout, mark: &mut Mark, tables: Option<&[u8]>) -> 
         write_tables(&directory, &name, tables)?;
         mark.table = Some(name.into());
     }
-    let path = layout.mark(mark.buffer);
-    let new = !path.exists();
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)?;
-    let mut slot = [0; SLOT_LEN];
-    mark.encode(&mut slot);
-    file.write_all_at(&slot, (mark.slot() * SLOT_LEN) as u64)?;
+    let new = !layout.mark(mark.buffer).exists();
+    let file = place(layout, mark)?;
     sync::sync_data(&file, SyncPoint::Mark)?;
     if new {
         sync::sync_dir(&directory, SyncPoint::MarkEntry)?;
     }
     remove_old_tables(&directory, mark);
     Ok(())
+}
+
+/// Writes a mark's slot without making it durable.
+pub(crate) fn place(layout: &Layout, mark: &Mark) -> io::Result<File> {
+    let path = layout.mark(mark.buffer);
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    let mut slot = [0; SLOT_LEN];
+    mark.encode(&mut slot);
+    file.write_all_at(&slot, (mark.slot() * SLOT_LEN) as u64)?;
+    Ok(file)
 }
 
 /// The tables get a name that no mark uses yet. A crash leaves an unused file.
