@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::commitment::{Leaf, commitment, facts_hash};
 use crate::ids::{Epoch, Hash, Micros, Seq, Uuid};
+use crate::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_BYTES_MAX, PRODUCER_ID_BYTES_MAX};
 
 const LOG: Uuid = Uuid([0x11; 16]);
 
@@ -328,6 +329,44 @@ fn facts_out_of_order_or_in_another_form_are_refused() {
         let error = decode(&bytes).unwrap_err();
         assert!(matches!(error, RecordError::Facts { .. }), "{error}");
     }
+}
+
+#[test]
+fn the_longest_message_is_within_the_bounds_of_a_head_and_a_record() {
+    let uuid = Uuid([0xff; 16]);
+    let facts = Facts {
+        kind: Kind::Tombstone,
+        format: Some(u32::MAX),
+        producer: Some(Producer {
+            id: "p".repeat(PRODUCER_ID_BYTES_MAX).into(),
+            epoch: u32::MAX,
+            number: u64::MAX,
+        }),
+        idem: Some(Hash([0xff; 32])),
+        origin: Some(Origin {
+            buffer: uuid,
+            seq: Seq::MAX,
+        }),
+        origin_id: Some(Hash([0xff; 32])),
+        dek: Some(Dek {
+            id: uuid,
+            counter: u64::MAX,
+        }),
+        buffer: Some(uuid),
+        file: Some(JournalFile::Cursors(Seq::MAX)),
+    };
+    let value = "v".repeat(HEADERS_BYTES_MAX as usize - "a: \r\n".len());
+    let message = Message {
+        facts,
+        lines: alloc::format!("a: {value}\r\n").into_bytes(),
+        body: vec![b'b'; BODY_BYTES_MAX as usize],
+        ..Message::plain()
+    };
+    let bytes = message.encode();
+    let record = decode(&bytes).unwrap();
+    assert!(u64::from(record.line.head_len) <= HEAD_BYTES_MAX);
+    assert_eq!(record.facts, message.facts);
+    assert_eq!(record.verify(LOG), Verdict::Intact);
 }
 
 #[test]

@@ -5,8 +5,9 @@
 //! A record s that is not good is *corrupt* only if a mark covers s, or a good record n > s stands
 //! behind it that was framed when s was committed: n − d ≥ s. Else nobody was told that s is kept,
 //! and the file is cut at s, whatever follows. A body may hold planted records, so the search steps
-//! over the span that a damaged line claims, as long as line and head agree. Behind bytes where no
-//! line can be read, a record counts only if the seqs go on from it to the end of the file.
+//! over the span that a damaged line claims, as long as the head or what stands behind agrees.
+//! Behind bytes where no line can be read, a record counts only if the seqs go on from it to the
+//! end of the file.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -160,7 +161,7 @@ enum Found {
 /// What stands at a place behind the damage.
 enum Probe {
     Good(Line),
-    /// Not good, but line and head agree on this many bytes.
+    /// Not good, but this many bytes long: line and head agree, or something good starts behind.
     Span(u64),
     Unreadable,
 }
@@ -222,11 +223,23 @@ impl<'s, S: Source + ?Sized> Search<'s, S> {
             return Ok(Probe::Good(line));
         }
         let head = self.chain.read(self.source, at, line.head_len as usize)?;
-        Ok(if read_head(head, &line).is_ok() {
-            Probe::Span(len)
-        } else {
-            Probe::Unreadable
-        })
+        if read_head(head, &line).is_ok() || self.is_boundary(at + len)? {
+            return Ok(Probe::Span(len));
+        }
+        Ok(Probe::Unreadable)
+    }
+
+    /// Whether the data ends here or a good record starts here: then a line that claims to end here
+    /// is right about its lengths, whatever else is damaged.
+    fn is_boundary(&mut self, at: u64) -> Result<bool, ReadFailed> {
+        if at == self.data_end {
+            return Ok(true);
+        }
+        let Some(line) = self.line(at)?.filter(|line| line.seq > self.seq) else {
+            return Ok(false);
+        };
+        let len = line.record_len().min(RECORD_BYTES_MAX) as usize;
+        Ok(decode(self.chain.read(self.source, at, len)?).is_ok())
     }
 
     /// Looks at every place from `from` on where a line might start.

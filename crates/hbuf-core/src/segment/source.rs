@@ -65,8 +65,8 @@ impl<S: Source + ?Sized> Source for &S {
     }
 }
 
-/// Bytes of a window's first read; each further one doubles up to [`WINDOW_BYTES`], so that reading a
-/// head line alone costs little.
+/// Bytes of a window's first read; each further one doubles up to [`WINDOW_BYTES`], so that reading
+/// a head line alone costs little.
 const FIRST_BYTES: usize = 16 << 10;
 /// Bytes of a read unless one record needs more.
 pub const WINDOW_BYTES: usize = 1 << 20;

@@ -452,6 +452,48 @@ fn a_flipped_length_does_not_hide_the_records_behind() {
 }
 
 #[test]
+fn a_damaged_head_and_a_torn_tail_at_once_are_corruption() {
+    let mut segment = Builder::new();
+    segment.pushes(6);
+    let torn = segment.bytes.len() - 20;
+    let content_length = segment.start(3) + LINE_LEN + "host:\r\ncontent-length: ".len();
+    for at in [content_length, content_length + 10] {
+        let mut bytes = segment.bytes[..torn].to_vec();
+        bytes[at] ^= 1;
+        let end = scan_bytes(&bytes, Seq(0)).0.end;
+        assert!(
+            matches!(
+                end,
+                End::Corrupt {
+                    seq: Seq(3),
+                    witness: Seq(4),
+                    ..
+                }
+            ),
+            "{end:?}"
+        );
+    }
+}
+
+#[test]
+fn a_record_planted_at_the_end_of_the_last_body_proves_nothing_while_the_line_is_right() {
+    let mut body = planted(4, 1);
+    body.truncate(body.len() - 2);
+    let mut segment = Builder::new();
+    segment.pushes(2).push(1, 0, &body);
+    let start = segment.start(3);
+    segment.bytes[start + LINE_LEN..start + 200].fill(0);
+    assert_eq!(
+        segment.end(),
+        End::Torn {
+            seq: Seq(3),
+            offset: start as u64,
+            bad: Seq(3)
+        }
+    );
+}
+
+#[test]
 fn good_records_that_do_not_follow_are_stops() {
     let check = |seq, time, epoch, rest, why: &str| {
         let mut segment = Builder::new();
