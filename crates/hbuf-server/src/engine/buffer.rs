@@ -65,7 +65,8 @@ pub struct BufferStatus {
     pub epoch: Epoch,
     /// Whether it takes messages.
     pub state: BufferState,
-    /// First damaged seq, when it is read only for damage.
+    /// First damaged seq that recovery, a read or the scrubber met; recovery also makes it read
+    /// only.
     pub damaged: Option<Seq>,
     /// Bytes of its segments.
     pub bytes: u64,
@@ -166,11 +167,12 @@ impl Buffer {
         Micros(self.used.load(Ordering::Relaxed))
     }
 
-    /// Leaves the table of open buffers; the next request opens it anew.
+    /// Leaves the table of open buffers; the next request opens it anew. Who reads it is told.
     pub(crate) fn leave(&self) {
         if let Some(registry) = self.registry.upgrade() {
             registry.remove(self.uuid);
         }
+        self.readable.close();
     }
 
     /// What it tells about itself; `None` while it is being opened again.
@@ -187,7 +189,9 @@ impl Buffer {
                 end: buffer.end(),
                 epoch: buffer.epoch(),
                 state: buffer.state(),
-                damaged: buffer.damaged(),
+                damaged: buffer
+                    .damaged()
+                    .or_else(|| self.readable.damage().map(|damage| damage.seq)),
                 bytes: buffer.segments().iter().map(|segment| segment.bytes).sum(),
                 segments: buffer.segments().len(),
                 last_time: buffer.last_time(),

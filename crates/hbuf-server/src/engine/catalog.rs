@@ -425,7 +425,7 @@ impl Engine {
                 Ok(())
             })
             .await?;
-            self.inner.open.remove(uuid);
+            buffer.leave();
         }
         let inner = Arc::clone(&self.inner);
         let (tenant, name) = (tenant.to_string(), name.to_owned());

@@ -1,8 +1,11 @@
 //! What the engine counts; `/metrics` shows it. One relaxed addition each, no lock.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hbuf_core::commit_path::{Load, Path};
+
+use crate::read::scrub::ScrubProgress;
 
 /// Counters of one node since its start.
 #[derive(Debug, Default)]
@@ -39,6 +42,8 @@ pub struct Counters {
     pub damaged: AtomicU64,
     /// Buffers that are open.
     pub open_buffers: AtomicU64,
+    /// What the scrubber did.
+    pub scrub: Arc<ScrubProgress>,
 }
 
 impl Counters {

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod counters;
 mod host;
 mod open;
+mod scrubbed;
 mod start;
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,8 @@ pub struct EngineSettings {
     pub idle_seconds: u64,
     /// Seconds between two looks at retention.
     pub retention_seconds: u64,
+    /// Bytes of sealed segments that are checked in a second; 0 checks none.
+    pub scrub_bytes_per_second: u64,
     /// Length of pre-written files.
     pub prewrite_bytes: u64,
     /// Whether appends to unknown names create them.
@@ -68,6 +70,7 @@ impl Default for EngineSettings {
             checkpoint_seconds: 60,
             idle_seconds: 300,
             retention_seconds: 10,
+            scrub_bytes_per_second: 4 << 20,
             prewrite_bytes: SEGMENT_BYTES_DEFAULT,
             create_on_write: true,
         }

@@ -30,6 +30,7 @@ pub(super) fn spawn(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
             inner.shards.broadcast(&Input::Retention)
         }),
         every(inner, Duration::from_secs(idle), Inner::evict_idle),
+        super::scrubbed::spawn(inner),
     ]
 }
 
@@ -131,7 +132,10 @@ impl Inner {
         let now = clock::now();
         let idle = self.settings.idle_seconds.saturating_mul(1_000_000);
         let cold = |buffer: &Arc<Buffer>| {
-            now.since(buffer.used()) >= idle && Arc::strong_count(buffer) <= REFERENCES
+            // Readers that wait at the tail hold the read side alone.
+            now.since(buffer.used()) >= idle
+                && Arc::strong_count(buffer) <= REFERENCES
+                && Arc::strong_count(buffer.readable()) == 1
         };
         let cold: Vec<Arc<Buffer>> = self
             .open
@@ -169,7 +173,7 @@ impl Inner {
         let host = self.shards.host(buffer.shard());
         host.post(Mail::Evict(buffer.uuid()));
         if host.look(&buffer.uuid(), |_| ()).is_none() {
-            self.open.remove(buffer.uuid());
+            buffer.leave();
             self.files.forget(buffer.uuid(), None);
         }
     }

@@ -7,9 +7,9 @@ use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::record::LINE_LEN;
 use hbuf_core::skim::time_of;
 
-use super::layout::View;
+use super::segments::View;
 use super::shared::lock;
-use super::walk::{NEAR_BYTES, read_at};
+use super::walk::{NEAR_BYTES, NO_TIME, read_at};
 use super::{ReadError, Readable};
 
 impl Readable {
@@ -64,7 +64,7 @@ impl Readable {
             },
         )?;
         if no_time {
-            return Err(self.damaged(view, place.seq, "its request line holds no time"));
+            return Err(self.damaged(view, place.seq, NO_TIME));
         }
         Ok(place.seq.prev())
     }
@@ -77,7 +77,6 @@ impl Readable {
             file: view.file,
             source,
         })?;
-        time_of(&line[..count])
-            .ok_or_else(|| self.damaged(view, view.file, "its request line holds no time"))
+        time_of(&line[..count]).ok_or_else(|| self.damaged(view, view.file, NO_TIME))
     }
 }

@@ -20,7 +20,7 @@ use hbuf_core::index::Place;
 use hbuf_core::limits::{HEAD_BYTES_MAX, PIECE_BYTES};
 use hbuf_core::skim::id_of;
 
-use super::layout::View;
+use super::segments::View;
 use super::shared::{FileKey, FileKind};
 use super::walk::read_at;
 use super::{ReadError, Readable};

@@ -4,11 +4,11 @@
 //! the shard. Nothing here decides anything: no seq above the published commit leaves, in any way.
 //!
 //! ```text
-//! layout.rs    which file holds which seqs        tail.rs     records just framed, in memory
+//! segments.rs  which file holds which seqs        tail.rs     records just framed, in memory
 //! walk.rs      files, indexes, finding a record   range.rs    a bounded read
 //! pieces.rs    a stream of any length             by_time.rs  a time to a position
 //! level_zero.rs  ids beside sealed segments       prove.rs    roots and proofs
-//! shared.rs    bounded caches of the process
+//! scrub.rs     the slow check of sealed files      shared.rs  bounded caches of the process
 //! ```
 //!
 //! Files are read with `pread` on blocking threads, in large pieces; nothing is mapped, so an error
@@ -17,12 +17,13 @@
 //! CRC.
 
 mod by_time;
-mod layout;
 mod level_zero;
 mod lru;
 mod pieces;
 mod prove;
 mod range;
+pub mod scrub;
+mod segments;
 mod shared;
 mod tail;
 #[cfg(test)]
@@ -31,16 +32,16 @@ mod testing;
 mod tests;
 mod walk;
 
-pub use layout::SegmentAt;
 pub use level_zero::{derived_files, remove_derived_files};
 pub use pieces::{Piece, Pieces};
 pub use prove::{Consistency, Inclusion, ProofError};
 pub use range::Records;
+pub use segments::SegmentAt;
 pub use shared::ReadShared;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
@@ -48,7 +49,7 @@ use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::limits::TAIL_TOTAL_BYTES_MAX;
 use tokio::sync::Notify;
 
-use layout::{Layout, View};
+use segments::{Layout, View};
 use shared::lock;
 use tail::Tail;
 
@@ -64,6 +65,7 @@ pub struct Readable {
     commit: AtomicU64,
     layout: Mutex<Layout>,
     waiters: Notify,
+    closed: AtomicBool,
     tailing: AtomicU32,
     tail: Mutex<Option<Box<Tail>>>,
     damage: OnceLock<Box<Damage>>,
@@ -96,6 +98,9 @@ pub enum ReadError {
         /// The refusal.
         source: io::Error,
     },
+    /// This opening of the buffer is over; it may be gone.
+    #[error("the buffer was closed: look it up again")]
+    Closed,
     /// The process is stopping and starts no more reads.
     #[error("the node is stopping: read from another node, or again when it is back")]
     Stopping,
@@ -132,6 +137,7 @@ impl Readable {
             commit: AtomicU64::new(commit.0),
             layout: Mutex::new(Layout::new(first, commit, segments)),
             waiters: Notify::new(),
+            closed: AtomicBool::new(false),
             tailing: AtomicU32::new(0),
             tail: Mutex::new(None),
             damage: OnceLock::new(),
@@ -188,10 +194,18 @@ impl Readable {
         if let Err(error) = self.keep_index(file) {
             self.note(&error);
             tracing::warn!(
-                event = "index_not_written", dir = %self.dir.display(), file = file.0, %error,
-                "readers will make the index again"
+                event = "index_not_made", dir = %self.dir.display(), file = file.0, %error,
+                "the sealed segment has no index"
             );
         }
+    }
+
+    /// This opening of the buffer is over: it was deleted, cut back or left memory. Everyone who
+    /// waits wakes, and reads end; who wants to go on looks the buffer up again.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.shared.forget(self.number);
+        self.waiters.notify_waiters();
     }
 
     /// The last seq that may be read.
@@ -224,16 +238,17 @@ impl Readable {
         self.damage.get().map(AsRef::as_ref)
     }
 
-    /// Waits until something behind `after` may be read.
+    /// Waits until something behind `after` may be read, or the buffer is closed, which the next
+    /// read says.
     pub async fn committed_past(&self, after: Seq) {
-        while self.commit() <= after {
+        let waits = || self.commit() <= after && !self.closed.load(Ordering::Acquire);
+        while waits() {
             let mut notified = std::pin::pin!(self.waiters.notified());
             notified.as_mut().enable();
             // A commit between the first look and here would wake nobody.
-            if self.commit() > after {
-                return;
+            if waits() {
+                notified.await;
             }
-            notified.await;
         }
     }
 
@@ -247,6 +262,9 @@ impl Readable {
     }
 
     fn view(&self, seq: Seq) -> Result<Option<View>, ReadError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(ReadError::Closed);
+        }
         lock(&self.layout)
             .view(seq)
             .map_err(|first| ReadError::BeforeFirst { first })

@@ -14,7 +14,7 @@ use hbuf_core::limits::PIECE_BYTES;
 use hbuf_core::skim::{CrcCheck, Skim, crc_holds, skim};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::layout::View;
+use super::segments::View;
 use super::shared::PieceMemory;
 use super::{ReadError, Readable};
 

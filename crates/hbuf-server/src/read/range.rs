@@ -9,7 +9,7 @@ use hbuf_core::limits::PIECE_BYTES;
 use hbuf_core::record::LINE_LEN;
 use hbuf_core::skim::{crc_holds, skim};
 
-use super::layout::View;
+use super::segments::View;
 use super::shared::lock;
 use super::walk::read_at;
 use super::{ReadError, Readable};

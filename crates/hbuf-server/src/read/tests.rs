@@ -4,6 +4,7 @@ mod concurrent;
 mod damage;
 mod proofs;
 mod ranges;
+mod scrubbing;
 mod waiting;
 
 use super::testing::{Writer, check_records};

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use hbuf_core::ids::Seq;
@@ -14,8 +15,8 @@ use hbuf_core::record::{LINE_LEN, Line, State};
 use hbuf_core::segment::file_name;
 use hbuf_core::skim::{Skim, skim, time_of};
 
-use super::layout::View;
 use super::level_zero::{INDEX_SUFFIX, derived_name, write_derived};
+use super::segments::View;
 use super::shared::{FileKey, FileKind, lock};
 use super::{ReadError, Readable};
 
@@ -48,14 +49,18 @@ impl Readable {
     }
 
     fn is_dropped(&self, file: Seq) -> bool {
-        lock(&self.layout)
-            .oldest()
-            .is_none_or(|oldest| file < oldest)
+        self.closed.load(Ordering::Acquire)
+            || lock(&self.layout)
+                .oldest()
+                .is_none_or(|oldest| file < oldest)
     }
 
     /// Where the record of `seq` starts, `seq` being committed and in this file.
     pub(super) fn locate(&self, view: &View, file: &File, seq: Seq) -> Result<u64, ReadError> {
         assert!(view.file <= seq && seq <= view.last, "a seq of this file");
+        if seq == view.file {
+            return self.head_len(view, file);
+        }
         let near = self.with_index(view, file, |index| {
             self.extend(view, file, index, seq.prev())?;
             Ok(index.at_or_before(seq))
@@ -144,7 +149,8 @@ impl Readable {
         outcome
     }
 
-    /// Brings the index through the record of `through`.
+    /// Brings the index through the record of `through`. When that was the last of a sealed
+    /// segment, the index is written beside it.
     pub(super) fn extend(
         &self,
         view: &View,
@@ -152,51 +158,63 @@ impl Readable {
         index: &mut SegmentIndex,
         through: Seq,
     ) -> Result<(), ReadError> {
-        let mut refused = None;
         let end = index.end();
+        if end.seq > through {
+            return Ok(());
+        }
+        let mut refused = None;
         self.walk(view, file, end, through, NEAR_BYTES, |record, bytes| {
             let time = || time_of(bytes).ok_or(NoIndex::Line);
             refused = index.push(record.record_len(), time).err();
             refused.is_none()
         })?;
-        let what = match refused {
-            None => return Ok(()),
-            Some(NoIndex::Line) => "its request line holds no time".to_owned(),
-            Some(NoIndex::Push(error)) => error.to_string(),
-        };
-        Err(ReadError::Damaged {
-            seq: index.end().seq,
-            file: view.file,
-            what,
-        })
+        let seq = index.end().seq;
+        match refused {
+            None => {}
+            Some(NoIndex::Line) => return Err(self.damaged(view, seq, NO_TIME)),
+            Some(NoIndex::Push(error)) => {
+                return Err(self.damaged(view, seq, &error.to_string()));
+            }
+        }
+        if view.sealed && is_whole(view, index) {
+            index.shrink();
+            self.write_index(view, index);
+        }
+        Ok(())
     }
 
-    /// Walks a sealed segment to its end and writes its index beside it.
+    /// Brings a sealed segment's index to its end and writes it.
     pub(super) fn keep_index(&self, file: Seq) -> Result<(), ReadError> {
         let view = self.view(file)?.filter(|view| view.sealed);
         let Some(view) = view.filter(|view| view.next_file == Some(view.last.next())) else {
             return Ok(());
         };
         let segment = self.segment(file)?;
-        let bytes = self.with_index(&view, &segment, |index| {
-            self.extend(&view, &segment, index, view.last)?;
-            if !is_whole(&view, index) {
-                let end = index.end().offset;
-                let what = format!(
-                    "the file has {} bytes, its records end at {end}",
-                    view.bytes
-                );
-                return Err(ReadError::Damaged {
-                    seq: view.last,
-                    file,
-                    what,
-                });
+        self.with_index(&view, &segment, |index| {
+            // Readers of the segment brought it there while it was open.
+            if is_whole(&view, index) {
+                self.write_index(&view, index);
+                return Ok(());
             }
-            index.shrink();
-            Ok(index.encode(self.log))
-        })?;
-        write_derived(&self.dir, &derived_name(file, INDEX_SUFFIX), &[&bytes])
-            .map_err(|source| ReadError::Io { file, source })
+            self.extend(&view, &segment, index, view.last)?;
+            if is_whole(&view, index) {
+                return Ok(());
+            }
+            let (bytes, end) = (view.bytes, index.end().offset);
+            let what = format!("the file has {bytes} bytes, its records end at {end}");
+            Err(self.damaged(&view, view.last, &what))
+        })
+    }
+
+    /// Writes the index beside its segment; without it readers walk the segment again.
+    fn write_index(&self, view: &View, index: &SegmentIndex) {
+        let name = derived_name(view.file, INDEX_SUFFIX);
+        if let Err(error) = write_derived(&self.dir, &name, &[&index.encode(self.log)]) {
+            tracing::warn!(
+                event = "index_not_written", dir = %self.dir.display(), file = view.file.0, %error,
+                "readers will make the index again"
+            );
+        }
     }
 
     fn load_index(
@@ -336,6 +354,9 @@ impl From<PushError> for NoIndex {
         Self::Push(error)
     }
 }
+
+/// What is wrong with a line whose time cannot be read.
+pub(super) const NO_TIME: &str = "its request line holds no time";
 
 /// Bytes of the first read of a walk to a near record: a stride of the index and a record.
 pub(super) const NEAR_BYTES: usize = 20 << 10;

@@ -205,3 +205,16 @@ fn an_index_that_cannot_be_written_costs_nothing_but_time() {
     assert_eq!(writer.buffer.damage(), None);
     run(check_range(&writer.buffer, 7, 300));
 }
+
+#[test]
+fn a_reader_that_walked_a_sealed_segment_to_its_end_leaves_its_index() {
+    let writer = writer_of_three_segments();
+    let index = writer.dir.path().join(&derived_files(Seq(1))[0]);
+    let good = std::fs::read(&index).unwrap();
+    std::fs::remove_file(&index).unwrap();
+    let buffer = writer.reopened();
+    run(check_range(&buffer, 250, 300));
+    assert!(!index.exists());
+    run(buffer.seq_at_time(Micros(1_100))).unwrap();
+    assert_eq!(std::fs::read(&index).unwrap(), good);
+}

@@ -6,7 +6,7 @@ use hbuf_core::ids::Seq;
 use hbuf_core::segment::file_name;
 
 use super::super::testing::{WRITE_PLAIN, Writer, check_records};
-use super::super::{ReadShared, Readable};
+use super::super::{ReadError, ReadShared, Readable};
 use super::run;
 
 #[test]
@@ -97,7 +97,7 @@ fn a_buffer_that_goes_takes_its_caches_with_it() {
     let _tailing = writer.buffer.tailing();
     writer.append(3);
     let buffer = writer.reopened();
-    run(async { buffer.read(Seq(0), 9, 9).await.unwrap() });
+    run(async { buffer.read(Seq(1), 9, 9).await.unwrap() });
     let shared = Arc::clone(&buffer.shared);
     assert_eq!((shared.files().len(), shared.indexes().len()), (1, 1));
     drop(buffer);
@@ -112,4 +112,26 @@ fn an_idle_buffer_is_small() {
         size_of::<Readable>()
     );
     assert!(size_of::<ReadShared>() <= 4096);
+}
+
+#[test]
+fn a_closed_buffer_wakes_who_waits_and_says_so() {
+    let mut writer = Writer::new(WRITE_PLAIN);
+    writer.append(3);
+    run(async {
+        let buffer = Arc::clone(&writer.buffer);
+        let waiter = tokio::spawn(async move {
+            buffer.committed_past(Seq(3)).await;
+            buffer.read(Seq(3), 9, 9).await
+        });
+        tokio::task::yield_now().await;
+        writer.buffer.close();
+        assert!(matches!(waiter.await.unwrap(), Err(ReadError::Closed)));
+        assert!(matches!(
+            writer.buffer.read(Seq(0), 9, 9).await,
+            Err(ReadError::Closed)
+        ));
+        let mut pieces = writer.buffer.stream(Seq(0), Seq(3));
+        assert!(matches!(pieces.next().await, Some(Err(ReadError::Closed))));
+    });
 }

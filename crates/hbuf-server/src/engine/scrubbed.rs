@@ -1,0 +1,88 @@
+//! The scrubber's view of the node: open buffers as they are, cold ones by their files alone.
+
+use std::fs;
+use std::sync::{Arc, Weak};
+
+use hbuf_core::ids::{Seq, Uuid};
+use hbuf_core::segment::first_of_name;
+use hbuf_manager::Lifecycle;
+use tokio::task::JoinHandle;
+
+use super::{Inner, lock};
+use crate::read::scrub::{ScrubSource, Scrubber};
+use crate::read::{ReadError, Readable, SegmentAt};
+
+/// Starts the scrubber; it ends with the engine.
+pub(super) fn spawn(inner: &Arc<Inner>) -> JoinHandle<()> {
+    let rate = inner.settings.scrub_bytes_per_second;
+    let scrubber = Scrubber::new(rate, Arc::clone(&inner.counters.scrub));
+    tokio::spawn(scrubber.run(Arc::new(Node(Arc::downgrade(inner)))))
+}
+
+/// The buffers of a node.
+struct Node(Weak<Inner>);
+
+impl ScrubSource for Node {
+    fn buffers(&self) -> Vec<Uuid> {
+        let Some(inner) = self.0.upgrade() else {
+            return Vec::new();
+        };
+        inner.manager.view(|catalog| {
+            let live = |buffer: &&hbuf_manager::Buffer| buffer.lifecycle == Lifecycle::Live;
+            catalog
+                .buffers()
+                .filter(live)
+                .map(|buffer| buffer.uuid)
+                .collect()
+        })
+    }
+
+    fn buffer(&self, uuid: Uuid) -> Option<Arc<Readable>> {
+        let inner = self.0.upgrade()?;
+        match inner.open.get(uuid) {
+            Some(buffer) => Some(Arc::clone(buffer.readable())),
+            None => inner.cold(uuid),
+        }
+    }
+
+    fn damaged(&self, uuid: Uuid, error: &ReadError) {
+        let Some(inner) = self.0.upgrade() else {
+            return;
+        };
+        let reason = format!("buffer {uuid}: {error}");
+        let mut reasons = lock(&inner.reasons);
+        if reasons.len() < REASONS_MAX && !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+impl Inner {
+    /// A cold buffer as its sealed segments stand in its directory; its last segment is left alone.
+    fn cold(&self, uuid: Uuid) -> Option<Arc<Readable>> {
+        let log = self.record(uuid)?.expected.log;
+        let dir = self.directory.layout.buffer(uuid);
+        let mut segments = Vec::new();
+        for entry in fs::read_dir(&dir).ok()?.flatten() {
+            let name = entry.file_name();
+            let Some(first) = name.to_str().and_then(first_of_name) else {
+                continue;
+            };
+            let bytes = entry.metadata().ok()?.len();
+            segments.push(SegmentAt { first, bytes });
+        }
+        segments.sort_unstable_by_key(|segment| segment.first);
+        let first = segments.first()?.first;
+        let commit: Seq = segments.last()?.first.prev();
+        Some(Readable::new(
+            &self.read, dir, log, first, commit, &segments,
+        ))
+    }
+}
+
+/// Damaged buffers that the node's status names.
+const REASONS_MAX: usize = 100;
