@@ -26,7 +26,7 @@ pub fn write(t: Micros, out: &mut [u8; TIME_LEN]) {
     write_decimal_32(micros as u32, &mut out[20..26]);
 }
 
-/// Reads exactly the form that [`write`] writes, of a date that exists.
+/// Reads exactly the form that [`write()`] writes, of a date that exists.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<Micros> {
     let text: &[u8; TIME_LEN] = text.try_into().ok()?;
