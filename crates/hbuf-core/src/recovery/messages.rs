@@ -114,14 +114,15 @@ impl Messages {
         self.sealed_before_mark(found, damage);
         let stop = loop {
             let stop = self.walk_file(found)?;
-            let end = self.position.next.prev();
-            if let Some(restored) = replay.next(end, self.position.epoch) {
-                self.apply(&restored, repairs);
+            // The journal is asked only where the files end: what they hold is no gap in it.
+            if self.enter_next(found, repairs) {
                 continue;
             }
-            if !self.enter_next(found, repairs) {
+            let end = self.position.next.prev();
+            let Some(restored) = replay.next(end, self.position.epoch) else {
                 break stop;
-            }
+            };
+            self.apply(&restored, repairs);
         };
         self.judge(rules, found, &stop, repairs, damage)
     }
