@@ -236,6 +236,7 @@ impl Engine {
         settings: &BufferSettings,
         topics: Vec<Name>,
     ) -> Result<Uuid, CatalogError> {
+        self.ensure_tenant(tenant).await?;
         let defaults = self.inner.manager.view(|catalog| {
             catalog
                 .tenant(tenant.as_str())
@@ -275,6 +276,28 @@ impl Engine {
             .propose(Action::ConfirmBuffer { uuid })
             .await?;
         Ok(uuid)
+    }
+
+    /// The first creation under a tenant's name makes the tenant.
+    async fn ensure_tenant(&self, tenant: &Name) -> Result<(), CatalogError> {
+        let exists = |catalog: &manager::Catalog| catalog.tenant(tenant.as_str()).is_some();
+        if self.inner.manager.view(exists) {
+            return Ok(());
+        }
+        let action = Action::CreateTenant {
+            tenant: tenant.clone(),
+            config: manager::TenantConfig::default(),
+        };
+        match self.inner.manager.propose(action).await {
+            Ok(_) => Ok(()),
+            // Another request made it since the look.
+            Err(ProposeError::Refused(Refused::TenantExists { existing }))
+                if existing == *tenant =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Somebody else is making it: wait for that, but not for ever.

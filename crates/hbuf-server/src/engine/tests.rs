@@ -332,3 +332,22 @@ async fn idle_buffers_leave_memory_and_come_back() {
     assert_eq!(bodies(&buffer).await, ["b7"]);
     engine.stop().await;
 }
+
+#[tokio::test]
+async fn a_tenant_comes_into_being_with_its_first_buffer_and_keeps_its_names_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(settings(dir.path(), 4)).await.unwrap();
+    let coke = Name::parse("coke").unwrap();
+    let (first, second) = tokio::join!(
+        engine.buffer_or_create(&coke, "b"),
+        engine.topic_or_create(&coke, "t")
+    );
+    first.unwrap().append(one("coke")).await.unwrap();
+    second.unwrap();
+    let ours = engine.buffer_or_create(&tenant(), "b").await.unwrap();
+    ours.append(one("ours")).await.unwrap();
+    let theirs = engine.buffer(&coke, "b").await.unwrap();
+    assert_eq!(bodies(&theirs).await, ["coke"]);
+    assert!(dir.path().join("names/coke/b").exists());
+    engine.stop().await;
+}
