@@ -67,6 +67,30 @@ pub const TAIL_BYTES_MAX: usize = 4 << 20;
 /// The same, over all buffers of a node.
 pub const TAIL_TOTAL_BYTES_MAX: usize = 256 << 20;
 
+/// Connections of clients that one node holds; further ones are refused.
+pub const CONNECTIONS_MAX: usize = 32_768;
+/// Longest head of a request, its target included: the longest block of stored headers and room.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 80 << 10;
+/// How long a client may take to send the head of a request, in seconds; also how long a connection
+/// without a request stays open.
+pub const HEAD_SECONDS_MAX: u64 = 30;
+/// How long any body may take to arrive, in seconds; a longer one gets time by [`BODY_RATE_MIN`].
+pub const BODY_SECONDS_MAX: u64 = 30;
+/// Bytes a second at which a body must arrive, at least.
+pub const BODY_RATE_MIN: u64 = 64 << 10;
+/// How long a client may take nothing of its reply, in seconds.
+pub const WRITE_STALL_SECONDS_MAX: u64 = 30;
+/// Bodies up to this many bytes are not counted in [`BODIES_BYTES_MAX`].
+pub const BODY_BYTES_UNCOUNTED: u64 = 64 << 10;
+/// Bytes of larger bodies that are held over all requests.
+pub const BODIES_BYTES_MAX: u64 = 512 << 20;
+/// Seconds of silence after which a tail of events sends a comment.
+pub const HEARTBEAT_SECONDS: u64 = 15;
+/// Streams that a client may have open on one connection of HTTP/2.
+pub const HTTP2_STREAMS_MAX: u32 = 256;
+/// Entries of one page of a list.
+pub const LIST_LIMIT_MAX: u64 = 1_000;
+
 /// Smallest and largest size at which a segment rolls.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 /// See [`SEGMENT_BYTES_MIN`].
@@ -106,3 +130,5 @@ const _: () = assert!(BODY_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(JOURNAL_BODY_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(HEAD_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(READ_LIMIT_DEFAULT <= READ_LIMIT_MAX);
+const _: () = assert!(BATCH_BYTES_MAX <= BODIES_BYTES_MAX);
+const _: () = assert!(HEADERS_BYTES_MAX < REQUEST_HEAD_BYTES_MAX as u64);

@@ -3,5 +3,7 @@
 mod clock;
 mod disk;
 pub mod engine;
+pub mod http;
 pub mod manager;
+pub mod metrics;
 pub mod read;

@@ -1,0 +1,93 @@
+//! Bodies of replies: nothing, bytes at hand, or pieces that are made as the client takes them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+
+/// A reply's body.
+pub(crate) struct Body(Inner);
+
+enum Inner {
+    Full(Option<Bytes>),
+    Stream(Step),
+}
+
+/// Why a body broke off: the connection is closed, so that nobody takes it for whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the reply breaks off: {0}")]
+pub(crate) struct BrokenOff(pub(crate) String);
+
+/// The next piece of a stream, with the rest of the stream; `None` at its end.
+pub(crate) type Step =
+    Pin<Box<dyn Future<Output = Result<Option<(Bytes, Box<dyn Source>)>, BrokenOff>> + Send>>;
+
+/// Where a stream's pieces come from.
+pub(crate) trait Source: Send {
+    /// Starts on the next piece.
+    fn next(self: Box<Self>) -> Step;
+}
+
+impl Body {
+    pub(crate) const fn empty() -> Self {
+        Self(Inner::Full(None))
+    }
+
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self(Inner::Full((!bytes.is_empty()).then_some(bytes)))
+    }
+
+    pub(crate) fn stream(source: Box<dyn Source>) -> Self {
+        Self(Inner::Stream(source.next()))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match &mut self.0 {
+            Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Stream(step) => {
+                let piece = match step.as_mut().poll(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(piece) => piece,
+                };
+                match piece {
+                    Ok(Some((bytes, rest))) => {
+                        self.0 = Inner::Stream(rest.next());
+                        Poll::Ready(Some(Ok(Frame::data(bytes))))
+                    }
+                    Ok(None) => {
+                        self.0 = Inner::Full(None);
+                        Poll::Ready(None)
+                    }
+                    Err(broken) => {
+                        self.0 = Inner::Full(None);
+                        Poll::Ready(Some(Err(broken)))
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Inner::Full(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Inner::Stream(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! From the engine's refusals to problems. No `_` arm: a new refusal must choose its code.
+
+use hbuf_core::append::AppendRefused;
+use hbuf_manager::Refused;
+
+use super::problem::{Code, Problem};
+use crate::engine::{AppendError, CatalogError, LookupError};
+use crate::manager::ProposeError;
+use crate::read::{ProofError, ReadError};
+
+impl From<AppendError> for Box<Problem> {
+    fn from(error: AppendError) -> Self {
+        let text = sentence(&error);
+        match error {
+            AppendError::Refused(refused) => refused.into(),
+            AppendError::KeyReused { first } => {
+                Problem::new(Code::KeyReused, text).fact("seq", first.0)
+            }
+            AppendError::Overloaded { .. } => Problem::new(Code::Overloaded, text),
+            AppendError::ReplyGone { .. } => Problem::new(Code::ReplyGone, text),
+            AppendError::Read(error) => error.into(),
+            AppendError::Stopping => Problem::new(Code::Stopping, text),
+        }
+    }
+}
+
+impl From<AppendRefused> for Box<Problem> {
+    fn from(refused: AppendRefused) -> Self {
+        let text = sentence(&refused);
+        match refused {
+            AppendRefused::NotOpen => Problem::new(Code::BeingCreated, text),
+            AppendRefused::Closed => Problem::new(Code::BufferClosed, text),
+            AppendRefused::Paused => Problem::new(Code::BufferPaused, text),
+            AppendRefused::Busy { .. } => Problem::new(Code::Overloaded, text),
+            AppendRefused::EndDiffers { end, .. } => {
+                Problem::new(Code::EndDiffers, text).fact("end", end.0)
+            }
+            AppendRefused::ProducerGap { expected, .. } => {
+                Problem::new(Code::ProducerGap, text).fact("expected", expected)
+            }
+            AppendRefused::ProducerFenced { current, .. } => {
+                Problem::new(Code::ProducerFenced, text).fact("epoch", current)
+            }
+            AppendRefused::ProducerOld { .. } => Problem::new(Code::ReplyGone, text),
+            AppendRefused::BatchSize { .. } => Problem::new(Code::BatchInvalid, text),
+            AppendRefused::SeqExhausted => Problem::new(Code::LogFull, text),
+            AppendRefused::DiskFull => Problem::new(Code::DiskFull, text),
+            AppendRefused::DiskFailed => Problem::new(Code::DiskFailed, text),
+            AppendRefused::Damaged { at } => Problem::new(Code::LogDamaged, text).fact("seq", at.0),
+        }
+    }
+}
+
+impl From<ReadError> for Box<Problem> {
+    fn from(error: ReadError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ReadError::BeforeFirst { first } => {
+                Problem::new(Code::MessageDropped, text).fact("first", first.0)
+            }
+            ReadError::Damaged { seq, .. } => {
+                Problem::new(Code::LogDamaged, text).fact("seq", seq.0)
+            }
+            ReadError::Io { .. } => Problem::new(Code::ReadFailed, text),
+            ReadError::Closed => Problem::new(Code::BeingCreated, text),
+            ReadError::Stopping => Problem::new(Code::Stopping, text),
+        }
+    }
+}
+
+impl From<ProofError> for Box<Problem> {
+    fn from(error: ProofError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ProofError::Beyond { commit, .. } => {
+                Problem::new(Code::ProofInvalid, text).fact("commit", commit)
+            }
+            ProofError::Outside { .. } => Problem::new(Code::ProofInvalid, text),
+            ProofError::Dropped { first } => {
+                Problem::new(Code::MessageDropped, text).fact("first", first.0)
+            }
+            ProofError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<LookupError> for Box<Problem> {
+    fn from(error: LookupError) -> Self {
+        let text = sentence(&error);
+        match error {
+            LookupError::NoTenant { .. } => Problem::new(Code::TenantNotFound, text),
+            LookupError::NoBuffer { .. } => Problem::new(Code::BufferNotFound, text),
+            LookupError::NoTopic { .. } => Problem::new(Code::TopicNotFound, text),
+            LookupError::Changing { .. } => Problem::new(Code::BeingCreated, text),
+            LookupError::SeveralBuffers { .. } => Problem::new(Code::NotSupported, text),
+            LookupError::Recover(_) => Problem::new(Code::ReadFailed, text),
+            LookupError::Create(error) => error.into(),
+        }
+    }
+}
+
+impl From<CatalogError> for Box<Problem> {
+    fn from(error: CatalogError) -> Self {
+        let text = sentence(&error);
+        match error {
+            CatalogError::Propose(error) => error.into(),
+            CatalogError::Files(_) => Problem::new(Code::ReadFailed, text),
+            CatalogError::Lookup(error) => (*error).into(),
+            CatalogError::NotAllowed { .. } => Problem::new(Code::BufferNotFound, text),
+            CatalogError::NotEnoughNodes { .. } => Problem::new(Code::ConfigInvalid, text),
+        }
+    }
+}
+
+impl From<ProposeError> for Box<Problem> {
+    fn from(error: ProposeError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ProposeError::Refused(refused) => refused.into(),
+            ProposeError::Full => Problem::new(Code::DiskFull, text),
+            ProposeError::Failed { .. } => Problem::new(Code::DiskFailed, text),
+            ProposeError::Stopping => Problem::new(Code::Stopping, text),
+        }
+    }
+}
+
+impl From<Refused> for Box<Problem> {
+    fn from(refused: Refused) -> Self {
+        let text = sentence(&refused);
+        let code = match refused {
+            Refused::NoSuchTenant { .. } => Code::TenantNotFound,
+            Refused::NoSuchBuffer { .. } | Refused::NoSuchBufferName { .. } => Code::BufferNotFound,
+            Refused::NoSuchTopic { .. } => Code::TopicNotFound,
+            Refused::TenantExists { .. }
+            | Refused::BufferExists { .. }
+            | Refused::TopicExists { .. }
+            | Refused::UuidTaken { .. } => Code::NameTaken,
+            Refused::Config(_) | Refused::Copies { .. } => Code::ConfigInvalid,
+            Refused::TopicSize { .. } | Refused::NamedTwice { .. } => Code::ConfigInvalid,
+            Refused::Version { .. } => Code::VersionDiffers,
+            Refused::TooManyBuffers | Refused::TooManyTopics { .. } => Code::LimitReached,
+            Refused::NotConfirmed { .. } | Refused::NotDeleting { .. } => Code::BeingCreated,
+            Refused::Paused { .. } => Code::BufferPaused,
+            Refused::InTopics { .. } => Code::InTopics,
+            Refused::LastTopic { .. } => Code::LastTopic,
+            Refused::NotFounded
+            | Refused::AlreadyFounded { .. }
+            | Refused::ClusterVersion { .. }
+            | Refused::ClusterVersionStep { .. }
+            | Refused::NodeTooOld { .. }
+            | Refused::NodeVersions { .. }
+            | Refused::DiskTaken { .. }
+            | Refused::NoSuchNode { .. }
+            | Refused::Superseded { .. }
+            | Refused::RefusedBefore { .. } => Code::Unexpected,
+        };
+        Problem::new(code, text)
+    }
+}
+
+/// An error's text as a sentence: a capital letter and a full stop.
+fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    let mut sentence = first.unwrap_or_default() + letters.as_str();
+    if !sentence.ends_with('.') {
+        sentence.push('.');
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hbuf_core::ids::Seq;
+
+    #[test]
+    fn a_refusal_carries_its_text_as_a_sentence_and_its_facts() {
+        let refused = AppendRefused::ProducerGap {
+            expected: 7,
+            got: 9,
+        };
+        let problem: Box<Problem> = AppendError::Refused(refused).into();
+        let document = problem.document();
+        assert_eq!(document["expected"], 7);
+        assert_eq!(document["status"], 409);
+        assert_eq!(
+            document["detail"],
+            "Producer number 9 does not follow: expected 7."
+        );
+    }
+
+    #[test]
+    fn reading_what_was_dropped_says_where_to_read_on() {
+        let problem: Box<Problem> = ReadError::BeforeFirst { first: Seq(8) }.into();
+        let document = problem.document();
+        assert_eq!(
+            (&document["status"], &document["first"]),
+            (&410.into(), &8.into())
+        );
+        assert!(document["detail"].as_str().unwrap().contains("after=7"));
+    }
+}

@@ -1,0 +1,483 @@
+//! `GET …/messages`: a range, a long poll, or a tail that never ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hbuf_core::ids::{Micros, Seq, Uuid};
+use hbuf_core::limits::{READ_LIMIT_DEFAULT, READ_LIMIT_MAX, TAGS_MAX, WAIT_SECONDS_MAX};
+use hbuf_core::time::parse_rfc3339;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::tail;
+use crate::engine::{Buffer, BufferStatus};
+use crate::http::accept;
+use crate::http::body::{Body, BrokenOff, Source, Step};
+use crate::http::browser::confine;
+use crate::http::call::{Call, Query, Reply, parse_seq, shown, single};
+use crate::http::json::encode_key;
+use crate::http::problem::{Code, Problem};
+use crate::http::scan::{Filter, Form, Scan};
+use crate::read::{Pieces, ReadError};
+
+/// `GET /buffers/{buffer}/messages`
+pub(super) async fn from_buffer(call: Call) -> Reply {
+    let wanted = Wanted::read(&call)?;
+    let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
+    read(call, buffer, wanted).await
+}
+
+/// `GET /topics/{topic}/messages`
+pub(super) async fn from_topic(call: Call) -> Reply {
+    let wanted = Wanted::read(&call)?;
+    let buffer = call
+        .app
+        .engine
+        .topic_buffer(call.tenant(), call.name())
+        .await?;
+    read(call, buffer, wanted).await
+}
+
+/// The representations of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    Raw,
+    Lines,
+    Json,
+    Events,
+    /// Lines for a browser, as text.
+    Text,
+}
+
+/// What a read asks for.
+#[derive(Debug)]
+struct Wanted {
+    served: Served,
+    start: Start,
+    limit: Option<u64>,
+    wait: Option<Duration>,
+    filter: Filter,
+    history: Option<Uuid>,
+}
+
+/// Where a read starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    After(Seq),
+    Time(Micros),
+}
+
+impl Wanted {
+    fn read(call: &Call) -> Result<Self, Box<Problem>> {
+        let offers = [
+            ("application/http", Served::Raw),
+            ("application/x-ndjson", Served::Lines),
+            ("application/ndjson", Served::Lines),
+            ("application/json", Served::Json),
+            ("text/event-stream", Served::Events),
+            ("text/html", Served::Text),
+            ("text/plain", Served::Text),
+        ];
+        let headers = call.headers();
+        let served = accept::choose(headers, &offers)?;
+        let query = call.query(&["after", "limit", "wait", "from-time", "tag", "key", "kinds"])?;
+        let limit = query.number("limit", 1, READ_LIMIT_MAX)?;
+        let limit = match served {
+            Served::Raw | Served::Events => limit,
+            Served::Lines | Served::Json | Served::Text => {
+                Some(limit.unwrap_or(READ_LIMIT_DEFAULT))
+            }
+        };
+        let history = single(headers, &HISTORY)?.map(|text| {
+            Uuid::parse(text).ok_or_else(|| {
+                Problem::new(
+                    Code::HeaderInvalid,
+                    format!(
+                        "`x-hbuf-history: {}` is no uuid in lower case.",
+                        shown(text)
+                    ),
+                )
+            })
+        });
+        Ok(Self {
+            served,
+            start: start(&query, headers, served)?,
+            limit,
+            wait: wait(&query, headers)?,
+            filter: filter(&query)?,
+            history: history.transpose()?,
+        })
+    }
+}
+
+fn start(query: &Query<'_>, headers: &HeaderMap, served: Served) -> Result<Start, Box<Problem>> {
+    if served == Served::Events
+        && let Some(text) = single(headers, &LAST_EVENT_ID)?
+    {
+        // A browser that comes back sends the same query again; what it has seen counts.
+        return parse_seq(text).map(Start::After).ok_or_else(|| {
+            Problem::new(
+                Code::SeqInvalid,
+                format!(
+                    "`last-event-id: {}` is no seq: leave it out to start anew.",
+                    shown(text)
+                ),
+            )
+        });
+    }
+    let after = query.seq("after")?;
+    match (after, query.get("from-time")) {
+        (Some(_), Some(_)) => Err(Problem::new(
+            Code::QueryInvalid,
+            "`after` and `from-time` both say where to start: give one of them.",
+        )),
+        (after, None) => Ok(Start::After(after.unwrap_or(Seq::ZERO))),
+        (None, Some(text)) => {
+            // An offset such as +01:00 that was not percent-encoded has become a space.
+            let time = text.get(..11).zip(text.get(11..));
+            let time = time.map_or_else(
+                || text.to_owned(),
+                |(date, rest)| date.to_owned() + &rest.replace(' ', "+"),
+            );
+            parse_rfc3339(&time).map(Start::Time).ok_or_else(|| {
+                Problem::new(
+                    Code::QueryInvalid,
+                    format!(
+                        "`from-time={}` is no time: write it as in RFC 3339, for example 2026-11-20T11:15:22Z.",
+                        shown(text)
+                    ),
+                )
+            })
+        }
+    }
+}
+
+/// The wait that is asked for, of which a preference may be cut and a parameter may not.
+fn wait(query: &Query<'_>, headers: &HeaderMap) -> Result<Option<Duration>, Box<Problem>> {
+    if let Some(seconds) = query.number("wait", 0, WAIT_SECONDS_MAX)? {
+        return Ok((seconds > 0).then(|| Duration::from_secs(seconds)));
+    }
+    let preferred = headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split([',', ';']))
+        .find_map(|part| {
+            part.trim()
+                .strip_prefix("wait=")?
+                .trim_matches('"')
+                .parse()
+                .ok()
+        });
+    let seconds: Option<u64> = preferred.filter(|&seconds| seconds > 0);
+    Ok(seconds.map(|seconds| Duration::from_secs(seconds.min(WAIT_SECONDS_MAX))))
+}
+
+fn filter(query: &Query<'_>) -> Result<Filter, Box<Problem>> {
+    let tags: Vec<Vec<u8>> = query
+        .all("tag")
+        .map(|tag| tag.trim().as_bytes().to_vec())
+        .collect();
+    if tags.len() > TAGS_MAX || tags.iter().any(|tag| tag.is_empty() || tag.contains(&b',')) {
+        return Err(Problem::new(
+            Code::QueryInvalid,
+            format!("`tag` is one tag without commas, given at most {TAGS_MAX} times."),
+        ));
+    }
+    let all_kinds = match query.get("kinds") {
+        None | Some("data") => false,
+        Some("all") => true,
+        Some(text) => {
+            return Err(Problem::new(
+                Code::QueryInvalid,
+                format!("`kinds={}` is neither data nor all.", shown(text)),
+            ));
+        }
+    };
+    Ok(Filter {
+        tags,
+        key: query.get("key").map(|key| encode_key(key.as_bytes())),
+        all_kinds,
+    })
+}
+
+async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
+    let status = status(&buffer)?;
+    if let Some(history) = wanted.history.filter(|history| *history != status.history) {
+        return Err(Problem::new(
+            Code::HistoryDiffers,
+            format!(
+                "The buffer's history is {}, not {history}: messages that you know may be lost. Read it anew.",
+                status.history
+            ),
+        )
+        .fact("history", status.history.to_string()));
+    }
+    let readable = Arc::clone(buffer.readable());
+    let after = position(&buffer, wanted.start).await?;
+    let mut scan = Scan {
+        buffer: readable,
+        after,
+        through: buffer.readable().commit(),
+        left: wanted.limit,
+        filter: wanted.filter.clone(),
+        form: match wanted.served {
+            Served::Raw => Form::Raw,
+            Served::Lines | Served::Text => Form::Lines,
+            Served::Json => Form::Array,
+            Served::Events => Form::Events,
+        },
+        begun: false,
+    };
+    if wanted.served == Served::Events {
+        let headers = head(&status, wanted.served, scan.through);
+        return Ok(tail::follow(&call, scan, headers));
+    }
+    let mut reply = head(&status, wanted.served, scan.through);
+    let settled = settled(&wanted, &scan);
+    if settled {
+        let tag = etag(&status, &wanted, &scan);
+        let known = call
+            .headers()
+            .get(IF_NONE_MATCH)
+            .is_some_and(|known| is_in(&tag, known));
+        reply.insert(ETAG, tag);
+        if known {
+            let mut unchanged = Response::new(Body::empty());
+            *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
+            *unchanged.headers_mut() = reply;
+            return Ok(unchanged);
+        }
+    }
+    let cache = if settled {
+        "private, no-cache"
+    } else {
+        "no-store"
+    };
+    reply.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    let body = if call.is_head() {
+        Body::empty()
+    } else if wanted.served == Served::Raw && plain_stream(&wanted) {
+        stream(&scan).await?
+    } else {
+        let first = first_page(&mut scan, wanted.wait, call.app.stopping.clone()).await?;
+        // Waiting may have let more come into sight.
+        reply.insert(COMMIT, HeaderValue::from(scan.through.0));
+        pages(scan, first)
+    };
+    let mut whole = Response::new(body);
+    *whole.headers_mut() = reply;
+    Ok(whole)
+}
+
+/// What the buffer tells about itself.
+fn status(buffer: &Buffer) -> Result<BufferStatus, Box<Problem>> {
+    buffer.status().ok_or_else(|| {
+        Problem::new(
+            Code::BeingCreated,
+            "The buffer is being opened again: try again shortly.",
+        )
+    })
+}
+
+/// The seq behind which the read starts. From the start means from the first message that is left.
+async fn position(buffer: &Buffer, start: Start) -> Result<Seq, Box<Problem>> {
+    let first = buffer.readable().first();
+    match start {
+        Start::After(Seq::ZERO) => Ok(first.prev()),
+        Start::After(after) if after < first.prev() => Err(ReadError::BeforeFirst { first }.into()),
+        Start::After(after) => Ok(after),
+        Start::Time(time) => Ok(buffer.readable().seq_at_time(time).await?),
+    }
+}
+
+/// Whether the same request will always see these messages, however many follow.
+fn settled(wanted: &Wanted, scan: &Scan) -> bool {
+    let full = scan
+        .left
+        .is_some_and(|left| scan.through.0.saturating_sub(scan.after.0) >= left);
+    full && wanted.wait.is_none()
+        && wanted.filter.is_open()
+        && matches!(wanted.start, Start::After(_))
+}
+
+/// Names one representation of one range in one history.
+fn etag(status: &BufferStatus, wanted: &Wanted, scan: &Scan) -> HeaderValue {
+    let kinds = if wanted.filter.all_kinds {
+        "all"
+    } else {
+        "data"
+    };
+    let limit = scan.left.unwrap_or_default();
+    let tag = format!(
+        "W/\"{}-{}-{limit}-{kinds}-{:?}\"",
+        status.history, scan.after, wanted.served
+    );
+    HeaderValue::try_from(tag).expect("digits, letters and quotes are visible ASCII")
+}
+
+fn is_in(tag: &HeaderValue, known: &HeaderValue) -> bool {
+    let known = known.to_str().unwrap_or_default();
+    known
+        .split(',')
+        .any(|one| one.trim() == "*" || one.trim().as_bytes() == tag.as_bytes())
+}
+
+/// What every reply to a read says.
+fn head(status: &BufferStatus, served: Served, commit: Seq) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    let content_type = match served {
+        Served::Raw => "application/http; msgtype=request",
+        Served::Lines => "application/x-ndjson",
+        Served::Json => "application/json",
+        Served::Events => "text/event-stream",
+        Served::Text => "text/plain; charset=utf-8",
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("accept, authorization"));
+    let uuid = |uuid: &Uuid| HeaderValue::try_from(uuid.to_string()).expect("a uuid is ASCII");
+    headers.insert(BUFFER, uuid(&status.uuid));
+    headers.insert(HISTORY, uuid(&status.history));
+    headers.insert(COMMIT, HeaderValue::from(commit.0));
+    confine(&mut headers);
+    headers
+}
+
+/// A read of everything through the commit of now, without a look at any record.
+fn plain_stream(wanted: &Wanted) -> bool {
+    wanted.limit.is_none() && wanted.wait.is_none() && wanted.filter == Filter::default()
+}
+
+async fn stream(scan: &Scan) -> Result<Body, Box<Problem>> {
+    if scan.after >= scan.through {
+        return Ok(Body::empty());
+    }
+    let mut pieces = scan.buffer.stream(scan.after, scan.through);
+    // An error that stands at the start is still a problem and not a broken reply.
+    let Some(first) = pieces.next().await.transpose()? else {
+        return Ok(Body::empty());
+    };
+    Ok(Body::stream(Box::new(Raw {
+        pieces,
+        first: Some(first.bytes),
+    })))
+}
+
+struct Raw {
+    pieces: Pieces,
+    first: Option<Bytes>,
+}
+
+impl Source for Raw {
+    fn next(mut self: Box<Self>) -> Step {
+        Box::pin(async move {
+            let piece = match self.first.take() {
+                Some(first) => Some(first),
+                None => {
+                    let piece = self.pieces.next().await.transpose();
+                    piece
+                        .map_err(|error| BrokenOff(error.to_string()))?
+                        .map(|piece| piece.bytes)
+                }
+            };
+            Ok(piece.map(|piece| (piece, self as Box<dyn Source>)))
+        })
+    }
+}
+
+/// The first page, waited for where that was asked; `None` when nothing came.
+async fn first_page(
+    scan: &mut Scan,
+    wait: Option<Duration>,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<Option<Bytes>, Box<Problem>> {
+    let deadline = wait.map(|wait| Instant::now() + wait);
+    let tailing = wait.map(|_| scan.buffer.tailing());
+    let page = loop {
+        if let Some(page) = scan.page().await? {
+            break Some(page);
+        }
+        let Some(deadline) = deadline else { break None };
+        let came = timeout_at(
+            deadline,
+            scan.buffer.committed_past(scan.after.max(scan.through)),
+        );
+        let came = tokio::select! {
+            came = came => came.is_ok(),
+            _ = stopping.wait_for(|stopping| *stopping) => false,
+        };
+        if !came {
+            break None;
+        }
+        scan.through = scan.buffer.commit();
+    };
+    drop(tailing);
+    Ok(page)
+}
+
+fn pages(scan: Scan, first: Option<Bytes>) -> Body {
+    match (scan.form, first) {
+        (Form::Array, None) => Body::full("[]\n"),
+        (_, None) => Body::empty(),
+        // Often there is one page: then the reply needs no chunks.
+        (form, Some(first)) if scan.after >= scan.through || scan.left == Some(0) => {
+            Body::full(if form == Form::Array {
+                bracketed(&first)
+            } else {
+                first
+            })
+        }
+        (form, Some(first)) => {
+            let open = if form == Form::Array {
+                Bytes::from_static(b"[")
+            } else {
+                Bytes::new()
+            };
+            let close = (form == Form::Array).then(|| Bytes::from_static(b"]\n"));
+            let ahead = [Some(first), (!open.is_empty()).then_some(open)];
+            Body::stream(Box::new(Paged { scan, ahead, close }))
+        }
+    }
+}
+
+fn bracketed(page: &[u8]) -> Bytes {
+    let mut whole = Vec::with_capacity(page.len() + 3);
+    whole.push(b'[');
+    whole.extend_from_slice(page);
+    whole.extend_from_slice(b"]\n");
+    Bytes::from(whole)
+}
+
+struct Paged {
+    scan: Scan,
+    /// What comes before the next page, the last one first.
+    ahead: [Option<Bytes>; 2],
+    /// What comes behind the last page.
+    close: Option<Bytes>,
+}
+
+impl Source for Paged {
+    fn next(mut self: Box<Self>) -> Step {
+        Box::pin(async move {
+            let [later, sooner] = &mut self.ahead;
+            let piece = match sooner.take().or_else(|| later.take()) {
+                Some(piece) => Some(piece),
+                None => {
+                    let page = self.scan.page().await;
+                    let page = page.map_err(|error| BrokenOff(error.to_string()))?;
+                    page.or_else(|| self.close.take())
+                }
+            };
+            Ok(piece.map(|piece| (piece, self as Box<dyn Source>)))
+        })
+    }
+}
+
+const HISTORY: HeaderName = HeaderName::from_static("x-hbuf-history");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const BUFFER: HeaderName = HeaderName::from_static("x-hbuf-buffer");
+const COMMIT: HeaderName = HeaderName::from_static("x-hbuf-commit");

@@ -1,0 +1,96 @@
+//! Server-sent events: what there is, then each message as it is committed, with a comment now and then.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hbuf_core::limits::HEARTBEAT_SECONDS;
+use http::{HeaderMap, Response};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::http::body::{Body, BrokenOff, Source, Step};
+use crate::http::call::Call;
+use crate::http::problem::Problem;
+use crate::http::scan::Scan;
+use crate::metrics::Open;
+use crate::read::{ReadError, Tailing};
+
+/// The reply that follows the buffer.
+pub(super) fn follow(call: &Call, scan: Scan, headers: HeaderMap) -> Response<Body> {
+    let body = if call.is_head() {
+        Body::empty()
+    } else {
+        Body::stream(Box::new(Tail {
+            _tailing: scan.buffer.tailing(),
+            scan,
+            _open: Open::tail(&call.app.metrics),
+            stopping: call.app.stopping.clone(),
+            begun: false,
+            ended: false,
+        }))
+    };
+    let mut reply = Response::new(body);
+    *reply.headers_mut() = headers;
+    reply
+}
+
+struct Tail {
+    scan: Scan,
+    /// While it lives, new messages stay in memory for us.
+    _tailing: Tailing,
+    /// Counted while it lives.
+    _open: Open,
+    stopping: watch::Receiver<bool>,
+    begun: bool,
+    ended: bool,
+}
+
+impl Tail {
+    /// The next events, or a comment; `None` at the end.
+    async fn piece(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        if !self.begun {
+            self.begun = true;
+            // Says at once that the connection works, and how soon to come back when it breaks.
+            return Some(Bytes::from_static(b"retry: 1000\n\n"));
+        }
+        loop {
+            match self.scan.page().await {
+                Ok(Some(page)) => return Some(page),
+                Ok(None) if self.scan.left == Some(0) => return None,
+                Ok(None) => {}
+                // Deleted or opened anew: whoever comes back learns which.
+                Err(ReadError::Closed) => return None,
+                Err(error) => {
+                    self.ended = true;
+                    let problem: Box<Problem> = error.into();
+                    return Some(Bytes::from(format!(
+                        "event: problem\ndata: {}\n\n",
+                        problem.document()
+                    )));
+                }
+            }
+            let past = self.scan.after.max(self.scan.through);
+            let silence = Duration::from_secs(HEARTBEAT_SECONDS);
+            let came = timeout(silence, self.scan.buffer.committed_past(past));
+            tokio::select! {
+                came = came => if came.is_err() {
+                    return Some(Bytes::from_static(b": still here\n\n"));
+                },
+                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+            }
+            self.scan.through = self.scan.buffer.commit();
+        }
+    }
+}
+
+impl Source for Tail {
+    fn next(mut self: Box<Self>) -> Step {
+        Box::pin(async move {
+            let piece = self.piece().await;
+            Ok::<_, BrokenOff>(piece.map(|piece| (piece, self as Box<dyn Source>)))
+        })
+    }
+}

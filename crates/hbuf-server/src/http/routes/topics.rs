@@ -1,0 +1,95 @@
+//! Topics: create, describe, list, delete.
+
+use hbuf_core::limits::LIST_LIMIT_MAX;
+use hbuf_core::name::Name;
+use hbuf_manager::LastTopic;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::buffers::{bad_choice, created_reply, no_content};
+use super::json_reply;
+use crate::engine::TopicInfo;
+use crate::http::call::{Call, Reply, parse_name};
+use crate::http::problem::{Code, Problem};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    buffers: Option<Vec<String>>,
+}
+
+/// `GET /topics`
+pub(super) async fn list(call: Call) -> Reply {
+    let query = call.query(&["after", "limit"])?;
+    let limit = query
+        .number("limit", 1, LIST_LIMIT_MAX)?
+        .unwrap_or(LIST_LIMIT_MAX);
+    let after = query.get("after").unwrap_or_default();
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let page = call.app.engine.list_topics(call.tenant(), after, limit);
+    let next = page
+        .entries
+        .last()
+        .filter(|_| page.more)
+        .map(|info| info.name.to_string());
+    let entries: Vec<Value> = page.entries.iter().map(description).collect();
+    Ok(json_reply(
+        StatusCode::OK,
+        &json!({ "topics": entries, "next": next }),
+    ))
+}
+
+/// `PUT /topics/{topic}`
+pub(super) async fn put(call: Call) -> Reply {
+    call.query(&[])?;
+    let name = call.new_name()?;
+    let (app, tenant) = (call.app.clone(), call.tenant().clone());
+    let location = call.parts.uri.path().to_owned();
+    let settings: Settings = call.json("{}").await?;
+    let buffers = settings
+        .buffers
+        .map(|names| names.iter().map(|name| parse_name(name)).collect());
+    let buffers: Option<Vec<Name>> = buffers.transpose()?;
+    if buffers.as_ref().is_some_and(|buffers| buffers.len() != 1) {
+        return Err(Problem::new(
+            Code::NotSupported,
+            "A topic has exactly one buffer in this version of hbuf: name one, or leave `buffers` out.",
+        ));
+    }
+    let (info, created) = app.engine.create_topic(&tenant, &name, buffers).await?;
+    Ok(created_reply(&description(&info), created, &location))
+}
+
+/// `GET /topics/{topic}`
+pub(super) async fn describe(call: Call) -> Reply {
+    call.query(&[])?;
+    let info = call.app.engine.describe_topic(call.tenant(), call.name())?;
+    Ok(json_reply(StatusCode::OK, &description(&info)))
+}
+
+/// `DELETE /topics/{topic}`
+pub(super) async fn delete(call: Call) -> Reply {
+    let query = call.query(&["buffers"])?;
+    let buffers = match query.get("buffers") {
+        None => LastTopic::Refuse,
+        Some("keep") => LastTopic::Keep,
+        Some("delete") => LastTopic::Delete,
+        Some(text) => return Err(bad_choice("buffers", text, "keep or delete")),
+    };
+    let engine = &call.app.engine;
+    let info = engine.describe_topic(call.tenant(), call.name())?;
+    engine
+        .delete_topic(call.tenant(), &info.name, buffers)
+        .await?;
+    Ok(no_content())
+}
+
+fn description(info: &TopicInfo) -> Value {
+    json!({
+        "name": info.name.as_str(),
+        "buffers": info.buffers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "created": info.created.to_string(),
+        "version": info.version,
+    })
+}

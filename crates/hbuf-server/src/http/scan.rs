@@ -1,0 +1,156 @@
+//! Records for a read: pages of what is committed, only those that were asked for, in the form asked for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hbuf_core::ids::Seq;
+use hbuf_core::limits::{PIECE_BYTES, READ_LIMIT_MAX};
+use hbuf_core::record::{Kind, Record, decode};
+use hbuf_core::skim::skim;
+
+use super::json::push_record;
+use crate::read::{ReadError, Readable};
+
+/// Which messages are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// Any of these tags; none is every message.
+    pub(crate) tags: Vec<Vec<u8>>,
+    /// This key, as it is stored.
+    pub(crate) key: Option<Vec<u8>>,
+    /// Also hbuf's own records.
+    pub(crate) all_kinds: bool,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As they stand in the file.
+    Raw,
+    /// An object a line.
+    Lines,
+    /// Elements of an array, without its brackets.
+    Array,
+    /// Server-sent events.
+    Events,
+}
+
+/// A read on its way through a buffer.
+pub(crate) struct Scan {
+    pub(crate) buffer: Arc<Readable>,
+    /// The last seq that was looked at.
+    pub(crate) after: Seq,
+    /// The last seq to look at.
+    pub(crate) through: Seq,
+    /// How many messages are still wanted; `None` is all.
+    pub(crate) left: Option<u64>,
+    pub(crate) filter: Filter,
+    pub(crate) form: Form,
+    /// Something was written already.
+    pub(crate) begun: bool,
+}
+
+impl Filter {
+    /// Whether every data message is wanted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.tags.is_empty() && self.key.is_none()
+    }
+
+    fn wants(&self, record: &Record<'_>) -> bool {
+        if !self.all_kinds && record.facts.kind != Kind::Data {
+            return false;
+        }
+        if self
+            .key
+            .as_deref()
+            .is_some_and(|key| record.key() != Some(key))
+        {
+            return false;
+        }
+        self.tags.is_empty()
+            || record
+                .tags()
+                .any(|tag| self.tags.iter().any(|wanted| wanted == tag))
+    }
+}
+
+impl Scan {
+    /// The next page that holds a wanted message; `None` when there is none through the end.
+    pub(crate) async fn page(&mut self) -> Result<Option<Bytes>, ReadError> {
+        while self.after < self.through && self.left != Some(0) {
+            let behind = self.through.0 - self.after.0;
+            let limit = match self.left {
+                Some(left) if self.filter.is_open() => left.min(behind),
+                _ => behind.min(READ_LIMIT_MAX),
+            };
+            let records = self.buffer.read(self.after, limit, PIECE_BYTES).await?;
+            if records.count == 0 {
+                return Ok(None);
+            }
+            let page = if self.form == Form::Raw && self.filter == Filter::default() {
+                // As they are: a read of a plain range costs no more than its bytes.
+                self.left = self.left.map(|left| left.saturating_sub(records.count));
+                records.bytes
+            } else {
+                self.render(&records.bytes)?
+            };
+            self.after = records.last;
+            if !page.is_empty() {
+                self.begun = true;
+                return Ok(Some(page));
+            }
+        }
+        Ok(None)
+    }
+
+    fn render(&mut self, mut bytes: &[u8]) -> Result<Bytes, ReadError> {
+        let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 4);
+        while let Some(line) = skim(bytes)
+            && self.left != Some(0)
+        {
+            let damaged = |what: String| ReadError::Damaged {
+                seq: line.seq,
+                file: Seq::ZERO,
+                what,
+            };
+            let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
+            let Some((record, rest)) = bytes.split_at_checked(len) else {
+                return Err(damaged("it is cut off".into()));
+            };
+            bytes = rest;
+            let record = decode(record).map_err(|error| damaged(error.to_string()))?;
+            if !self.filter.wants(&record) {
+                continue;
+            }
+            self.left = self.left.map(|left| left - 1);
+            self.push(&record, &mut out);
+        }
+        Ok(Bytes::from(out))
+    }
+
+    fn push(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+        match self.form {
+            Form::Raw => out.extend_from_slice(record.bytes),
+            Form::Lines => {
+                push_record(record, out);
+                out.push(b'\n');
+            }
+            Form::Array => {
+                out.extend_from_slice(if self.begun || !out.is_empty() {
+                    b",\n"
+                } else {
+                    b""
+                });
+                push_record(record, out);
+            }
+            Form::Events => {
+                out.extend_from_slice(b"id: ");
+                out.extend_from_slice(record.line.seq.to_string().as_bytes());
+                // JSON as it is written here has no line end, so one `data` line holds it.
+                out.extend_from_slice(b"\ndata: ");
+                push_record(record, out);
+                out.extend_from_slice(b"\n\n");
+            }
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Every metric of the node: its name, its help, and where its value comes from.
+//!
+//! The engine counts in plain atomics of its own; requests are counted here. A scrape reads both. All
+//! names are literals, listed in `docs/API.md`; no label holds a name of a client's.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Instant;
+
+use http::StatusCode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::engine::NodeStatus;
+use crate::engine::counters::Counters;
+
+/// What HTTP counts.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Method and pattern of each route, in the order of the table; behind them, what had none.
+    routes: Vec<(&'static str, &'static str)>,
+    /// Replies by route and class of status, 1xx to 5xx.
+    replies: Vec<[AtomicU64; 5]>,
+    /// Time from a request's head to its reply's head, by route.
+    seconds: Vec<Durations>,
+    connections: AtomicI64,
+    tails: AtomicI64,
+}
+
+/// How often something took how long.
+#[derive(Debug, Default)]
+struct Durations {
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    micros: AtomicU64,
+}
+
+/// Upper bounds in microseconds; the last bucket has none.
+const BOUNDS: [u64; 14] = [
+    50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 1_000_000,
+    10_000_000,
+];
+
+/// Something that is open, counted until it is dropped.
+pub(crate) struct Open {
+    metrics: Arc<Metrics>,
+    what: fn(&Metrics) -> &AtomicI64,
+}
+
+impl Open {
+    pub(crate) fn connection(metrics: &Arc<Metrics>) -> Self {
+        Self::new(metrics, |metrics| &metrics.connections)
+    }
+
+    pub(crate) fn tail(metrics: &Arc<Metrics>) -> Self {
+        Self::new(metrics, |metrics| &metrics.tails)
+    }
+
+    fn new(metrics: &Arc<Metrics>, what: fn(&Metrics) -> &AtomicI64) -> Self {
+        what(metrics).fetch_add(1, Ordering::Relaxed);
+        Self {
+            metrics: Arc::clone(metrics),
+            what,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        (self.what)(&self.metrics).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Durations {
+    fn add(&self, micros: u64) {
+        let bucket = BOUNDS.partition_point(|&bound| bound < micros);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new(routes: &[(&'static str, &'static str)]) -> Self {
+        let rows = routes.len() + 1;
+        Self {
+            routes: routes.to_vec(),
+            replies: (0..rows).map(|_| Default::default()).collect(),
+            seconds: (0..rows).map(|_| Durations::default()).collect(),
+            connections: AtomicI64::new(0),
+            tails: AtomicI64::new(0),
+        }
+    }
+
+    /// Counts a reply whose head is ready.
+    pub(crate) fn request(&self, route: Option<usize>, status: StatusCode, started: Instant) {
+        let row = route.unwrap_or(self.routes.len());
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        self.replies[row][class].fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.seconds[row].add(micros);
+    }
+
+    /// Everything, in the text form of OpenMetrics.
+    pub(crate) fn text(self: &Arc<Self>, engine: &Arc<Counters>, status: &NodeStatus) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Scrape {
+            metrics: Arc::clone(self),
+            engine: Arc::clone(engine),
+            buffers: status.buffers,
+            ready: status.ready,
+        }));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("writing into a string cannot fail");
+        text
+    }
+
+    fn route(&self, row: usize) -> (&'static str, &'static str) {
+        self.routes.get(row).copied().unwrap_or(("", "none"))
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut replies = encoder.encode_descriptor(
+            "hbuf_http_replies",
+            "Replies by route and class of status",
+            None,
+            MetricType::Counter,
+        )?;
+        for (row, classes) in self.replies.iter().enumerate() {
+            for (class, count) in classes.iter().enumerate() {
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    let (method, route) = self.route(row);
+                    let labels = [
+                        ("method", method),
+                        ("route", route),
+                        ("status", CLASSES[class]),
+                    ];
+                    ConstCounter::new(count).encode(replies.encode_family(&labels)?)?;
+                }
+            }
+        }
+        let mut seconds = encoder.encode_descriptor(
+            "hbuf_http_request_duration_seconds",
+            "Time from a request's head to its reply's head",
+            None,
+            MetricType::Histogram,
+        )?;
+        for (row, durations) in self.seconds.iter().enumerate() {
+            let (method, route) = self.route(row);
+            let labels = [("method", method), ("route", route)];
+            encode_durations(durations, &mut seconds.encode_family(&labels)?)?;
+        }
+        gauge(
+            encoder,
+            "hbuf_http_connections_open",
+            "Connections of clients",
+            self.connections.load(Ordering::Relaxed),
+        )?;
+        gauge(
+            encoder,
+            "hbuf_http_tails_open",
+            "Clients that follow a buffer by events",
+            self.tails.load(Ordering::Relaxed),
+        )
+    }
+}
+
+fn encode_durations(durations: &Durations, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
+    let mut buckets = [(0.0, 0); BOUNDS.len() + 1];
+    let mut count = 0;
+    for (place, (bucket, found)) in buckets.iter_mut().zip(&durations.buckets).enumerate() {
+        let bound = BOUNDS
+            .get(place)
+            .map_or(f64::MAX, |&micros| micros as f64 / 1e6);
+        let found = found.load(Ordering::Relaxed);
+        count += found;
+        *bucket = (bound, found);
+    }
+    if count == 0 {
+        return Ok(());
+    }
+    let sum = durations.micros.load(Ordering::Relaxed) as f64 / 1e6;
+    encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+}
+
+/// One look at everything.
+#[derive(Debug)]
+struct Scrape {
+    metrics: Arc<Metrics>,
+    engine: Arc<Counters>,
+    buffers: usize,
+    ready: bool,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        self.metrics.encode(encoder)?;
+        let counters = &*self.engine;
+        let mut batches = encoder.encode_descriptor(
+            "hbuf_commit_batches",
+            "Batches of the commit pipeline by the path that they took",
+            None,
+            MetricType::Counter,
+        )?;
+        for (path, count) in [
+            ("direct", &counters.batches_direct),
+            ("journal", &counters.batches_journal),
+        ] {
+            let count = count.load(Ordering::Relaxed);
+            ConstCounter::new(count).encode(batches.encode_family(&[("path", path)])?)?;
+        }
+        for (name, help, count) in engine_counters(counters) {
+            let count = ConstCounter::new(count.load(Ordering::Relaxed));
+            count.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let open = i64::try_from(counters.open_buffers.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        gauge(
+            encoder,
+            "hbuf_buffers_open",
+            "Buffers that are in memory",
+            open,
+        )?;
+        let buffers = i64::try_from(self.buffers).unwrap_or(i64::MAX);
+        gauge(
+            encoder,
+            "hbuf_buffers",
+            "Buffers that the node knows",
+            buffers,
+        )?;
+        gauge(
+            encoder,
+            "hbuf_ready",
+            "1 when the node takes requests",
+            i64::from(self.ready),
+        )
+    }
+}
+
+/// Counters of the engine by name; the text form adds `_total` to each.
+fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 13] {
+    [
+        (
+            "hbuf_committed_bytes",
+            "Bytes that the commit pipeline wrote",
+            &counters.committed_bytes,
+        ),
+        (
+            "hbuf_appends",
+            "Appends that were placed in a log",
+            &counters.appends,
+        ),
+        (
+            "hbuf_appended_messages",
+            "Messages that were placed in a log",
+            &counters.messages,
+        ),
+        (
+            "hbuf_append_replays",
+            "Appends that were answered with an earlier reply",
+            &counters.replays,
+        ),
+        (
+            "hbuf_append_refusals",
+            "Appends that were refused by the rules",
+            &counters.refusals,
+        ),
+        (
+            "hbuf_segment_rolls",
+            "Segments that were rolled",
+            &counters.rolls,
+        ),
+        (
+            "hbuf_segments_dropped",
+            "Segments that retention removed",
+            &counters.segments_dropped,
+        ),
+        (
+            "hbuf_checkpoints",
+            "Checkpoints that were started",
+            &counters.checkpoints,
+        ),
+        ("hbuf_marks", "Marks that were written", &counters.marks),
+        (
+            "hbuf_recoveries",
+            "Buffers that were opened through recovery",
+            &counters.recoveries,
+        ),
+        (
+            "hbuf_recovery_torn_bytes",
+            "Bytes that recovery cut as torn",
+            &counters.torn_bytes,
+        ),
+        (
+            "hbuf_recovery_replayed_records",
+            "Records that recovery restored from the journal",
+            &counters.replayed_records,
+        ),
+        (
+            "hbuf_buffers_damaged",
+            "Buffers that were found damaged",
+            &counters.damaged,
+        ),
+    ]
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> fmt::Result {
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> String {
+        let metrics = Arc::new(Metrics::new(&[("POST", "/buffers/{buffer}")]));
+        metrics.request(Some(0), StatusCode::CREATED, Instant::now());
+        metrics.request(None, StatusCode::NOT_FOUND, Instant::now());
+        let _open = Open::connection(&metrics);
+        let counters = Arc::new(Counters::default());
+        counters.batches_journal.store(3, Ordering::Relaxed);
+        let status = NodeStatus {
+            ready: true,
+            draining: false,
+            disk: hbuf_core::input::DiskHealth::Sound,
+            reasons: Vec::new(),
+            buffers: 5,
+            open_buffers: 1,
+            started: hbuf_core::ids::Micros(0),
+        };
+        metrics.text(&counters, &status)
+    }
+
+    #[test]
+    fn what_was_counted_is_shown() {
+        let text = text();
+        for line in [
+            "hbuf_http_replies_total{method=\"POST\",route=\"/buffers/{buffer}\",status=\"2xx\"} 1\n",
+            "hbuf_http_replies_total{method=\"\",route=\"none\",status=\"4xx\"} 1\n",
+            "hbuf_commit_batches_total{path=\"journal\"} 3\n",
+            "hbuf_http_connections_open 1\n",
+            "hbuf_buffers 5\n",
+            "hbuf_http_request_duration_seconds_count{method=\"POST\",route=\"/buffers/{buffer}\"} 1\n",
+            "# EOF\n",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_metric_is_in_the_reference() {
+        let api = include_str!("../../../docs/API.md");
+        for line in text()
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+        {
+            let name = line.split(' ').next().unwrap();
+            assert!(api.contains(&format!("`{name}")), "{name} is missing");
+        }
+    }
+}
