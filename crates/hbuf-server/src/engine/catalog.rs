@@ -321,6 +321,15 @@ impl Engine {
         }
     }
 
+    /// A buffer that another request is making, as soon as it is there.
+    async fn once_made(&self, uuid: Option<Uuid>, name: &str) -> Result<Arc<Buffer>, LookupError> {
+        let changing = || LookupError::Changing { name: name.into() };
+        let uuid = uuid.ok_or_else(changing)?;
+        let name = Name::parse(name).map_err(|_| changing())?;
+        self.wait_until_live(uuid, &name).await?;
+        self.open(uuid).await
+    }
+
     /// A buffer for an append, made on first write where the tenant allows it.
     pub async fn buffer_or_create(
         &self,
@@ -329,6 +338,13 @@ impl Engine {
     ) -> Result<Arc<Buffer>, LookupError> {
         match self.buffer(tenant, name).await {
             Err(LookupError::NoBuffer { .. }) => {}
+            Err(LookupError::Changing { .. }) => {
+                let uuid = self
+                    .inner
+                    .manager
+                    .view(|catalog| Some(catalog.resolve_buffer(tenant.as_str(), name)?.uuid));
+                return self.once_made(uuid, name).await;
+            }
             found => return found,
         }
         let name = self.new_name(tenant, name)?;
@@ -346,6 +362,13 @@ impl Engine {
     ) -> Result<Arc<Buffer>, LookupError> {
         match self.topic_buffer(tenant, name).await {
             Err(LookupError::NoTopic { .. }) => {}
+            Err(LookupError::Changing { .. }) => {
+                let uuid = self.inner.manager.view(|catalog| {
+                    let topic = catalog.resolve_topic(tenant.as_str(), name)?;
+                    Some(catalog.buffers_of_topic(topic).next()?.uuid)
+                });
+                return self.once_made(uuid, name).await;
+            }
             found => return found,
         }
         let name = self.new_name(tenant, name)?;
