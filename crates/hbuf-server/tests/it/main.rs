@@ -1,0 +1,8 @@
+//! HTTP from the outside: conversations in text files, and what only a raw socket can say.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod conversation;
+mod following;
+mod http2;
+mod server;
+mod sockets;

@@ -1,0 +1,310 @@
+//! What only bytes on a socket can say: broken framing, slow clients, half-closed connections.
+
+use std::net::Shutdown;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hbuf_server::http::HttpSettings;
+
+use crate::server::{Connection, Server};
+
+/// Sends bytes on a connection of their own and reads the one reply.
+fn refusal(server: &Server, bytes: &[u8]) -> (u16, String) {
+    let mut connection = server.connect();
+    connection.send(bytes);
+    let reply = connection.reply("GET").unwrap();
+    assert_eq!(
+        reply.header("content-type"),
+        Some("application/problem+json")
+    );
+    (reply.status, reply.text())
+}
+
+fn check(server: &Server, bytes: &[u8], status: u16, code: &str) {
+    let (found, text) = refusal(server, bytes);
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
+    assert_eq!(found, status, "{shown}\n{text}");
+    assert!(
+        text.contains(&format!("urn:hbuf:problem:{code}\"")),
+        "{shown}\n{text}"
+    );
+}
+
+/// How many messages the buffer holds.
+fn commit(server: &Server, buffer: &str) -> Option<String> {
+    let reply = server
+        .connect()
+        .call("HEAD", &format!("/buffers/{buffer}/messages"), &[], b"");
+    reply.header("x-hbuf-commit").map(str::to_owned)
+}
+
+#[test]
+fn broken_framing_is_refused_with_a_problem() {
+    let server = Server::start();
+    let malformed = |bytes: &[u8]| check(&server, bytes, 400, "request-malformed");
+    malformed(b"this is not HTTP\r\n\r\n");
+    malformed(b"GET / HTTP/1.1\r\nhost: localhost\r\nbad header\r\n\r\n");
+    malformed(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: a\0b\r\n\r\n");
+    malformed(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: a\rb: c\r\n\r\n");
+    malformed(b"GET / HTTP/1.1\r\nhost: localhost\r\n folded: x\r\n\r\n");
+    malformed(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx");
+    malformed(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n");
+    malformed(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: +1\r\n\r\nx");
+    malformed(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1, 2\r\n\r\nx");
+    malformed(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n");
+    malformed(
+        b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked, gzip\r\n\r\n",
+    );
+    malformed(b"POST /buffers/b HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+    assert_eq!(commit(&server, "b"), None);
+}
+
+#[test]
+fn heads_that_are_too_large_are_refused_with_a_problem() {
+    let server = Server::start();
+    let long = "x".repeat(90 << 10);
+    let head = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {long}\r\n\r\n");
+    check(&server, head.as_bytes(), 431, "head-too-large");
+    let many = "x: y\r\n".repeat(101);
+    let head = format!("GET / HTTP/1.1\r\nhost: localhost\r\n{many}\r\n");
+    check(&server, head.as_bytes(), 431, "head-too-large");
+    let head = format!(
+        "GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        &long[..70_000]
+    );
+    check(&server, head.as_bytes(), 414, "target-too-long");
+}
+
+#[test]
+fn the_largest_header_block_is_stored_and_a_larger_one_refused() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let value = "v".repeat(820 - "x-hbuf-meta-00: \r\n".len());
+    let names: Vec<String> = (0..80).map(|n| format!("x-hbuf-meta-{n:02}")).collect();
+    let headers: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), &value[..value.len() - 1]))
+        .collect();
+    assert_eq!(
+        client.call("POST", "/buffers/h", &headers, b"x").status,
+        201
+    );
+    let reply = client.get("/buffers/h/messages/1");
+    assert_eq!(reply.header("x-hbuf-meta-79"), Some(headers[79].1));
+    let headers: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), value.as_str()))
+        .collect();
+    let reply = client.call("POST", "/buffers/h", &headers, b"x");
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(
+        reply.text().contains("65536 bytes of headers"),
+        "{}",
+        reply.text()
+    );
+    let more = [&headers[..], &[("ce-id", "1")]].concat();
+    let more: Vec<_> = more.iter().map(|(name, _)| (*name, "1")).collect();
+    let reply = client.call("POST", "/buffers/h", &more, b"x");
+    assert!(
+        reply.text().contains("more than 80 headers"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(commit(&server, "h").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_request_must_name_its_host_once() {
+    let server = Server::start();
+    check(&server, b"GET / HTTP/1.1\r\n\r\n", 400, "header-invalid");
+    check(
+        &server,
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n",
+        400,
+        "header-invalid",
+    );
+    check(
+        &server,
+        b"GET / HTTP/1.1\r\nhost:\r\n\r\n",
+        421,
+        "host-refused",
+    );
+    check(
+        &server,
+        b"GET http://evil.example/ HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        421,
+        "host-refused",
+    );
+    let mut old = server.connect();
+    old.send(b"GET /healthz HTTP/1.0\r\n\r\n");
+    assert!(old.rest().starts_with("HTTP/1.0 200 OK\r\n"));
+}
+
+#[test]
+fn two_equal_lengths_are_one_and_a_length_beside_a_transfer_coding_ends_the_connection() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.send(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\none");
+    assert_eq!(client.reply("POST").unwrap().status, 201);
+    // The chunks say where the body ends. What the length would have hidden is not looked at: the
+    // connection ends, as RFC 9112 §6.1 wants it.
+    client.send(
+        b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 43\r\ntransfer-encoding: chunked\r\n\r\n\
+          3\r\ntwo\r\n0\r\n\r\nGET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    );
+    assert_eq!(client.reply("POST").unwrap().status, 201);
+    assert_eq!(client.rest(), "");
+    let reply = server.connect().get("/buffers/b/messages/2");
+    assert_eq!(reply.text(), "two");
+}
+
+#[test]
+fn broken_chunks_store_nothing() {
+    let server = Server::start();
+    let head = "POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+    for chunks in [
+        "x\r\n",
+        "5\r\nab\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\n",
+        "-1\r\n\r\n",
+        "3\r\nabcd\r\n0\r\n\r\n",
+    ] {
+        check(
+            &server,
+            format!("{head}{chunks}").as_bytes(),
+            400,
+            "body-cut",
+        );
+    }
+    assert_eq!(commit(&server, "b"), None);
+}
+
+#[test]
+fn a_body_that_ends_early_stores_nothing() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.send(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nhalf");
+    client.stream().shutdown(Shutdown::Write).unwrap();
+    let reply = client.reply("POST").unwrap();
+    assert_eq!(reply.status, 400);
+    assert!(
+        reply.text().contains("urn:hbuf:problem:body-cut"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(commit(&server, "b"), None);
+}
+
+#[test]
+fn a_client_that_closed_its_half_still_gets_its_reply() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.send(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\none");
+    client.stream().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.reply("POST").unwrap().status, 201);
+    assert_eq!(client.rest(), "");
+    assert_eq!(commit(&server, "b").as_deref(), Some("1"));
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_order() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let one = "POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\nx";
+    client.send(one.repeat(20).as_bytes());
+    for seq in 1..=20 {
+        let reply = client.reply("POST").unwrap();
+        assert_eq!(reply.header("x-hbuf-seq"), Some(seq.to_string().as_str()));
+    }
+}
+
+fn impatient() -> Server {
+    Server::with(HttpSettings {
+        head_timeout: Duration::from_millis(300),
+        body_timeout: Duration::from_millis(300),
+        stall_timeout: Duration::from_millis(300),
+        ..HttpSettings::default()
+    })
+}
+
+/// Sends a byte now and then until the server has enough of it.
+fn drip(connection: &mut Connection, bytes: &[u8]) -> Duration {
+    use std::io::Write as _;
+    let started = Instant::now();
+    for byte in bytes {
+        if connection.stream().write_all(&[*byte]).is_err() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    started.elapsed()
+}
+
+#[test]
+fn a_head_that_comes_too_slowly_ends_the_connection() {
+    let server = impatient();
+    let mut slow = server.connect();
+    drip(&mut slow, b"GET /buffers/b HTTP/1.1\r\nhost");
+    assert_eq!(slow.rest(), "");
+    let mut silent = server.connect();
+    let started = Instant::now();
+    assert_eq!(silent.rest(), "");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let mut undecided = server.connect();
+    undecided.send(b"PR");
+    assert_eq!(undecided.rest(), "");
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_refused_and_nothing_stored() {
+    let server = impatient();
+    let mut slow = server.connect();
+    slow.send(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n");
+    drip(&mut slow, &[b'x'; 12]);
+    let reply = slow.reply("POST").unwrap();
+    assert_eq!(reply.status, 408);
+    assert!(
+        reply.text().contains("urn:hbuf:problem:request-slow"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(commit(&server, "b"), None);
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_reply_is_let_go() {
+    let server = impatient();
+    let mut writer = server.connect();
+    let body = vec![b'x'; 8 << 20];
+    for _ in 0..4 {
+        assert_eq!(writer.call("POST", "/buffers/b", &[], &body).status, 201);
+    }
+    drop(writer);
+    let mut lazy = server.connect();
+    lazy.send(b"GET /buffers/b/messages HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let started = Instant::now();
+    loop {
+        let text = server.connect().get("/metrics").text();
+        // The one that asks is open, too.
+        if text.contains("hbuf_http_connections_open 1\n") {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "{text}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(lazy.rest().len() < 4 * body.len());
+}
+
+#[test]
+fn a_message_of_the_largest_size_is_taken_and_one_byte_more_refused() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let body = vec![b'x'; 64 << 20];
+    assert_eq!(client.call("POST", "/buffers/b", &[], &body).status, 201);
+    let reply = client.get("/buffers/b/messages/1");
+    assert!(reply.body == body, "{} bytes came back", reply.body.len());
+    client.send(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 67108865\r\n\r\n");
+    let reply = client.reply("POST").unwrap();
+    assert_eq!(reply.status, 413);
+    assert_eq!(commit(&server, "b").as_deref(), Some("1"));
+}
