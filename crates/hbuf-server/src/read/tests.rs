@@ -2,6 +2,7 @@
 
 mod concurrent;
 mod damage;
+mod engine;
 mod proofs;
 mod ranges;
 mod scrubbing;
