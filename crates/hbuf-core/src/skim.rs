@@ -31,40 +31,77 @@ impl Skim {
 #[must_use]
 #[inline]
 pub fn skim(bytes: &[u8]) -> Option<Skim> {
-    let line = bytes.first_chunk::<LINE_LEN>()?;
-    let framed = line[..6] == *b"POST /"
-        && line[SEQ_AT + 20..TIME_AT] == *b"?t="
-        && line[LENGTHS_AT - 3..LENGTHS_AT] == *b"&h="
-        && line[LENGTHS_AT + 8..LENGTHS_AT + 11] == *b"&b="
-        && line[LINE_LEN - 11..] == *b" HTTP/1.1\r\n";
-    if !framed {
+    Skimmer::default().skim(bytes)
+}
+
+/// Skims one record after the other.
+///
+/// Where the next line stands depends on the lengths in this one, so a walk would wait for the
+/// memory of each. Often a record is as long as the one before; when its digits are the same, the
+/// length is known without reading them, and the processor goes on to the next line meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Skimmer {
+    digits: [u8; 19],
+    head_len: u32,
+    body_len: u32,
+}
+
+impl Skimmer {
+    /// Reads the line at the start of `bytes`, as [`skim`] does.
+    #[must_use]
+    #[inline]
+    pub fn skim(&mut self, bytes: &[u8]) -> Option<Skim> {
+        let line = bytes.first_chunk::<LINE_LEN>()?;
+        let digits = line[LENGTHS_AT..].first_chunk::<19>()?;
+        if *digits != self.digits {
+            let (head_len, body_len) = lengths(digits)?;
+            *self = Self {
+                digits: *digits,
+                head_len,
+                body_len,
+            };
+        }
+        let framed = line[..6] == *b"POST /"
+            && line[SEQ_AT + 20..TIME_AT] == *b"?t="
+            && line[LENGTHS_AT - 3..LENGTHS_AT] == *b"&h="
+            && line[LINE_LEN - 11..] == *b" HTTP/1.1\r\n";
+        if !framed {
+            return None;
+        }
+        let seq = line[SEQ_AT..].first_chunk::<20>()?;
+        let high = u32::from_le_bytes(*seq.first_chunk::<4>()?);
+        let high = (u64::from(high) << 32) | u64::from(u32::from_le_bytes(*b"0000"));
+        let (high, middle) = (decimal_8(high)?, decimal_8(word(seq, 4))?);
+        let low = decimal_8(word(seq, 12))?;
+        let seq = high.checked_mul(E8 * E8)?.checked_add(middle * E8 + low)?;
+        let Self {
+            head_len, body_len, ..
+        } = *self;
+        (seq <= Seq::MAX.0).then_some(Skim {
+            seq: Seq(seq),
+            head_len,
+            body_len,
+        })
+    }
+}
+
+/// The lengths of head and body; a head is longer than its line.
+#[inline]
+fn lengths(digits: &[u8; 19]) -> Option<(u32, u32)> {
+    if digits[8..11] != *b"&b=" {
         return None;
     }
-    let word = |at: usize| {
-        let digits = line[at..]
-            .first_chunk::<8>()
-            .expect("the line is longer than any field");
-        u64::from_le_bytes(*digits)
-    };
-    let high = u64::from_le_bytes([
-        b'0',
-        b'0',
-        b'0',
-        b'0',
-        line[SEQ_AT],
-        line[SEQ_AT + 1],
-        line[SEQ_AT + 2],
-        line[SEQ_AT + 3],
-    ]);
-    let (high, middle) = (decimal_8(high)?, decimal_8(word(SEQ_AT + 4))?);
-    let low = decimal_8(word(SEQ_AT + 12))?;
-    let seq = high.checked_mul(E8 * E8)?.checked_add(middle * E8 + low)?;
-    let skim = Skim {
-        seq: Seq(seq),
-        head_len: hex_8(word(LENGTHS_AT))?,
-        body_len: hex_8(word(LENGTHS_AT + 11))?,
-    };
-    (skim.seq <= Seq::MAX && skim.head_len as usize > LINE_LEN).then_some(skim)
+    let (head_len, body_len) = (hex_8(word(digits, 0))?, hex_8(word(digits, 11))?);
+    (head_len as usize > LINE_LEN).then_some((head_len, body_len))
+}
+
+/// Eight bytes of a field, the first in the lowest byte.
+#[inline]
+fn word(digits: &[u8], at: usize) -> u64 {
+    let word = digits[at..]
+        .first_chunk::<8>()
+        .expect("the field is longer");
+    u64::from_le_bytes(*word)
 }
 
 /// The time in a record's line.
@@ -219,6 +256,23 @@ mod tests {
             let mut bytes = bytes.clone();
             bytes[at] ^= 4;
             assert!(!crc_holds(&bytes), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_skimmer_goes_by_each_line_and_not_by_the_one_before() {
+        let mut skimmer = Skimmer::default();
+        for body in [&b"body"[..], b"BODY", b"longer body", b"body", b""] {
+            let bytes = record(7, b"", body);
+            assert_eq!(skimmer.skim(&bytes), skim(&bytes));
+            assert_eq!(
+                skimmer.skim(&bytes).unwrap().record_len(),
+                bytes.len() as u64
+            );
+            let mut wrong = bytes.clone();
+            wrong[LENGTHS_AT + 3] = b'g';
+            assert_eq!(skimmer.skim(&wrong), None);
+            assert_eq!(skimmer.skim(&bytes[1..]), None);
         }
     }
 

@@ -1,4 +1,7 @@
-//! A stream of committed records of any length: the files' own bytes, one piece read ahead.
+//! A stream of committed records of any length: the files' own bytes.
+//!
+//! What the page cache has is read where it is asked for; anything else on blocking threads, one piece
+//! ahead.
 //!
 //! A piece may end within a record that is longer than what is left of it; [`Piece::whole`] says
 //! where the last record in it ends, so that a reader can stop between messages. Bytes leave only
@@ -11,11 +14,11 @@ use bytes::Bytes;
 use hbuf_core::ids::Seq;
 use hbuf_core::index::Place;
 use hbuf_core::limits::PIECE_BYTES;
-use hbuf_core::skim::{CrcCheck, Skim, crc_holds, skim};
+use hbuf_core::skim::{CrcCheck, Skim, Skimmer, crc_holds};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::segments::View;
-use super::shared::PieceMemory;
+use super::shared::{FileKey, FileKind, PieceMemory};
 use super::{ReadError, Readable};
 
 /// Some of a stream's bytes.
@@ -34,6 +37,8 @@ pub struct Pieces {
     buffer: Arc<Readable>,
     cursor: Option<Cursor>,
     ahead: Option<oneshot::Receiver<Fetched>>,
+    /// Pieces to read on other threads before the page cache is tried again.
+    cold: u32,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -69,6 +74,7 @@ impl Readable {
             buffer: Arc::clone(self),
             cursor: Some(cursor),
             ahead: None,
+            cold: 0,
             permit,
         }
     }
@@ -87,49 +93,89 @@ impl Readable {
             Some(_) | None => self.locate(&view, &file, cursor.next)?,
         };
         let mut memory = self.shared.spare();
-        let want = wanted(&view, offset);
-        let io = |source| ReadError::Io {
-            file: view.file,
-            source,
+        memory
+            .fill(&file, offset, wanted(&view, offset))
+            .map_err(|source| ReadError::Io {
+                file: view.file,
+                source,
+            })?;
+        self.cut_piece(cursor, &view, &file, offset, memory)
+            .map(Some)
+    }
+
+    /// The next piece, if it is there without waiting: within a sealed segment that is open already,
+    /// out of the page cache. Two thousand changes of thread for half a gigabyte are saved.
+    fn fetch_now(&self, cursor: &mut Cursor) -> Option<Result<Piece, ReadError>> {
+        let (at, offset) = cursor.place?;
+        let view = self.view(cursor.next).ok()??;
+        if !view.sealed || view.file != at {
+            return None;
+        }
+        let key = FileKey {
+            buffer: self.number,
+            file: at,
+            kind: FileKind::Segment,
         };
-        memory.fill(&file, offset, want).map_err(io)?;
+        let file = self.shared.files().get(key)?;
+        let mut memory = self.shared.spare();
+        if !memory.fill_now(&file, offset, wanted(&view, offset)) {
+            return None;
+        }
+        Some(self.cut_piece(cursor, &view, &file, offset, memory))
+    }
+
+    /// What of the bytes may leave.
+    fn cut_piece(
+        &self,
+        cursor: &mut Cursor,
+        view: &View,
+        file: &File,
+        offset: u64,
+        mut memory: PieceMemory,
+    ) -> Result<Piece, ReadError> {
         let last = view.last.min(cursor.through);
         let mut hop = Hop {
-            view: &view,
-            file: &file,
+            view,
+            file,
             offset,
             last,
             at: 0,
             whole: 0,
+            skimmer: Skimmer::default(),
         };
         hop.over(self, cursor, memory.as_ref())?;
         let Hop { at, whole, .. } = hop;
         memory.truncate(at);
         cursor.place = Some((view.file, offset + at as u64));
-        Ok(Some(Piece {
-            bytes: Bytes::from_owner(memory),
-            whole,
-            last: cursor.next.prev(),
-        }))
+        let (bytes, last) = (Bytes::from_owner(memory), cursor.next.prev());
+        Ok(Piece { bytes, whole, last })
     }
 }
 
 impl Pieces {
-    /// The next piece; `None` at the end. After an error there is nothing more.
+    /// The next piece; `None` at the end. After an error there is nothing more. A call that is dropped
+    /// before it answers loses nothing.
     pub async fn next(&mut self) -> Option<Result<Piece, ReadError>> {
-        let ahead = match self.ahead.take() {
-            Some(ahead) => ahead,
-            None => {
-                let cursor = self.cursor.take()?;
-                self.start(cursor)
+        if self.ahead.is_none() {
+            if self.cold == 0
+                && let Some(outcome) = self.now()
+            {
+                return Some(outcome);
             }
-        };
-        let Ok((cursor, outcome)) = ahead.await else {
+            self.cold = COLD_PIECES;
+            let cursor = self.cursor.take()?;
+            self.ahead = Some(self.start(cursor));
+        }
+        let fetched = self.ahead.as_mut()?.await;
+        self.ahead = None;
+        let Ok((cursor, outcome)) = fetched else {
             return Some(Err(ReadError::Stopping));
         };
+        self.cold = self.cold.saturating_sub(1);
         match outcome {
             Ok(Some(piece)) => {
-                if self.permit.is_some() && cursor.next <= cursor.through {
+                let more = cursor.next <= cursor.through;
+                if more && self.cold > 0 && self.permit.is_some() {
                     self.ahead = Some(self.start(cursor));
                 } else {
                     self.cursor = Some(cursor);
@@ -142,6 +188,17 @@ impl Pieces {
                 Some(Err(error))
             }
         }
+    }
+
+    /// The next piece without waiting, if that is possible.
+    fn now(&mut self) -> Option<Result<Piece, ReadError>> {
+        let cursor = self.cursor.as_mut()?;
+        let outcome = self.buffer.fetch_now(cursor)?;
+        if let Err(error) = &outcome {
+            self.buffer.note(error);
+            self.cursor = None;
+        }
+        Some(outcome)
     }
 
     /// Reads the next piece on a blocking thread.
@@ -171,6 +228,7 @@ struct Hop<'a> {
     at: usize,
     /// Bytes of the piece through the end of a record.
     whole: usize,
+    skimmer: Skimmer,
 }
 
 impl Hop<'_> {
@@ -216,7 +274,7 @@ impl Hop<'_> {
             seq: cursor.next,
             offset: self.offset + self.at as u64,
         };
-        let Some(record) = skim(rest) else {
+        let Some(record) = self.skimmer.skim(rest) else {
             return Err(buffer.no_record(self.view, due));
         };
         if record.seq != due.seq {
@@ -304,3 +362,6 @@ fn wanted(view: &View, offset: u64) -> usize {
         Some(_) | None => PIECE_BYTES,
     }
 }
+
+/// Pieces that are read ahead on other threads once one was not in the page cache.
+const COLD_PIECES: u32 = 8;

@@ -5,7 +5,7 @@
 //! time.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +15,7 @@ use hbuf_core::limits::{
     DISK_READS_MAX, INDEX_MEMORY_MAX, PIECE_BYTES, READ_AHEAD_MAX, READ_FILES_MAX,
     SPARE_PIECES_MAX, TREE_MEMORY_MAX,
 };
+use rustix::io::ReadWriteFlags;
 use tokio::sync::Semaphore;
 
 use super::lru::Lru;
@@ -153,6 +154,15 @@ impl PieceMemory {
         self.filled = 0;
         self.filled = read_at(file, &mut self.bytes[..want.min(PIECE_BYTES)], offset)?;
         Ok(())
+    }
+
+    /// The same, but only if nothing must be waited for; false when that is not known to be so.
+    pub(super) fn fill_now(&mut self, file: &File, offset: u64, want: usize) -> bool {
+        let want = want.min(PIECE_BYTES);
+        let slices = &mut [IoSliceMut::new(&mut self.bytes[..want])];
+        let read = rustix::io::preadv2(file, slices, offset, ReadWriteFlags::NOWAIT);
+        self.filled = if read == Ok(want) { want } else { 0 };
+        self.filled > 0
     }
 
     /// Lets go of what is behind `len`.

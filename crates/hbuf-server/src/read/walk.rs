@@ -13,7 +13,7 @@ use hbuf_core::index::{Place, PushError, SegmentIndex};
 use hbuf_core::limits::PIECE_BYTES;
 use hbuf_core::record::{LINE_LEN, Line, State};
 use hbuf_core::segment::file_name;
-use hbuf_core::skim::{Skim, skim, time_of};
+use hbuf_core::skim::{Skim, Skimmer, time_of};
 
 use super::level_zero::{INDEX_SUFFIX, derived_name, write_derived};
 use super::segments::View;
@@ -87,7 +87,7 @@ impl Readable {
             return Ok(next);
         }
         let mut memory = self.shared.spare();
-        let mut want = first_read;
+        let (mut want, mut skimmer) = (first_read, Skimmer::default());
         while next.seq <= last {
             memory
                 .fill(file, next.offset, want)
@@ -99,7 +99,7 @@ impl Readable {
             let bytes = memory.as_ref();
             let (mut at, start) = (0, next.seq);
             while next.seq <= last
-                && let Some(record) = bytes.get(at..).and_then(skim)
+                && let Some(record) = bytes.get(at..).and_then(|bytes| skimmer.skim(bytes))
             {
                 if record.seq != next.seq {
                     return Err(self.not_due(view, next, record.seq));

@@ -29,7 +29,10 @@ async fn small_segments(engine: &Engine) -> Arc<Buffer> {
         ..Default::default()
     };
     let (tenant, name) = (Name::default_tenant(), Name::parse("b").unwrap());
-    engine.create_buffer(&tenant, &name, &settings).await.unwrap();
+    engine
+        .create_buffer(&tenant, &name, &settings)
+        .await
+        .unwrap();
     engine.buffer(&tenant, "b").await.unwrap()
 }
 
