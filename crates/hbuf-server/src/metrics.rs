@@ -243,7 +243,7 @@ impl Collector for Scrape {
 }
 
 /// Counters of the engine by name; the text form adds `_total` to each.
-fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 13] {
+fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 17] {
     [
         (
             "hbuf_committed_bytes",
@@ -305,6 +305,26 @@ fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &Atomic
             "hbuf_buffers_damaged",
             "Buffers that were found damaged",
             &counters.damaged,
+        ),
+        (
+            "hbuf_scrub_bytes",
+            "Bytes of sealed segments that the scrubber checked",
+            &counters.scrub.bytes,
+        ),
+        (
+            "hbuf_scrub_segments",
+            "Segments that the scrubber checked to their end",
+            &counters.scrub.segments,
+        ),
+        (
+            "hbuf_scrub_damaged",
+            "Damaged messages and head lines that the scrubber met, each time",
+            &counters.scrub.damaged,
+        ),
+        (
+            "hbuf_scrub_passes",
+            "Passes of the scrubber over all buffers",
+            &counters.scrub.passes,
         ),
     ]
 }

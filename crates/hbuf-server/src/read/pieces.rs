@@ -1,7 +1,7 @@
 //! A stream of committed records of any length: the files' own bytes.
 //!
-//! What the page cache has is read where it is asked for; anything else on blocking threads, one piece
-//! ahead.
+//! What the page cache has is read where it is asked for; anything else on blocking threads, one
+//! piece ahead.
 //!
 //! A piece may end within a record that is longer than what is left of it; [`Piece::whole`] says
 //! where the last record in it ends, so that a reader can stop between messages. Bytes leave only
@@ -103,8 +103,9 @@ impl Readable {
             .map(Some)
     }
 
-    /// The next piece, if it is there without waiting: within a sealed segment that is open already,
-    /// out of the page cache. Two thousand changes of thread for half a gigabyte are saved.
+    /// The next piece, if it is there without waiting: within a sealed segment that is open
+    /// already, out of the page cache. Two thousand changes of thread for half a gigabyte are
+    /// saved.
     fn fetch_now(&self, cursor: &mut Cursor) -> Option<Result<Piece, ReadError>> {
         let (at, offset) = cursor.place?;
         let view = self.view(cursor.next).ok()??;
@@ -153,8 +154,8 @@ impl Readable {
 }
 
 impl Pieces {
-    /// The next piece; `None` at the end. After an error there is nothing more. A call that is dropped
-    /// before it answers loses nothing.
+    /// The next piece; `None` at the end. After an error there is nothing more. A call that is
+    /// dropped before it answers loses nothing.
     pub async fn next(&mut self) -> Option<Result<Piece, ReadError>> {
         if self.ahead.is_none() {
             if self.cold == 0
