@@ -131,12 +131,7 @@ pub(crate) fn write_hash(hash: &Hash, out: &mut [u8]) {
 
 /// Appends a uuid in its 36 characters.
 pub(crate) fn push_uuid(uuid: &Uuid, out: &mut Vec<u8>) {
-    for (index, &byte) in uuid.0.iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            out.push(b'-');
-        }
-        out.extend_from_slice(&hex_pair(byte));
-    }
+    out.extend_from_slice(&uuid.text());
 }
 
 /// Reads a uuid of exactly 36 lower-case characters.

@@ -85,6 +85,20 @@ impl Uuid {
         Self(bytes)
     }
 
+    /// The 36 characters.
+    #[must_use]
+    pub fn text(&self) -> [u8; 36] {
+        let mut text = [b'-'; 36];
+        let mut at = 0;
+        for (index, byte) in self.0.iter().enumerate() {
+            at += usize::from(matches!(index, 4 | 6 | 8 | 10));
+            text[at] = HEX[usize::from(byte >> 4)];
+            text[at + 1] = HEX[usize::from(byte & 15)];
+            at += 2;
+        }
+        text
+    }
+
     /// Reads the 36-character form; `None` when it is not exactly that, in lower case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -110,13 +124,7 @@ impl Uuid {
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        f.write_str(core::str::from_utf8(&self.text()).expect("hex digits are ASCII"))
     }
 }
 
