@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 use crate::engine::NodeStatus;
 use crate::engine::counters::Counters;
+use crate::read::scrub::ScrubProgress;
 
 /// What HTTP counts.
 #[derive(Debug)]
@@ -215,7 +216,8 @@ impl Collector for Scrape {
             let count = count.load(Ordering::Relaxed);
             ConstCounter::new(count).encode(batches.encode_family(&[("path", path)])?)?;
         }
-        for (name, help, count) in engine_counters(counters) {
+        let scrub = scrub_counters(&counters.scrub);
+        for (name, help, count) in engine_counters(counters).into_iter().chain(scrub) {
             let count = ConstCounter::new(count.load(Ordering::Relaxed));
             count.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
@@ -243,7 +245,7 @@ impl Collector for Scrape {
 }
 
 /// Counters of the engine by name; the text form adds `_total` to each.
-fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 17] {
+fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 13] {
     [
         (
             "hbuf_committed_bytes",
@@ -306,25 +308,31 @@ fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &Atomic
             "Buffers that were found damaged",
             &counters.damaged,
         ),
+    ]
+}
+
+/// What the scrubber did, by name.
+fn scrub_counters(scrub: &ScrubProgress) -> [(&'static str, &'static str, &AtomicU64); 4] {
+    [
         (
             "hbuf_scrub_bytes",
             "Bytes of sealed segments that the scrubber checked",
-            &counters.scrub.bytes,
+            &scrub.bytes,
         ),
         (
             "hbuf_scrub_segments",
             "Segments that the scrubber checked to their end",
-            &counters.scrub.segments,
+            &scrub.segments,
         ),
         (
             "hbuf_scrub_damaged",
             "Damaged messages and head lines that the scrubber met, each time",
-            &counters.scrub.damaged,
+            &scrub.damaged,
         ),
         (
             "hbuf_scrub_passes",
             "Passes of the scrubber over all buffers",
-            &counters.scrub.passes,
+            &scrub.passes,
         ),
     ]
 }

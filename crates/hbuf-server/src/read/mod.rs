@@ -4,7 +4,7 @@
 //! the shard. Nothing here decides anything: no seq above the published commit leaves, in any way.
 //!
 //! ```text
-//! segments.rs  which file holds which seqs        tail.rs     records just framed, in memory
+//! segments.rs  which file holds which seqs        recent.rs   records just framed, in memory
 //! walk.rs      files, indexes, finding a record   range.rs    a bounded read
 //! pieces.rs    a stream of any length             by_time.rs  a time to a position
 //! level_zero.rs  ids beside sealed segments       prove.rs    roots and proofs
@@ -22,10 +22,10 @@ mod lru;
 mod pieces;
 mod prove;
 mod range;
+mod recent;
 pub mod scrub;
 mod segments;
 mod shared;
-mod tail;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -49,9 +49,9 @@ use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::limits::TAIL_TOTAL_BYTES_MAX;
 use tokio::sync::Notify;
 
+use recent::Tail;
 use segments::{Layout, View};
 use shared::lock;
-use tail::Tail;
 
 /// One buffer as its readers see it. Costs little while nobody reads: no open file, no index, no
 /// task.
