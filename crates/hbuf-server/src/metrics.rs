@@ -1,7 +1,7 @@
 //! Every metric of the node: its name, its help, and where its value comes from.
 //!
-//! The engine counts in plain atomics of its own; requests are counted here. A scrape reads both. All
-//! names are literals, listed in `docs/API.md`; no label holds a name of a client's.
+//! The engine counts in plain atomics of its own; requests are counted here. A scrape reads both.
+//! All names are literals, listed in `docs/API.md`; no label holds a name of a client's.
 
 use std::fmt;
 use std::sync::Arc;

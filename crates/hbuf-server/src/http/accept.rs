@@ -5,8 +5,8 @@ use http::header::ACCEPT;
 
 use super::problem::{Code, Problem};
 
-/// Picks the offered type that the client prefers; among equals the first offered. Without an `accept`
-/// header the first one. Each offer is `type/subtype` in lower case.
+/// Picks the offered type that the client prefers; among equals the first offered. Without an
+/// `accept` header the first one. Each offer is `type/subtype` in lower case.
 pub(crate) fn choose<T: Copy>(
     headers: &HeaderMap,
     offers: &[(&'static str, T)],

@@ -13,6 +13,8 @@ pub(crate) struct Body(Inner);
 enum Inner {
     Full(Option<Bytes>),
     Stream(Step),
+    /// Of a length that nobody has counted: the head of a stream is answered without making it.
+    Uncounted,
 }
 
 /// Why a body broke off: the connection is closed, so that nobody takes it for whole.
@@ -40,6 +42,11 @@ impl Body {
         Self(Inner::Full((!bytes.is_empty()).then_some(bytes)))
     }
 
+    /// The body of a reply to `HEAD` where `GET` would stream.
+    pub(crate) const fn uncounted() -> Self {
+        Self(Inner::Uncounted)
+    }
+
     pub(crate) fn stream(source: Box<dyn Source>) -> Self {
         Self(Inner::Stream(source.next()))
     }
@@ -55,6 +62,7 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut self.0 {
             Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Uncounted => Poll::Ready(None),
             Inner::Stream(step) => {
                 let piece = match step.as_mut().poll(context) {
                     Poll::Pending => return Poll::Pending,
@@ -87,7 +95,7 @@ impl hyper::body::Body for Body {
             Inner::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Inner::Stream(_) => SizeHint::default(),
+            Inner::Stream(_) | Inner::Uncounted => SizeHint::default(),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! What keeps web pages of strangers away from a server without login, and stored content from running.
+//! What keeps web pages of strangers away from a server without login, and stored content from
+//! running.
 //!
-//! A page in a browser on this machine can send requests to loopback. So the `host` must be ours (else a
-//! foreign name may have been pointed at this address), a foreign `origin` is refused unless configured,
-//! and so is whatever the browser itself marks as cross-site.
+//! A page in a browser on this machine can send requests to loopback. So the `host` must be ours
+//! (else a foreign name may have been pointed at this address), a foreign `origin` is refused
+//! unless configured, and so is whatever the browser itself marks as cross-site.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -146,7 +147,8 @@ pub(crate) fn open_reply(passed: &Passed, headers: &mut HeaderMap) {
     );
 }
 
-/// Headers of every reply that carries stored content: it is shown or saved, never run on our origin.
+/// Headers of every reply that carries stored content: it is shown or saved, never run on our
+/// origin.
 pub(crate) fn confine(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(

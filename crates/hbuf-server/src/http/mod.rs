@@ -84,8 +84,8 @@ struct App {
     stopping: watch::Receiver<bool>,
 }
 
-/// Serves clients on the listener until `shutdown` is ready and the running requests have ended, or the
-/// time for that is over.
+/// Serves clients on the listener until `shutdown` is ready and the running requests have ended, or
+/// the time for that is over.
 pub async fn serve(
     listener: TcpListener,
     engine: Engine,

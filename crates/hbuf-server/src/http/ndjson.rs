@@ -22,8 +22,8 @@ pub(crate) enum Lines {
 /// The stored header lines and the body of one message.
 pub(crate) type Parsed = (Bytes, Bytes);
 
-/// A line, as the reference describes it. What a read adds is passed over, so that what was read can be
-/// appended elsewhere as it is.
+/// A line, as the reference describes it. What a read adds is passed over, so that what was read
+/// can be appended elsewhere as it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {

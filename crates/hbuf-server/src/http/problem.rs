@@ -1,7 +1,7 @@
 //! Refusals: RFC 9457 problems. One table says of each code its status, title and whether to retry.
 //!
-//! A code exists only where a client would act differently. Each has a paragraph in `docs/API.md`; a
-//! test compares both. The sentence of a problem (`detail`) says what to do.
+//! A code exists only where a client would act differently. Each has a paragraph in `docs/API.md`;
+//! a test compares both. The sentence of a problem (`detail`) says what to do.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};

@@ -1,15 +1,15 @@
 //! The table of routes, one line each, and the way from a request to its line.
 
-mod append;
+mod appends;
 mod buffers;
 mod controls;
+mod events;
 mod health;
 mod message;
-mod metrics;
 mod proof;
 mod read;
+mod replies;
 mod state;
-mod tail;
 mod topics;
 
 use std::future::Future;
@@ -55,8 +55,8 @@ macro_rules! routes {
 }
 
 routes! {
-    POST "/buffers/{buffer}" => append::to_buffer, "append a message, or a batch: all or nothing (?ids)";
-    POST "/topics/{topic}" => append::to_topic, "append a message, or a batch that gets a reply per message";
+    POST "/buffers/{buffer}" => appends::to_buffer, "append a message, or a batch: all or nothing (?ids)";
+    POST "/topics/{topic}" => appends::to_topic, "append a message, or a batch that gets a reply per message";
     GET "/buffers/{buffer}/messages" => read::from_buffer, "read or follow: ?after= limit= wait= from-time= tag= key= kinds=all";
     GET "/topics/{topic}/messages" => read::from_topic, "read or follow a topic, with the same query";
     GET "/buffers/{buffer}/messages/{seq}" => message::read, "one message (?id= to be sure that it is the one)";
@@ -77,7 +77,7 @@ routes! {
     GET "/healthz" => health::alive, "whether the process is alive";
     GET "/readyz" => health::ready, "whether the node takes requests";
     PUT "/readyz" => health::drain, "{\"ready\": false} drains the node, true undoes it";
-    GET "/metrics" => metrics::metrics, "counters for Prometheus";
+    GET "/metrics" => health::metrics, "counters for Prometheus";
     GET "/" => list, "this list";
 }
 

@@ -1,4 +1,5 @@
-//! Records for a read: pages of what is committed, only those that were asked for, in the form asked for.
+//! Records for a read: pages of what is committed, only those that were asked for, in the form
+//! asked for.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! A client's connection as hyper sees it: a TCP stream that gives up on a client that takes nothing, and
-//! that gives hyper's own bare refusals a body.
+//! A client's connection as hyper sees it: a TCP stream that gives up on a client that takes
+//! nothing, and that gives hyper's own bare refusals a body.
 //!
-//! hyper answers what is not HTTP by a status line alone, before any route is asked. A refusal without
-//! a sentence helps nobody, so such a head is replaced by a whole problem on its way out.
+//! hyper answers what is not HTTP by a status line alone, before any route is asked. A refusal
+//! without a sentence helps nobody, so such a head is replaced by a whole problem on its way out.
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
@@ -136,8 +136,8 @@ impl Write for Socket {
     }
 }
 
-/// What goes out in place of a bare refusal of hyper's; `None` for everything else. Replies of ours with
-/// such a status always have a content type.
+/// What goes out in place of a bare refusal of hyper's; `None` for everything else. Replies of ours
+/// with such a status always have a content type.
 fn refusal(buffer: &[u8]) -> Option<Bytes> {
     if !buffer.starts_with(b"HTTP/1.1 4") {
         return None;
@@ -166,7 +166,8 @@ fn refusal(buffer: &[u8]) -> Option<Bytes> {
     Some(plain_reply(&problem))
 }
 
-/// A whole reply in bytes, for where there is no hyper to write it. The connection closes behind it.
+/// A whole reply in bytes, for where there is no hyper to write it. The connection closes behind
+/// it.
 pub(crate) fn plain_reply(problem: &Problem) -> Bytes {
     let row = problem.code.row();
     let mut body = problem.document().to_string();

@@ -3,7 +3,7 @@
 //! ```text
 //! == title of an exchange
 //! METHOD /target
-//! header: value                 \r \n \0 \t \\ \xNN and ${name} stand for what they say, everywhere
+//! header: value               \r \n \0 \t \\ \xNN and ${name} stand for what they say, everywhere
 //! @body: crlf                   lines of the body end with CRLF in place of LF
 //!
 //! body, without a line end behind it

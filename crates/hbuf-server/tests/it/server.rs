@@ -1,4 +1,5 @@
-//! A server of a test's own, on a free port of loopback, and a small client that shares no code with it.
+//! A server of a test's own, on a free port of loopback, and a small client that shares no code
+//! with it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

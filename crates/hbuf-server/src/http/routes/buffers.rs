@@ -12,7 +12,8 @@ use crate::http::body::Body;
 use crate::http::call::{Call, Reply};
 use crate::http::problem::{Code, Problem};
 
-/// What a client may set. A name that is not there leaves the value as it is; `null` is the default.
+/// What a client may set. A name that is not there leaves the value as it is; `null` is the
+/// default.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
@@ -132,7 +133,8 @@ fn entry(info: &BufferInfo) -> Value {
     })
 }
 
-/// What the manager and the open buffer know. Nothing here tells of a message that is not committed.
+/// What the manager and the open buffer know. Nothing here tells of a message that is not
+/// committed.
 fn description(info: &BufferInfo, status: Option<&BufferStatus>) -> Value {
     let mut value = entry(info);
     value["log"] = info.log.to_string().into();

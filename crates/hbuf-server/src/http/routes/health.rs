@@ -1,11 +1,11 @@
-//! Probes: whether the process lives, whether the node takes requests; and taking it out of service.
+//! Probes, metrics, and taking a node out of service.
 
 use hbuf_core::input::DiskHealth;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::json_reply;
+use super::{json_reply, typed_reply};
 use crate::engine::NodeStatus;
 use crate::http::call::{Call, Reply};
 use crate::http::problem::{Code, Problem};
@@ -53,6 +53,17 @@ pub(super) async fn drain(call: Call) -> Reply {
         &description(&app.engine.status()),
     ))
 }
+
+/// `GET /metrics`
+pub(super) async fn metrics(call: Call) -> Reply {
+    let app = &call.app;
+    let text = app
+        .metrics
+        .text(app.engine.counters(), &app.engine.status());
+    Ok(typed_reply(StatusCode::OK, text, OPENMETRICS))
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 fn description(status: &NodeStatus) -> Value {
     let disk = match status.disk {

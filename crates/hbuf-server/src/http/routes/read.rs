@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::tail;
+use super::events;
 use crate::engine::{Buffer, BufferStatus};
 use crate::http::accept;
 use crate::http::body::{Body, BrokenOff, Source, Step};
@@ -234,7 +234,7 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
     };
     if wanted.served == Served::Events {
         let headers = head(&status, wanted.served, scan.through);
-        return Ok(tail::follow(&call, scan, headers));
+        return Ok(events::follow(&call, scan, headers));
     }
     let mut reply = head(&status, wanted.served, scan.through);
     let settled = settled(&wanted, &scan);
@@ -259,7 +259,7 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
     };
     reply.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     let body = if call.is_head() {
-        Body::empty()
+        Body::uncounted()
     } else if wanted.served == Served::Raw && plain_stream(&wanted) {
         stream(&scan).await?
     } else {

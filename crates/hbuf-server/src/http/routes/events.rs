@@ -1,4 +1,5 @@
-//! Server-sent events: what there is, then each message as it is committed, with a comment now and then.
+//! Server-sent events: what there is, then each message as it is committed, with a comment now and
+//! then.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::read::{ReadError, Tailing};
 /// The reply that follows the buffer.
 pub(super) fn follow(call: &Call, scan: Scan, headers: HeaderMap) -> Response<Body> {
     let body = if call.is_head() {
-        Body::empty()
+        Body::uncounted()
     } else {
         Body::stream(Box::new(Tail {
             _tailing: scan.buffer.tailing(),
