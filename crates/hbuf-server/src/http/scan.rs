@@ -89,7 +89,9 @@ impl Scan {
                 return Ok(None);
             }
             let page = if self.form == Form::Raw && self.filter == Filter::default() {
-                // As they are: a read of a plain range costs no more than its bytes.
+                // As they are: a read of a plain range costs no more than its bytes. No record of
+                // another kind than data is in a log of messages yet; who writes the first one
+                // must have this branch asked whether the range holds any.
                 self.left = self.left.map(|left| left.saturating_sub(records.count));
                 records.bytes
             } else {

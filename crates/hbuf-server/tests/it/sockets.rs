@@ -308,3 +308,63 @@ fn a_message_of_the_largest_size_is_taken_and_one_byte_more_refused() {
     assert_eq!(reply.status, 413);
     assert_eq!(commit(&server, "b").as_deref(), Some("1"));
 }
+
+#[test]
+fn a_batch_of_the_most_messages_is_taken_and_one_more_refused() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let lines = [("content-type", "application/x-ndjson")];
+    let requests = [("content-type", "application/http")];
+    let most = "{\"body\":\"x\"}\n".repeat(10_000);
+    let reply = client.call("POST", "/buffers/b", &lines, most.as_bytes());
+    assert_eq!(
+        (reply.status, reply.header("x-hbuf-last-seq")),
+        (201, Some("10000"))
+    );
+    let more = format!("{most}{{\"body\":\"x\"}}\n");
+    let reply = client.call("POST", "/buffers/b", &lines, more.as_bytes());
+    assert_eq!(reply.status, 400);
+    assert!(reply.text().contains("\"index\":10000"), "{}", reply.text());
+    let most = "POST / HTTP/1.1\r\ncontent-length: 1\r\n\r\nx\r\n".repeat(10_000);
+    let reply = client.call("POST", "/topics/t", &requests, most.as_bytes());
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.text().lines().count(), 10_000);
+    let more = format!("{most}POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n");
+    let reply = client.call("POST", "/topics/t", &requests, more.as_bytes());
+    assert_eq!(reply.status, 400);
+    assert_eq!(commit(&server, "b").as_deref(), Some("10000"));
+    let raw = client.get("/buffers/b/messages").body;
+    let reply = client.call("POST", "/buffers/copy", &requests, &raw);
+    assert_eq!(
+        reply.header("x-hbuf-last-seq"),
+        Some("10000"),
+        "a raw read is a batch"
+    );
+}
+
+#[test]
+fn a_read_of_the_most_messages_is_taken_and_walks_pages() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let body = "y".repeat(300);
+    let lines = format!("{{\"body\":\"{body}\",\"tags\":[\"t\"]}}\n").repeat(5_000);
+    let headers = [("content-type", "application/x-ndjson")];
+    for _ in 0..2 {
+        let reply = client.call("POST", "/buffers/b", &headers, lines.as_bytes());
+        assert_eq!(reply.status, 201);
+    }
+    for accept in [
+        "application/json",
+        "application/x-ndjson",
+        "application/http",
+    ] {
+        let target = "/buffers/b/messages?limit=10000&tag=t";
+        let reply = client.call("GET", target, &[("accept", accept)], b"");
+        let text = reply.text();
+        assert_eq!(text.matches(&body).count(), 10_000, "{accept}");
+        if accept == "application/json" {
+            let messages: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+            assert_eq!(messages[9_999]["seq"], 10_000);
+        }
+    }
+}

@@ -71,7 +71,9 @@ async fn append(call: Call, target: Target) -> Reply {
         Form::Requests | Form::Lines(_) => {
             let bytes = collected.bytes.clone();
             let body_bytes_max = app.body_bytes_max;
-            off_loop(bytes.len(), move || batch(form, &bytes, body_bytes_max)).await?
+            // JSON takes several times as long to read as it takes to hash.
+            let effort = bytes.len() * if form == Form::Requests { 1 } else { 8 };
+            off_loop(effort, move || batch(form, &bytes, body_bytes_max)).await?
         }
     };
     let count = contents.len();
@@ -225,10 +227,10 @@ fn requests(body: &Bytes) -> Result<Vec<ndjson::Parsed>, Box<Problem>> {
 
 /// Runs hashing: at once when it is short, else on a thread that may be busy for long.
 async fn off_loop<T: Send + 'static>(
-    bytes: usize,
+    effort: usize,
     work: impl FnOnce() -> Result<T, Box<Problem>> + Send + 'static,
 ) -> Result<T, Box<Problem>> {
-    if bytes <= INLINE_BYTES_MAX {
+    if effort <= INLINE_BYTES_MAX {
         return work();
     }
     match tokio::task::spawn_blocking(work).await {
