@@ -177,7 +177,8 @@ impl Client {
         .await
     }
 
-    /// Appends a batch of `count` messages that [`encode_batch`] made, which may be kept and sent again.
+    /// Appends a batch of `count` messages that [`encode_batch`] made, which may be kept and sent
+    /// again.
     pub async fn append_encoded(
         &self,
         collection: Collection,

@@ -85,7 +85,8 @@ impl Client {
             .await
     }
 
-    /// Deletes it. `query` is what the API asks for in doubtful cases, such as `force` or `buffers=keep`.
+    /// Deletes it. `query` is what the API asks for in doubtful cases, such as `force` or
+    /// `buffers=keep`.
     pub async fn delete(
         &self,
         collection: Collection,

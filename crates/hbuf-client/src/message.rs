@@ -144,7 +144,8 @@ impl Message {
     }
 }
 
-/// The body of a batch append: one HTTP/1.1 request a message, each followed by CRLF as in a segment.
+/// The body of a batch append: one HTTP/1.1 request a message, each followed by CRLF as in a
+/// segment.
 #[must_use]
 pub fn encode_batch(messages: &[Message]) -> Bytes {
     let mut out = Vec::with_capacity(messages.iter().map(Message::encoded_len).sum());

@@ -26,13 +26,24 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// The last part of the type, by which a program tells problems apart: `not-found`, `seq-mismatch`.
+    /// The last part of the type, by which a program tells problems apart: `not-found`,
+    /// `seq-mismatch`.
     #[must_use]
     pub fn code(&self) -> &str {
         self.kind
             .rsplit(['/', '#', ':'])
             .next()
             .unwrap_or(&self.kind)
+    }
+
+    /// Reads a problem that came in the middle of a stream of events.
+    pub(crate) fn from_event(data: &str) -> Self {
+        let status = serde_json::from_str::<Self>(data).map_or(0, |problem| problem.status);
+        let status = http::StatusCode::from_u16(status);
+        Self::from_reply(
+            status.unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR),
+            data.as_bytes(),
+        )
     }
 
     /// Reads an answer's body; one that is no problem document becomes a problem without a type.

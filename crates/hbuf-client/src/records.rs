@@ -1,4 +1,5 @@
-//! A stream of raw records, cut by the lengths that their request lines claim, checked by their CRC.
+//! A stream of raw records, cut by the lengths that their request lines claim, checked by their
+//! CRC.
 
 use std::ops::Range;
 
@@ -29,7 +30,7 @@ pub struct RecordStream {
     client: Client,
     body: Incoming,
     buffer: BytesMut,
-    next: Option<String>,
+    commit: Option<u64>,
 }
 
 impl Record {
@@ -129,23 +130,21 @@ impl Client {
         let response = self
             .open_read(collection, name, options, "application/http")
             .await?;
-        let next = response
-            .headers()
-            .get("x-hbuf-next")
-            .and_then(|next| next.to_str().ok());
-        let next = next.map(str::to_owned);
+        let commit = response.headers().get("x-hbuf-commit");
+        let commit = commit.and_then(|commit| commit.to_str().ok()?.parse().ok());
         let body = response.into_body();
         Ok(RecordStream {
             client: self.clone(),
             body,
             buffer: BytesMut::new(),
-            next,
+            commit,
         })
     }
 }
 
 impl RecordStream {
-    /// The next record, checked, or `None` at the end. Head lines between buffers of a topic are passed over.
+    /// The next record, checked, or `None` at the end. Head lines between buffers of a topic are
+    /// passed over.
     pub async fn next(&mut self) -> Result<Option<Record>, CallError> {
         while let Some(bytes) = self.next_bytes().await? {
             let record = Record::decode(bytes)
@@ -179,10 +178,10 @@ impl RecordStream {
         Ok(Some(self.buffer.split_to(length).freeze()))
     }
 
-    /// Where the next read goes on, if the server said so before the stream began.
+    /// The commit that the server saw: a read that reached its end has looked at everything up to there.
     #[must_use]
-    pub fn next_cursor(&self) -> Option<&str> {
-        self.next.as_deref()
+    pub const fn commit(&self) -> Option<u64> {
+        self.commit
     }
 
     /// Reads until there are `length` bytes; false when the stream ends before.

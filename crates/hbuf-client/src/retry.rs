@@ -24,8 +24,8 @@ impl RetryPolicy {
 
     /// The pause after the failed attempt number `attempt` (from 1), or `None` to give up.
     ///
-    /// `spread` in 0..=255 takes up to half of the pause away, so that many clients which failed together
-    /// do not come back together.
+    /// `spread` in 0..=255 takes up to half of the pause away, so that many clients which failed
+    /// together do not come back together.
     pub(crate) fn pause_after(
         &self,
         attempt: u32,
@@ -99,7 +99,8 @@ pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// A number nobody can guess, for jitter and producer ids. The standard library seeds it from the system.
+/// A number nobody can guess, for jitter and producer ids. The standard library seeds it from the
+/// system.
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

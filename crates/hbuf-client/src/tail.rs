@@ -1,5 +1,5 @@
-//! Following a log by server-sent events, through broken connections: each new connection names the last
-//! id that was seen, so no message is lost and none comes twice.
+//! Following a log by server-sent events, through broken connections: each new connection names the
+//! last id that was seen, so no message is lost and none comes twice.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use crate::catalog::Collection;
 use crate::client::{Call, CallError, Client};
+use crate::problem::Problem;
 use crate::read::ReadOptions;
 use crate::retry::random;
 
@@ -58,11 +59,19 @@ impl Client {
 }
 
 impl Tail {
-    /// Waits for the next event. An error is final for this connection; calling again connects anew.
+    /// Waits for the next event. An error is final for this connection; calling again connects
+    /// anew.
     pub async fn next(&mut self) -> Result<Event, CallError> {
         loop {
             if let Some(event) = self.parser.pop() {
                 self.failures = 0;
+                if event.name == "problem" {
+                    // The stream began well, so its status could not say this any more.
+                    self.body = None;
+                    return Err(CallError::Problem(Box::new(Problem::from_event(
+                        &event.data,
+                    ))));
+                }
                 if !event.id.is_empty() {
                     self.last_id.clone_from(&event.id);
                 }
@@ -107,7 +116,8 @@ impl Tail {
         match self.client.next_piece(body, SILENCE_MAX).await? {
             Some(piece) => self.parser.push(&piece),
             None => {
-                // The server ended the stream, as it does when it stops: come back for more after a pause.
+                // The server ended the stream, as it does when it stops: come back for more after a
+                // pause.
                 self.body = None;
                 tokio::time::sleep(self.client.retry.pause).await;
                 Ok(())

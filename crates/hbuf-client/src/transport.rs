@@ -1,5 +1,5 @@
-//! How bytes reach the server. The only file that knows the connector, so TLS is added here and nowhere
-//! else: another arm of [`Transport`], chosen by the scheme of the base URL.
+//! How bytes reach the server. The only file that knows the connector, so TLS is added here and
+//! nowhere else: another arm of [`Transport`], chosen by the scheme of the base URL.
 
 use std::time::Duration;
 

@@ -4,14 +4,15 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use hbuf_client::{Client, Collection};
 
-use crate::commands::{append, cat, catalog, completions, grep, ls, prove, read, tail, verify};
+use crate::commands::{
+    append, cat, catalog, completions, grep, ls, prove, read, serve, tail, verify,
+};
 
 /// A replicated log you can curl, grep and prove.
 #[derive(Debug, Parser)]
 #[command(
     name = "hbuf",
     version,
-    propagate_version = true,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 the answer is no (damage, no match, a proof that fails); \
                   2 it could not be done."
@@ -24,6 +25,9 @@ pub(crate) struct Args {
 /// The commands, the server's first, then those of a client, then those that need no server.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run the server
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::ServeArgs),
     /// Append messages: a file, many files, standard input, whole or line by line
     #[command(after_help = append::EXAMPLES)]
     Append(append::AppendArgs),

@@ -1,8 +1,8 @@
-//! The settings of `hbuf serve`: one table of keys, from which the flags, the environment names, the file's keys,
-//! `--print-config` and the reference in `docs/OPERATING.md` all come.
+//! The settings of `hbuf serve`: one table of keys, from which the flags, the environment names,
+//! the file's keys, `--print-config` and the reference in `docs/OPERATING.md` all come.
 //!
-//! Precedence: flag, then environment, then file, then default. A key that nobody knows is refused wherever
-//! it stands, with the nearest key that exists.
+//! Precedence: flag, then environment, then file, then default. A key that nobody knows is refused
+//! wherever it stands, with the nearest key that exists.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,9 +29,15 @@ pub(crate) enum Form {
     Path,
     Address,
     /// A whole number within bounds, both included.
-    Count { min: u64, max: u64 },
+    Count {
+        min: u64,
+        max: u64,
+    },
     /// The same, also written with a unit: `64MiB`.
-    Bytes { min: u64, max: u64 },
+    Bytes {
+        min: u64,
+        max: u64,
+    },
     Flag,
     /// Any number of texts; in the environment and in a flag separated by commas.
     Texts,
@@ -64,9 +70,10 @@ impl fmt::Display for Source {
 pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) listen: SocketAddr,
+    pub(crate) node: String,
     pub(crate) shards: usize,
     pub(crate) direct_buffers_max: usize,
-    pub(crate) segment_bytes: u64,
+    pub(crate) prewrite_bytes: u64,
     pub(crate) journal_bytes: u64,
     pub(crate) checkpoint_seconds: u64,
     pub(crate) idle_seconds: u64,
@@ -121,45 +128,66 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "body_bytes_max",
-        form: Form::Bytes { min: 1, max: limits::BODY_BYTES_MAX },
+        form: Form::Bytes {
+            min: 1,
+            max: limits::BODY_BYTES_MAX,
+        },
         default: "67108864",
         doc: "Longest body of one message",
     },
     Key {
-        name: "segment_bytes",
-        form: Form::Bytes { min: limits::SEGMENT_BYTES_MIN, max: limits::SEGMENT_BYTES_MAX },
+        name: "prewrite_bytes",
+        form: Form::Bytes {
+            min: limits::SEGMENT_BYTES_MIN,
+            max: limits::SEGMENT_BYTES_MAX,
+        },
         default: "67108864",
-        doc: "Size at which a segment rolls, unless its buffer says otherwise",
+        doc: "Length of the files that are written ahead, so that appends sync faster",
     },
     Key {
         name: "direct_buffers_max",
-        form: Form::Count { min: 0, max: u64::MAX },
+        form: Form::Count {
+            min: 0,
+            max: u64::MAX,
+        },
         default: "4",
         doc: "A batch that touches more buffers than this goes through the journal: 0 is always, \
               18446744073709551615 never",
     },
     Key {
         name: "journal_bytes",
-        form: Form::Bytes { min: 1 << 20, max: limits::UNMARKED_BYTES_MAX },
-        default: "67108864",
-        doc: "Size at which a journal file rolls",
+        form: Form::Bytes {
+            min: 64 << 10,
+            max: limits::UNMARKED_BYTES_MAX,
+        },
+        default: "268435456",
+        doc: "Journaled bytes after which a checkpoint begins",
     },
     Key {
         name: "checkpoint_seconds",
-        form: Form::Count { min: 1, max: 86_400 },
+        form: Form::Count {
+            min: 1,
+            max: 86_400,
+        },
         default: "60",
         doc: "Longest time between two checkpoints of journaled buffers",
     },
     Key {
         name: "idle_seconds",
-        form: Form::Count { min: 1, max: 86_400 },
-        default: "60",
-        doc: "A buffer without traffic for so long closes its files",
+        form: Form::Count {
+            min: 1,
+            max: 86_400,
+        },
+        default: "300",
+        doc: "A buffer that nobody uses for so long leaves memory and closes its files",
     },
     Key {
         name: "retention_sweep_seconds",
-        form: Form::Count { min: 1, max: 86_400 },
-        default: "60",
+        form: Form::Count {
+            min: 1,
+            max: 86_400,
+        },
+        default: "10",
         doc: "Time between two looks for segments that retention may drop",
     },
     Key {
@@ -167,6 +195,12 @@ pub(crate) const KEYS: &[Key] = &[
         form: Form::Count { min: 0, max: 3_600 },
         default: "10",
         doc: "On SIGTERM or SIGINT, how long running requests may take to end",
+    },
+    Key {
+        name: "node",
+        form: Form::Text,
+        default: "node",
+        doc: "Name of this node",
     },
     Key {
         name: "shards",
@@ -231,7 +265,12 @@ impl Key {
             Form::Count { min, max } => text.parse().is_ok_and(|n: u64| min <= n && n <= max),
             Form::Bytes { min, max } => parse_bytes(text).is_some_and(|n| min <= n && n <= max),
         };
-        ensure!(good, "`{text}` does not fit `{}`: it takes {}", self.name, self.bounds());
+        ensure!(
+            good,
+            "`{text}` does not fit `{}`: it takes {}",
+            self.name,
+            self.bounds()
+        );
         Ok(())
     }
 }
@@ -255,15 +294,20 @@ impl Settings {
         }
         let mut settings = Self { values };
         if let Some((path, text)) = file {
-            settings.add_file(text).with_context(|| format!("in {path}"))?;
+            settings
+                .add_file(text)
+                .with_context(|| format!("in {path}"))?;
         }
         for (variable, text) in environment {
             settings.add_variable(&variable, &text)?;
         }
         for (name, text) in flags {
             let key = known(name)?;
-            key.check(text).with_context(|| format!("in --{}", key.flag()))?;
-            settings.values.insert(key.name, (text.clone(), Source::Flag));
+            key.check(text)
+                .with_context(|| format!("in --{}", key.flag()))?;
+            settings
+                .values
+                .insert(key.name, (text.clone(), Source::Flag));
         }
         Ok(settings)
     }
@@ -273,7 +317,11 @@ impl Settings {
         let mut out = String::new();
         for key in KEYS {
             let (text, source) = &self.values[key.name];
-            out.push_str(&format!("{} = {}  # {source}\n", key.name, toml_value(key, text)));
+            out.push_str(&format!(
+                "{} = {}  # {source}\n",
+                key.name,
+                toml_value(key, text)
+            ));
         }
         out
     }
@@ -283,9 +331,10 @@ impl Settings {
         Config {
             data: PathBuf::from(self.text("data")),
             listen: self.text("listen").parse().expect("checked as an address"),
+            node: self.text("node").to_owned(),
             shards: self.size("shards"),
             direct_buffers_max: self.size("direct_buffers_max"),
-            segment_bytes: self.number("segment_bytes"),
+            prewrite_bytes: self.number("prewrite_bytes"),
             journal_bytes: self.number("journal_bytes"),
             checkpoint_seconds: self.number("checkpoint_seconds"),
             idle_seconds: self.number("idle_seconds"),
@@ -306,7 +355,11 @@ impl Settings {
         for (name, value) in &table {
             let key = known(name)?;
             let text = file_text(value).ok_or_else(|| {
-                anyhow!("`{name}` cannot be {}: it takes {}", value.type_str(), key.bounds())
+                anyhow!(
+                    "`{name}` cannot be {}: it takes {}",
+                    value.type_str(),
+                    key.bounds()
+                )
             })?;
             key.check(&text)?;
             self.values.insert(key.name, (text, Source::File));
@@ -315,15 +368,21 @@ impl Settings {
     }
 
     fn add_variable(&mut self, variable: &str, text: &str) -> Result<()> {
-        let Some(name) = variable.strip_prefix("HBUF_") else { return Ok(()) };
-        let foreign = FOREIGN_PREFIXES.iter().any(|prefix| variable.starts_with(prefix));
+        let Some(name) = variable.strip_prefix("HBUF_") else {
+            return Ok(());
+        };
+        let foreign = FOREIGN_PREFIXES
+            .iter()
+            .any(|prefix| variable.starts_with(prefix));
         if foreign || OTHER_ENVIRONMENT.contains(&variable) {
             return Ok(());
         }
         let key = known(&name.to_ascii_lowercase())
             .with_context(|| format!("environment variable {variable}"))?;
-        key.check(text).with_context(|| format!("environment variable {variable}"))?;
-        self.values.insert(key.name, (text.to_owned(), Source::Environment));
+        key.check(text)
+            .with_context(|| format!("environment variable {variable}"))?;
+        self.values
+            .insert(key.name, (text.to_owned(), Source::Environment));
         Ok(())
     }
 
@@ -405,10 +464,19 @@ fn toml_value(key: &Key, text: &str) -> String {
 }
 
 fn split_texts(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+    text.split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
-const UNITS: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const UNITS: &[(&str, u64)] = &[
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
 
 /// A number of bytes: `65536`, `64KiB`, `64 KiB`.
 fn parse_bytes(text: &str) -> Option<u64> {
@@ -422,7 +490,9 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 /// The same number in the largest unit that divides it.
 pub(crate) fn show_bytes(bytes: u64) -> String {
-    let unit = UNITS.iter().find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
+    let unit = UNITS
+        .iter()
+        .find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
     match unit {
         Some((name, size)) => format!("{} {name}", bytes / size),
         None => format!("{bytes} B"),

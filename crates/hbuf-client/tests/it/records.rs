@@ -35,7 +35,7 @@ fn record(seq: u64, kind: Kind, body: &[u8]) -> Vec<u8> {
 async fn read(body: &[u8]) -> (Vec<Record>, Option<CallError>) {
     let stub = Stub::start(vec![Reply::Keep(reply(
         "200 OK",
-        "x-hbuf-next: 9\r\n",
+        "x-hbuf-commit: 9\r\n",
         body,
     ))])
     .await;
@@ -45,7 +45,7 @@ async fn read(body: &[u8]) -> (Vec<Record>, Option<CallError>) {
         .read(Collection::Buffers, "demo", &options)
         .await
         .unwrap();
-    assert_eq!(stream.next_cursor(), Some("9"));
+    assert_eq!(stream.commit(), Some(9));
     assert_eq!(stub.seen()[0].header("accept"), Some("application/http"));
     let mut records = Vec::new();
     loop {

@@ -1,4 +1,5 @@
-//! A server of a few lines: each connection reads requests and answers the next reply of the script.
+//! A server of a few lines: each connection reads requests and answers the next reply of the
+//! script.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

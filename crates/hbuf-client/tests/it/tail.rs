@@ -51,6 +51,20 @@ async fn a_tail_that_is_refused_ends() {
 }
 
 #[tokio::test]
+async fn a_problem_in_the_middle_of_a_stream_is_an_error() {
+    let problem =
+        "id: 1\ndata: a\n\nevent: problem\ndata: {\"status\":410,\"detail\":\"Gone.\"}\n\n";
+    let stub = Stub::start(vec![stream(problem)]).await;
+    let mut tail = stub
+        .client()
+        .tail(Collection::Buffers, "a", &ReadOptions::default())
+        .unwrap();
+    assert_eq!(tail.next().await.unwrap().data, "a");
+    let error = tail.next().await.unwrap_err();
+    assert_eq!(error.problem().unwrap().status, 410);
+}
+
+#[tokio::test]
 async fn lines_of_json_come_one_by_one_however_they_are_sent() {
     let body = b"{\"seq\":1}\n{\"seq\":2}\n{\"seq\":3}";
     let stub = Stub::start(vec![Reply::Keep(reply("200 OK", "", body))]).await;

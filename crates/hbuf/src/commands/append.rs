@@ -1,8 +1,8 @@
-//! `hbuf append`: files and standard input into messages, in batches, each under a producer number, so that a
-//! batch which is sent again after a broken connection is taken once.
+//! `hbuf append`: files and standard input into messages, in batches, each under a producer number,
+//! so that a batch which is sent again after a broken connection is taken once.
 //!
-//! A reading thread cuts the input; the one task here sends. Between them is a bounded channel, so a
-//! slow server slows the reading and nothing piles up.
+//! A reading thread cuts the input; the one task here sends. Between them is a bounded channel, so
+//! a slow server slows the reading and nothing piles up.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read};
@@ -41,7 +41,13 @@ pub(crate) struct AppendArgs {
     /// Files to append, in this order; none or `-` is standard input
     files: Vec<PathBuf>,
     /// Append this text instead of files
-    #[arg(long, short, conflicts_with_all = ["files", "lines"], value_name = "TEXT")]
+    #[arg(
+        long,
+        short,
+        conflicts_with_all = ["files", "lines"],
+        allow_hyphen_values = true,
+        value_name = "TEXT"
+    )]
     message: Option<String>,
     /// Every line is a message; its line feed is not part of it
     #[arg(long, short)]
@@ -275,8 +281,9 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The next batch. Full ones only, if files are read or a producer is named: then the same input is cut into the
-    /// same batches again. From a pipe, whatever is there, so that `tail -f | hbuf append` does not wait.
+    /// The next batch. Full ones only, if files are read or a producer is named: then the same
+    /// input is cut into the same batches again. From a pipe, whatever is there, so that `tail -f |
+    /// hbuf append` does not wait.
     async fn gather(&mut self, input: &mut mpsc::Receiver<Vec<u8>>) -> Vec<Message> {
         let stdin =
             self.args.files.is_empty() || self.args.files.iter().any(|path| path == Path::new("-"));

@@ -26,7 +26,8 @@ pub(crate) enum BuffersCommand {
     Configure(ConfigureArgs),
     /// Delete a buffer and all its messages
     Delete(DeleteBufferArgs),
-    /// Show the state of a buffer, or set it: open, closed (no more messages), paused (files stand still)
+    /// Show the state of a buffer, or set it: open, closed (no more messages), paused (files stand
+    /// still)
     State(StateArgs),
 }
 
@@ -209,7 +210,8 @@ async fn list(collection: Collection, args: &ListArgs) -> Result<()> {
             .and_then(name_of)
             .unwrap_or_default()
             .to_owned();
-        // Names come in order, so a page that does not move on is the end, whatever the server says.
+        // Names come in order, so a page that does not move on is the end, whatever the server
+        // says.
         if entries.is_empty() || page.get("next").is_none_or(Value::is_null) || last <= after {
             break;
         }
@@ -305,16 +307,17 @@ fn name_of(entry: &Value) -> Option<&str> {
     entry.as_str().or_else(|| entry.get("name")?.as_str())
 }
 
-/// The name first, then whatever else the list tells.
+/// The name first, then whatever else the list tells and is set.
 fn row(entry: &Value) -> Vec<String> {
     let mut cells = vec![name_of(entry).unwrap_or("?").to_owned()];
-    for (name, value) in entry
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| *name != "name")
-    {
-        cells.push(format!("{name}={}", cell(value)));
+    let facts = entry.as_object().into_iter().flatten();
+    for (name, value) in facts.filter(|(name, _)| *name != "name") {
+        let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        cells.push(if empty {
+            String::new()
+        } else {
+            format!("{name}={}", cell(value))
+        });
     }
     cells
 }

@@ -1,7 +1,7 @@
 //! `hbuf grep PATTERN PATH…`: lines of bodies and headers, found on disk, without a server.
 //!
-//! Plain `grep` works on segments too; this walks by length, so that it knows which message a line belongs to
-//! and never takes a line inside a body for a header.
+//! Plain `grep` works on segments too; this walks by length, so that it knows which message a line
+//! belongs to and never takes a line inside a body for a header.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use hbuf_core::record::{Kind, Record, State};
 use regex::bytes::{Regex, RegexBuilder};
 use serde_json::json;
 
-use super::render::time_text;
+use super::render::decode_key;
 use crate::offline::{Found, find, walk};
 use crate::output::Out;
 
@@ -186,8 +186,10 @@ fn print(
     line: &[u8],
 ) -> Result<()> {
     let seq = record.line.seq.0;
-    let time = time_text(record.line.time);
-    let key = record.key().map(String::from_utf8_lossy);
+    let time = record.line.time.to_string();
+    let key = record
+        .key()
+        .map(|key| String::from_utf8_lossy(&decode_key(key)).into_owned());
     if args.json {
         let part = match part {
             Part::Header => "header",

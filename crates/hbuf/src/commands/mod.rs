@@ -9,6 +9,7 @@ pub(crate) mod ls;
 pub(crate) mod prove;
 pub(crate) mod read;
 pub(crate) mod render;
+pub(crate) mod serve;
 pub(crate) mod tail;
 pub(crate) mod verify;
 
@@ -21,6 +22,7 @@ use crate::args::Command;
 /// Runs one command to its end.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Serve(args) => serve::command(&args),
         Command::Append(args) => append::command(&args),
         Command::Read(args) => read::command(&args),
         Command::Tail(args) => tail::command(&args),

@@ -69,7 +69,8 @@ fn one_buffer(path: &Path) -> Result<BufferPlace> {
     places.pop().context("one buffer was counted")
 }
 
-/// Walks once for the size and the leaf, and once for the hashes: memory stays small whatever the log's length.
+/// Walks once for the size and the leaf, and once for the hashes: memory stays small whatever the
+/// log's length.
 fn prove(place: &BufferPlace, seq: Seq, size: Option<u64>) -> Result<(Uuid, ProofFile)> {
     let size = match size {
         Some(size) => size,
@@ -118,7 +119,7 @@ fn prove(place: &BufferPlace, seq: Seq, size: Option<u64>) -> Result<(Uuid, Proo
         .inclusion(seq.0 - 1, size)
         .context("leaves for the proof are missing")?;
     let checkpoint = Checkpoint {
-        origin: origin(log),
+        origin: log.to_string(),
         size,
         root,
     };
@@ -136,11 +137,6 @@ fn prove(place: &BufferPlace, seq: Seq, size: Option<u64>) -> Result<(Uuid, Proo
         place.dir.display()
     );
     Ok((log, proof))
-}
-
-/// What names a log in checkpoints.
-fn origin(log: Uuid) -> String {
-    format!("hbuf/{log}")
 }
 
 /// What a proof is made from.

@@ -2,9 +2,7 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use hbuf_core::ids::Micros;
 use hbuf_core::record::{Kind, Record, State};
-use hbuf_core::time::{TIME_LEN, write};
 use serde_json::{Map, Value, json};
 
 use crate::output::Out;
@@ -44,10 +42,10 @@ impl Printer {
         self.printed += 1;
         match self.format {
             Format::Raw => self.out.bytes(record.bytes),
-            Format::Ndjson => self.out.json(&to_json(record)),
+            Format::Ndjson => self.out.line(&to_json(record)),
             Format::Json => {
                 self.out.bytes(if first { b"[\n" } else { b",\n" })?;
-                self.out.bytes(to_json(record).to_string().as_bytes())
+                self.out.bytes(to_json(record).as_bytes())
             }
             Format::Body => {
                 // An erased body is a run of zeros that nobody wrote.
@@ -73,54 +71,81 @@ impl Printer {
     }
 }
 
-/// A record as the server's JSON shows it.
-pub(crate) fn to_json(record: &Record<'_>) -> Value {
-    let mut value = Map::new();
-    value.insert("seq".into(), json!(record.line.seq.0));
-    value.insert("time".into(), json!(time_text(record.line.time)));
-    value.insert("epoch".into(), json!(record.line.epoch.0));
+/// A record as the server's JSON shows it, its fields in the same order.
+pub(crate) fn to_json(record: &Record<'_>) -> String {
+    let mut fields = vec![
+        ("seq", json!(record.line.seq.0)),
+        ("time", json!(record.line.time.to_string())),
+        ("epoch", json!(record.line.epoch.0)),
+    ];
     if let Some(id) = record.id() {
-        value.insert("id".into(), json!(id.to_string()));
+        fields.push(("id", json!(id.to_string())));
     }
     if record.facts.kind != Kind::Data {
-        value.insert("kind".into(), json!(record.facts.kind.text()));
+        fields.push(("kind", json!(record.facts.kind.text())));
     }
     if record.line.state == State::Gone {
-        value.insert("erased".into(), json!(true));
-        return Value::Object(value);
+        fields.push(("erased", json!(true)));
+        return object(&fields);
     }
     if let Some(key) = record.key() {
-        value.insert("key".into(), json!(String::from_utf8_lossy(key)));
+        fields.push(text_or_base64("key", "key_base64", &decode_key(key)));
     }
     let tags: Vec<_> = record.tags().map(String::from_utf8_lossy).collect();
     if !tags.is_empty() {
-        value.insert("tags".into(), json!(tags));
+        fields.push(("tags", json!(tags)));
     }
     let mut headers = Map::new();
     for (name, text) in record.headers() {
         if !matches!(name, b"x-hbuf-key" | b"x-hbuf-tag") {
-            add_header(
-                &mut headers,
-                &String::from_utf8_lossy(name),
-                &String::from_utf8_lossy(text),
-            );
+            let (name, text) = (String::from_utf8_lossy(name), String::from_utf8_lossy(text));
+            add_header(&mut headers, &name, &text);
         }
     }
     if !headers.is_empty() {
-        value.insert("headers".into(), Value::Object(headers));
+        fields.push(("headers", Value::Object(headers)));
     }
-    match std::str::from_utf8(record.body) {
-        Ok(text) => value.insert("body".into(), json!(text)),
-        Err(_) => value.insert("body_base64".into(), json!(base64(record.body))),
-    };
-    Value::Object(value)
+    fields.push(text_or_base64("body", "body_base64", record.body));
+    object(&fields)
 }
 
-/// Server time as in the record's line.
-pub(crate) fn time_text(time: Micros) -> String {
-    let mut text = [0; TIME_LEN];
-    write(time, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
+fn object(fields: &[(&str, Value)]) -> String {
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("\"{name}\":{value}"))
+        .collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+fn text_or_base64(
+    name: &'static str,
+    name_base64: &'static str,
+    bytes: &[u8],
+) -> (&'static str, Value) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (name, json!(text)),
+        Err(_) => (name_base64, json!(base64(bytes))),
+    }
+}
+
+/// Undoes the percent-encoding of a stored key.
+pub(crate) fn decode_key(key: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(key.len());
+    let mut rest = key;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        let digits = tail
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(value) if byte == b'%' => {
+                out.push(value);
+                rest = &tail[2..];
+            }
+            _ => out.push(byte),
+        }
+    }
+    out
 }
 
 /// A header that comes twice is joined, as HTTP allows.
@@ -137,7 +162,7 @@ fn add_header(headers: &mut Map<String, Value>, name: &str, text: &str) {
 }
 
 /// Standard base64 with padding (RFC 4648 §4).
-pub(crate) fn base64(bytes: &[u8]) -> String {
+fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -162,6 +187,11 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_shown_as_it_was_given() {
+        assert_eq!(decode_key(b"a%20b%25%FF%4"), b"a b%\xff%4");
+    }
 
     #[test]
     fn base64_agrees_with_the_vectors_of_the_rfc() {

@@ -1,19 +1,33 @@
-//! `hbuf serve`: gathers the settings, starts the server, says where it listens, stops it when asked.
+//! `hbuf serve`: gathers the settings, starts the server, says where it listens, stops it when
+//! asked.
 //!
 //! The flags are made from the table in `config`, so a setting is written down once.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use hbuf_core::commit_path::Choice;
+use hbuf_server::engine::{Engine, EngineSettings};
+use hbuf_server::http::HttpSettings;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Form, KEYS, Key, Settings, show_bytes};
 use crate::output::Out;
+
+pub(crate) const EXAMPLES: &str = "Examples:
+  hbuf serve
+  hbuf serve --data /var/lib/hbuf --listen 127.0.0.1:4283
+  hbuf serve --config hbuf.toml --print-config
+  HBUF_PREWRITE_BYTES=16MiB hbuf serve
+
+A flag wins over the environment, that over the file, that over the default.";
 
 /// What was typed behind `hbuf serve`.
 #[derive(Clone, Debug, Default)]
@@ -34,16 +48,59 @@ pub(crate) fn command(args: &ServeArgs) -> Result<ExitCode> {
     let config = settings.config();
     refuse_exposure(&config)?;
     start_log(&config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let stop = stop_signal()?;
-        hbuf_server::serve(server_config(&config), announce, stop).await?;
-        Ok(ExitCode::SUCCESS)
-    })
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(&config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(config: &Config) -> Result<()> {
+    let stop = stop_signal()?;
+    // The port first: whoever starts a second server on it learns that before any file is touched.
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let engine = Engine::start(engine_settings(config)).await?;
+    announce(listener.local_addr()?);
+    hbuf_server::http::serve(listener, engine.clone(), http_settings(config), stop).await;
+    engine.stop().await;
+    Ok(())
+}
+
+fn engine_settings(config: &Config) -> EngineSettings {
+    EngineSettings {
+        data: config.data.clone(),
+        node: config.node.clone(),
+        shards: config.shards,
+        choice: Choice {
+            direct_files_max: config.direct_buffers_max,
+            ..Choice::default()
+        },
+        journal_bytes: config.journal_bytes,
+        checkpoint_seconds: config.checkpoint_seconds,
+        idle_seconds: config.idle_seconds,
+        retention_seconds: config.retention_sweep_seconds,
+        prewrite_bytes: config.prewrite_bytes,
+        create_on_write: config.create_on_write,
+    }
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        allowed_hosts: config.allowed_hosts.clone(),
+        cors_origins: config.cors_origins.clone(),
+        body_bytes_max: config.body_bytes_max,
+        drain: Duration::from_secs(config.drain_seconds),
+        ..HttpSettings::default()
+    }
 }
 
 fn gather(args: &ServeArgs) -> Result<Settings> {
-    let named = args.config.clone().or_else(|| std::env::var_os("HBUF_CONFIG").map(PathBuf::from));
+    let named = args
+        .config
+        .clone()
+        .or_else(|| std::env::var_os("HBUF_CONFIG").map(PathBuf::from));
     let file = match &named {
         Some(path) => {
             let text = fs::read_to_string(path)
@@ -55,7 +112,9 @@ fn gather(args: &ServeArgs) -> Result<Settings> {
     // A variable that is not UTF-8 cannot be one of ours.
     let environment = std::env::vars_os()
         .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-    let file = file.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
+    let file = file
+        .as_ref()
+        .map(|(path, text)| (path.as_str(), text.as_str()));
     Settings::gather(&args.flags, environment, file)
 }
 
@@ -71,9 +130,15 @@ fn refuse_exposure(config: &Config) -> Result<()> {
 }
 
 fn start_log(config: &Config) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log)
-        .with_context(|| format!("`{}` is no log filter; write info or info,hyper=debug", config.log))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).with_context(|| {
+        format!(
+            "`{}` is no log filter; write info or info,hyper=debug",
+            config.log
+        )
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = match config.log_format.as_str() {
         "json" => builder.json().try_init(),
         _ => {
@@ -84,7 +149,8 @@ fn start_log(config: &Config) -> Result<()> {
     started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }
 
-/// Prints where the server listens and what to try. The first line is for programs and stays as it is.
+/// Prints where the server listens and what to try. The first line is for programs and stays as it
+/// is.
 fn announce(address: SocketAddr) {
     let url = format!("http://{address}");
     let mut out = Out::new();
@@ -109,7 +175,10 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!(event = "stop_asked", "stopping; a second signal stops at once");
+        tracing::info!(
+            event = "stop_asked",
+            "stopping; a second signal stops at once"
+        );
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -136,7 +205,8 @@ impl clap::Args for ServeArgs {
                     .action(ArgAction::SetTrue)
                     .help("Print every setting with its value and its source, and stop"),
             );
-        KEYS.iter().fold(command, |command, key| command.arg(flag(key)))
+        KEYS.iter()
+            .fold(command, |command, key| command.arg(flag(key)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -166,11 +236,23 @@ impl clap::FromArgMatches for ServeArgs {
 
 fn flag(key: &'static Key) -> Arg {
     let default = match key.form {
-        Form::Bytes { .. } => key.default.parse().map_or_else(|_| key.default.to_owned(), show_bytes),
+        Form::Bytes { .. } => key
+            .default
+            .parse()
+            .map_or_else(|_| key.default.to_owned(), show_bytes),
         _ => key.default.to_owned(),
     };
-    let default = if default.is_empty() { String::new() } else { format!("; default {default}") };
-    let help = format!("{} ({}{default}) [env: {}]", key.doc, key.bounds(), key.variable());
+    let default = if default.is_empty() {
+        String::new()
+    } else {
+        format!("; default {default}")
+    };
+    let help = format!(
+        "{} ({}{default}) [env: {}]",
+        key.doc,
+        key.bounds(),
+        key.variable()
+    );
     let arg = Arg::new(key.name).long(key.flag()).help(help);
     match key.form {
         Form::Flag => arg
@@ -185,9 +267,4 @@ fn flag(key: &'static Key) -> Arg {
         Form::Bytes { .. } => arg.value_name("BYTES"),
         Form::Choice(_) | Form::Text => arg.value_name("TEXT"),
     }
-}
-
-fn server_config(config: &Config) -> hbuf_server::Config {
-    let _ = Path::new("");
-    todo!("{config:?}")
 }

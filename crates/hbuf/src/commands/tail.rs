@@ -1,5 +1,5 @@
-//! `hbuf tail`: messages as they arrive. By long polls of raw records, so that any body comes as it is; or by
-//! server-sent events, as a browser would.
+//! `hbuf tail`: messages as they arrive. By long polls of raw records, so that any body comes as it
+//! is; or by server-sent events, as a browser would.
 
 use std::process::ExitCode;
 
@@ -57,50 +57,56 @@ pub(crate) fn command(args: &TailArgs) -> Result<ExitCode> {
         .build()?;
     block_on(async {
         let after = start(args, &client).await?;
-        let options = args.filter.apply(ReadOptions {
-            after,
-            ..ReadOptions::default()
-        });
+        let options = args.filter.apply(ReadOptions::after(after));
         if args.sse {
             follow_events(args, &client, &options).await
         } else {
-            poll(args, &client, options).await
+            poll(args, &client, after, options).await
         }
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The place behind which to begin, or nothing for the start.
-async fn start(args: &TailArgs, client: &Client) -> Result<Option<String>> {
+/// The seq behind which to begin.
+async fn start(args: &TailArgs, client: &Client) -> Result<u64> {
     if let Some(from) = args.from {
-        return Ok(Some(from.saturating_sub(1).to_string()));
+        return Ok(from.saturating_sub(1));
     }
     let end = client
         .last_seq(args.log.collection(), &args.log.name)
         .await?;
-    Ok(Some(end.saturating_sub(args.last).to_string()))
+    Ok(end.saturating_sub(args.last))
 }
 
-async fn poll(args: &TailArgs, client: &Client, mut options: ReadOptions) -> Result<()> {
-    options.wait_seconds = Some(POLL_SECONDS);
-    options.limit = Some(limits::READ_LIMIT_DEFAULT);
+async fn poll(args: &TailArgs, client: &Client, after: u64, options: ReadOptions) -> Result<()> {
+    let options = options.limit(limits::READ_LIMIT_DEFAULT);
+    let mut options = ReadOptions {
+        wait_seconds: Some(POLL_SECONDS),
+        ..options
+    };
+    let mut after = after;
     let mut printer = Printer::new(args.format);
     let mut left = args.limit.unwrap_or(u64::MAX);
     while left > 0 {
+        options.after = Some(after.to_string());
         let mut records = client
             .read(args.log.collection(), &args.log.name, &options)
             .await?;
+        let mut count = 0;
         while let Some(record) = records.next().await? {
-            options.after = Some(record.seq().to_string());
+            after = record.seq().0;
+            count += 1;
             printer.print(&record.view())?;
             left -= 1;
             if left == 0 {
-                break;
+                return printer.finish();
             }
         }
-        // With a filter the server has looked further than the last message that it gave.
-        if let Some(next) = records.next_cursor() {
-            options.after = Some(next.to_owned());
+        // With a filter, the server has looked further than the last message that it gave.
+        if count < limits::READ_LIMIT_DEFAULT
+            && let Some(commit) = records.commit()
+        {
+            after = after.max(commit);
         }
         printer.flush()?;
     }

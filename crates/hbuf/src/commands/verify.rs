@@ -1,7 +1,8 @@
 //! `hbuf verify`: is everything still there, and still what was appended?
 //!
-//! On disk: every checksum, every id, every head, and the tree of ids against each head, the mark and, if given,
-//! a checkpoint kept elsewhere. Over HTTP: the same for what a running server sends, against its checkpoint.
+//! On disk: every checksum, every id, every head, and the tree of ids against each head, the mark
+//! and, if given, a checkpoint kept elsewhere. Over HTTP: the same for what a running server sends,
+//! against its checkpoint.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -41,7 +42,7 @@ pub(crate) struct VerifyArgs {
     /// The tenant that the names belong to
     #[arg(long, requires = "url")]
     tenant: Option<String>,
-    /// A checkpoint kept from earlier (C2SP tlog-checkpoint): the log must continue it
+    /// A checkpoint kept from earlier, as text or JSON: the log must continue it
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Print a line of JSON a buffer
@@ -79,10 +80,20 @@ pub(crate) fn command(args: &VerifyArgs) -> Result<ExitCode> {
     })
 }
 
+/// Reads a checkpoint as the server gives it: as text (C2SP), or as JSON.
 fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the checkpoint in {}", path.display()))?;
-    Checkpoint::parse(&text).with_context(|| format!("{} is no checkpoint", path.display()))
+    let wrong = || format!("{} is no checkpoint", path.display());
+    if !text.starts_with('{') {
+        return Checkpoint::parse(&text).with_context(wrong);
+    }
+    let read: hbuf_client::Checkpoint = serde_json::from_str(&text).with_context(wrong)?;
+    Ok(Checkpoint {
+        origin: read.log,
+        size: read.size,
+        root: read.root,
+    })
 }
 
 fn verify_path(path: &Path, kept: Option<&Checkpoint>) -> Result<Vec<(String, Check)>> {
@@ -170,6 +181,15 @@ async fn download(client: &Client, name: &str, kept: Option<&Checkpoint>) -> Res
         check.log.is_some(),
         "the checkpoint of `{name}` names no log, so ids cannot be checked"
     );
+    check.expect(
+        promised.size,
+        promised.root,
+        "the server's checkpoint",
+        &origin,
+    );
+    if let Some(kept) = kept {
+        check.expect(kept.size, kept.root, "the checkpoint", &origin);
+    }
     let options = ReadOptions {
         all_kinds: true,
         ..ReadOptions::after(0)
@@ -183,59 +203,47 @@ async fn download(client: &Client, name: &str, kept: Option<&Checkpoint>) -> Res
             break;
         }
         if due.is_none() {
-            let base = first_frontier(client, name, line.seq).await?;
-            check.expect(
-                promised.size,
-                promised.root,
-                "the server's checkpoint",
-                &origin,
-            );
-            if let Some(kept) = kept {
-                check.expect(kept.size, kept.root, "the checkpoint", &origin);
-            }
-            check.start(None, base);
+            check.start(None, first_frontier(client, name, line.seq).await?);
         }
-        let expected = due.unwrap_or(line.seq);
-        if line.seq != expected {
-            let reason = format!("the server sent seq {} where {expected} was due", line.seq);
-            check.damaged(served_damage(
-                Kind::Missing,
-                &origin,
-                offset,
-                expected,
-                reason,
-            ));
-        }
-        match decode(&bytes) {
-            Ok(record) => check.record(&record, &origin, offset),
-            Err(error) => {
-                let reason = error.to_string();
-                check.damaged(served_damage(
-                    Kind::Damaged,
-                    &origin,
-                    offset,
-                    line.seq,
-                    reason,
-                ));
-            }
-        }
+        check_served(&mut check, &bytes, &line, due, &origin, offset);
         due = Some(line.seq.next());
         offset += bytes.len() as u64;
-    }
-    if due.is_none() && promised.size > 0 {
-        check.expect(
-            promised.size,
-            promised.root,
-            "the server's checkpoint",
-            &origin,
-        );
     }
     check.finish();
     Ok(check)
 }
 
-/// The tree of everything before `first`. The inclusion proof of the last leaf of a tree is just that: the perfect
-/// subtrees that stand for all leaves before it, the smallest first.
+/// One record as it came, and whether it is the one that was due.
+fn check_served(
+    check: &mut Check,
+    bytes: &[u8],
+    line: &Line,
+    due: Option<Seq>,
+    origin: &Path,
+    offset: u64,
+) {
+    let due = due.unwrap_or(line.seq);
+    if line.seq != due {
+        let reason = format!("the server sent seq {} where {due} was due", line.seq);
+        check.damaged(served_damage(Kind::Missing, origin, offset, due, reason));
+    }
+    match decode(bytes) {
+        Ok(record) => check.record(&record, origin, offset),
+        Err(error) => {
+            let reason = error.to_string();
+            check.damaged(served_damage(
+                Kind::Damaged,
+                origin,
+                offset,
+                line.seq,
+                reason,
+            ));
+        }
+    }
+}
+
+/// The tree of everything before `first`. The inclusion proof of the last leaf of a tree is just
+/// that: the perfect subtrees that stand for all leaves before it, the smallest first.
 async fn first_frontier(client: &Client, name: &str, first: Seq) -> Result<Frontier> {
     if first <= Seq::FIRST {
         return Ok(Frontier::new());

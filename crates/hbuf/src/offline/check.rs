@@ -1,7 +1,7 @@
 //! Judges what a walk or a download brings: does content give the id, do the ids give the tree?
 //!
-//! A checksum that is wrong tells of an accident. A checksum that is right over content, or ids that do not give
-//! the tree's root, tell of a hand: that is *tampered*.
+//! A checksum that is wrong tells of an accident. A checksum that is right over content, or ids
+//! that do not give the tree's root, tell of a hand: that is *tampered*.
 
 use std::path::{Path, PathBuf};
 
@@ -142,7 +142,8 @@ impl Check {
         self.damage.push(damage);
     }
 
-    /// Says what root the tree must have at a size, and in whose word. Sizes that are passed already are not looked at.
+    /// Says what root the tree must have at a size, and in whose word. Sizes that are passed
+    /// already are not looked at.
     pub(crate) fn expect(&mut self, size: u64, root: Hash, whose: &'static str, file: &Path) {
         self.expected.push(Expected {
             size,
@@ -161,7 +162,9 @@ impl Check {
         } in std::mem::take(&mut self.expected)
         {
             let known = self.damage.iter().any(|damage| damage.last >= Seq(size));
-            if Seq(size) > end && !known {
+            if size == 0 {
+                // An empty tree asks for nothing.
+            } else if Seq(size) > end && !known {
                 self.damage.push(Damage {
                     kind: Kind::Missing,
                     file,

@@ -1,7 +1,7 @@
 //! Data on disk, read without a server: where buffers are and what their segments hold.
 //!
-//! Must never write: a running server may own the same files. What it is just appending is a tail that is not
-//! whole yet; `walk` looks twice before it calls such a tail torn.
+//! Must never write: a running server may own the same files. What it is just appending is a tail
+//! that is not whole yet; `walk` looks twice before it calls such a tail torn.
 
 mod check;
 #[cfg(test)]

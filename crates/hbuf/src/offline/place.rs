@@ -1,4 +1,5 @@
-//! Finds buffers under a path: a data directory, a directory of links to buffers, one buffer, one segment.
+//! Finds buffers under a path: a data directory, a directory of links to buffers, one buffer, one
+//! segment.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,8 +1,8 @@
 //! Walks a buffer's segments record by record, past damage, and says what is damaged.
 //!
-//! The core says what a good record is and what a stop means (`hbuf_core::segment`). Here is only what comes
-//! after: where reading goes on. That is a matter of reporting, never of repair: what is found
-//! behind damage is shown, and nobody writes it anywhere.
+//! The core says what a good record is and what a stop means (`hbuf_core::segment`). Here is only
+//! what comes after: where reading goes on. That is a matter of reporting, never of repair: what is
+//! found behind damage is shown, and nobody writes it anywhere.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -31,7 +31,8 @@ pub(crate) enum Found<'a> {
         /// The segment.
         file: &'a Path,
     },
-    /// A good record: its checksum is right and it follows the one before. Its id is not checked yet.
+    /// A good record: its checksum is right and it follows the one before. Its id is not checked
+    /// yet.
     Record {
         /// The record.
         record: &'a Record<'a>,
@@ -66,7 +67,8 @@ pub(crate) enum Kind {
     Mark,
     /// A record that was durable and is not good any more.
     Damaged,
-    /// An end that is not whole and that nothing proves to have been durable: the next start cuts it.
+    /// An end that is not whole and that nothing proves to have been durable: the next start cuts
+    /// it.
     Torn,
     /// Seqs that should be there and are not.
     Missing,
@@ -128,7 +130,8 @@ impl Kind {
 /// What the visitor of a walk wants next.
 pub(crate) type Flow = Result<ControlFlow<()>>;
 
-/// Walks the segments that hold anything behind `after`, in order. `durable` is the last seq that must be there.
+/// Walks the segments that hold anything behind `after`, in order. `durable` is the last seq that
+/// must be there.
 pub(crate) fn walk(
     place: &BufferPlace,
     after: Seq,
@@ -184,7 +187,8 @@ impl BufferPlace {
     }
 }
 
-/// How often an unfinished tail is looked at again, and after what pause: a server may be writing it.
+/// How often an unfinished tail is looked at again, and after what pause: a server may be writing
+/// it.
 const LOOKS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many records behind a place must follow each other before the place is believed.
@@ -423,8 +427,9 @@ fn resume(source: &FileSource, stop: &Stop) -> Result<Option<Position>, ReadFail
     search(source, stop)
 }
 
-/// Looks for a record behind a line that cannot be read. A body may hold planted records, so the first place
-/// wins from which the records go on to the end, and only then the first place that fits.
+/// Looks for a record behind a line that cannot be read. A body may hold planted records, so the
+/// first place wins from which the records go on to the end, and only then the first place that
+/// fits.
 fn search(source: &FileSource, stop: &Stop) -> Result<Option<Position>, ReadFailed> {
     let finder = memmem::Finder::new(b"POST /");
     let mut bytes = vec![0; PIECE_BYTES];

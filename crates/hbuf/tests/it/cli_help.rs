@@ -8,7 +8,8 @@ use crate::support::server::hbuf;
 
 const INTRODUCTION: &str = "# The command line
 
-The help of every command, as `hbuf COMMAND --help` prints it. `UPDATE_EXPECT=1 cargo nextest run -p hbuf help` writes this page anew.
+The help of every command, as `hbuf COMMAND --help` prints it.
+`UPDATE_EXPECT=1 cargo nextest run -p hbuf help` writes this page anew.
 ";
 
 #[test]
@@ -22,7 +23,10 @@ fn the_help_of_every_command_is_in_the_reference() {
         fs::write(&path, &page).unwrap();
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    let differs = page.lines().zip(found.lines()).position(|(new, old)| new != old);
+    let differs = page
+        .lines()
+        .zip(found.lines())
+        .position(|(new, old)| new != old);
     let line = differs.map_or(found.lines().count().min(page.lines().count()), |line| line) + 1;
     assert!(
         found == page,
@@ -36,7 +40,10 @@ fn completions_of_every_shell_know_every_command() {
         let output = hbuf(&["completions", shell]);
         let text = String::from_utf8(output.stdout).unwrap();
         for command in commands(&help(&[])) {
-            assert!(text.contains(&command), "{shell} does not complete `{command}`");
+            assert!(
+                text.contains(&command),
+                "{shell} does not complete `{command}`"
+            );
         }
     }
 }
@@ -54,7 +61,10 @@ fn a_wrong_command_line_is_refused_with_code_2_and_a_hint() {
         let output = hbuf(words);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
-        assert!(said.contains(hint), "{words:?} does not mention {hint}: {said}");
+        assert!(
+            said.contains(hint),
+            "{words:?} does not mention {hint}: {said}"
+        );
     }
 }
 
@@ -62,7 +72,12 @@ fn a_wrong_command_line_is_refused_with_code_2_and_a_hint() {
 fn add(page: &mut String, examples: &mut usize, path: &[&str]) {
     let text = help(path);
     *examples += usize::from(text.contains("Examples:"));
-    let title = ["hbuf"].iter().chain(path).copied().collect::<Vec<_>>().join(" ");
+    let title = ["hbuf"]
+        .iter()
+        .chain(path)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(" ");
     write!(page, "\n## {title}\n\n```text\n{}\n```\n", text.trim_end()).unwrap();
     for command in commands(&text) {
         let mut deeper = path.to_vec();

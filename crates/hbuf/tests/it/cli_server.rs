@@ -1,4 +1,5 @@
-//! The commands of a client against a running server, and the commands that read files on what it wrote.
+//! The commands of a client against a running server, and the commands that read files on what it
+//! wrote.
 
 use std::fs;
 use std::io::Write as _;
@@ -79,7 +80,9 @@ fn refused(output: &Output, code: i32, hint: &str) {
 }
 
 fn lines_of_json(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -91,8 +94,13 @@ fn lines_of_a_file_become_messages_and_come_back_byte_by_byte() {
     }
     content.extend_from_slice(b"\n\xff\x00binary\nthe last line has no end");
     let file = bench.file("log.txt", &content);
-    let said = bench.say(&["append", "demo", "--lines", &file, "--key", "a key", "--tag", "web7"]);
-    assert_eq!(said, "appended 2503 messages to demo: first seq 1, last seq 2503\n");
+    let said = bench.say(&[
+        "append", "demo", "--lines", &file, "--key", "a key", "--tag", "web7",
+    ]);
+    assert_eq!(
+        said,
+        "appended 2503 messages to demo: first seq 1, last seq 2503\n"
+    );
     let read = bench.run(&["read", "demo"]);
     assert!(read.status.success());
     assert_eq!(read.stdout, [&content[..], b"\n"].concat());
@@ -104,7 +112,10 @@ fn lines_of_a_file_become_messages_and_come_back_byte_by_byte() {
         "read", "demo", "--after", "2500", "--limit", "2", "--format", "ndjson",
     ]));
     assert_eq!(some.len(), 2);
-    assert_eq!((&some[0]["seq"], &some[0]["body"]), (&json!(2501), &json!("")));
+    assert_eq!(
+        (&some[0]["seq"], &some[0]["body"]),
+        (&json!(2501), &json!(""))
+    );
     assert_eq!(some[1]["body_base64"], "/wBiaW5hcnk=");
     let array: Value =
         serde_json::from_str(&bench.say(&["read", "demo", "--limit", "2", "--format", "json"]))
@@ -118,15 +129,45 @@ fn standard_input_whole_files_and_a_text_are_messages() {
     let words = ["append", "demo", "--lines", "--json"];
     let said = good(&words, &bench.run_with(&words, b"one\ntwo\n"));
     let said: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((&said["messages"], &said["last_seq"]), (&json!(2), &json!(2)));
+    assert_eq!(
+        (&said["messages"], &said["last_seq"]),
+        (&json!(2), &json!(2))
+    );
     let words = ["append", "demo"];
     good(&words, &bench.run_with(&words, b"three\nlines\nin one\n"));
     let (a, b) = (bench.file("a", b"file a"), bench.file("b", b""));
-    bench.say(&["append", "demo", &a, &b, "--header", "x-hbuf-meta-from: disk"]);
-    bench.say(&["append", "demo", "-m", "- a text", "--content-type", "text/plain"]);
+    bench.say(&[
+        "append",
+        "demo",
+        &a,
+        &b,
+        "--header",
+        "x-hbuf-meta-from: disk",
+    ]);
+    bench.say(&[
+        "append",
+        "demo",
+        "-m",
+        "- a text",
+        "--content-type",
+        "text/plain",
+    ]);
     let read = lines_of_json(&bench.say(&["read", "demo", "--format", "ndjson"]));
-    let bodies: Vec<_> = read.iter().map(|message| message["body"].as_str().unwrap()).collect();
-    assert_eq!(bodies, ["one", "two", "three\nlines\nin one\n", "file a", "", "- a text"]);
+    let bodies: Vec<_> = read
+        .iter()
+        .map(|message| message["body"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        bodies,
+        [
+            "one",
+            "two",
+            "three\nlines\nin one\n",
+            "file a",
+            "",
+            "- a text"
+        ]
+    );
     assert_eq!(read[3]["headers"]["x-hbuf-meta-from"], "disk");
     assert_eq!(read[5]["headers"]["content-type"], "text/plain");
     let nothing = bench.say(&["append", "demo", "--lines"]);
@@ -138,8 +179,19 @@ fn the_same_producer_on_the_same_file_appends_nothing_twice() {
     let bench = Bench::new();
     let content: String = (0..250).map(|number| format!("{number}\n")).collect();
     let file = bench.file("log.txt", content.as_bytes());
-    let half = bench.file("half.txt", &content.as_bytes()[..content.find("100\n").unwrap()]);
-    let words = ["append", "demo", "--lines", "--batch", "50", "--producer", "p1"];
+    let half = bench.file(
+        "half.txt",
+        &content.as_bytes()[..content.find("100\n").unwrap()],
+    );
+    let words = [
+        "append",
+        "demo",
+        "--lines",
+        "--batch",
+        "50",
+        "--producer",
+        "p1",
+    ];
     let append = |file: &str| bench.run(&[&words[..], &[file]].concat());
     good(&words, &append(&half));
     let said = good(&words, &append(&file));
@@ -149,7 +201,10 @@ fn the_same_producer_on_the_same_file_appends_nothing_twice() {
     );
     assert_eq!(bench.say(&["read", "demo"]), content);
     // A batch that is another under the same number is noticed.
-    let other = bench.file("other.txt", &content.as_bytes()[..content.find("120\n").unwrap()]);
+    let other = bench.file(
+        "other.txt",
+        &content.as_bytes()[..content.find("120\n").unwrap()],
+    );
     refused(&append(&other), 2, "another --producer");
 }
 
@@ -157,7 +212,11 @@ fn the_same_producer_on_the_same_file_appends_nothing_twice() {
 fn a_guard_on_the_logs_end_holds() {
     let bench = Bench::new();
     bench.say(&["append", "demo", "-m", "one", "--if-last", "0"]);
-    refused(&bench.run(&["append", "demo", "-m", "two", "--if-last", "0"]), 2, "412");
+    refused(
+        &bench.run(&["append", "demo", "-m", "two", "--if-last", "0"]),
+        2,
+        "412",
+    );
     bench.say(&["append", "demo", "-m", "two", "--if-last", "1"]);
     assert_eq!(bench.say(&["read", "demo"]), "one\ntwo\n");
 }
@@ -167,10 +226,26 @@ fn what_the_server_refuses_is_said_in_its_own_words() {
     let bench = Bench::new();
     refused(&bench.run(&["read", "nothing"]), 2, "404");
     refused(&bench.run(&["append", "..", "-m", "x"]), 2, "400");
-    refused(&bench.run(&["append", "demo", "-m", "x", "--header", "broken"]), 2, "NAME: VALUE");
-    refused(&bench.run(&["append", "demo", "no-such-file"]), 2, "no-such-file");
-    refused(&bench.run(&["read", "x", "--url", "http://127.0.0.1:1"]), 2, "hbuf serve");
-    refused(&bench.run(&["read", "x", "--url", "127.0.0.1:4283"]), 2, "http://HOST:PORT");
+    refused(
+        &bench.run(&["append", "demo", "-m", "x", "--header", "broken"]),
+        2,
+        "NAME: VALUE",
+    );
+    refused(
+        &bench.run(&["append", "demo", "no-such-file"]),
+        2,
+        "no-such-file",
+    );
+    refused(
+        &bench.run(&["read", "x", "--url", "http://127.0.0.1:1"]),
+        2,
+        "hbuf serve",
+    );
+    refused(
+        &bench.run(&["read", "x", "--url", "127.0.0.1:4283"]),
+        2,
+        "http://HOST:PORT",
+    );
 }
 
 #[test]
@@ -178,7 +253,10 @@ fn a_tail_shows_the_last_messages_and_then_each_new_one() {
     let bench = Bench::new();
     let words = ["append", "demo", "--lines"];
     good(&words, &bench.run_with(&words, b"one\ntwo\nthree\n"));
-    let poll = bench.command(&["tail", "demo", "--last", "2", "--limit", "4"]).spawn().unwrap();
+    let poll = bench
+        .command(&["tail", "demo", "--last", "2", "--limit", "4"])
+        .spawn()
+        .unwrap();
     let words = ["tail", "demo", "--from", "start", "--limit", "5", "--sse"];
     let events = bench.command(&words).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
@@ -196,17 +274,27 @@ fn a_tail_shows_the_last_messages_and_then_each_new_one() {
 fn buffers_and_topics_are_made_shown_changed_and_deleted() {
     let bench = Bench::new();
     bench.say(&["buffers", "create", "orders"]);
-    refused(&bench.run(&["buffers", "create", "orders"]), 2, "exists already");
+    refused(
+        &bench.run(&["buffers", "create", "orders"]),
+        2,
+        "exists already",
+    );
     bench.say(&["append", "events", "--topic", "-m", "hello"]);
     let list = lines_of_json(&bench.say(&["buffers", "list", "--json"]));
-    let names: Vec<_> = list.iter().map(|buffer| buffer["name"].as_str().unwrap()).collect();
+    let names: Vec<_> = list
+        .iter()
+        .map(|buffer| buffer["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["events", "orders"]);
     assert!(bench.say(&["topics", "list"]).starts_with("events"));
     let topic: Value =
         serde_json::from_str(&bench.say(&["topics", "describe", "events", "--json"])).unwrap();
     assert_eq!(topic["name"], "events");
     assert_eq!(bench.say(&["buffers", "state", "orders"]), "open\n");
-    assert_eq!(bench.say(&["buffers", "state", "orders", "closed"]), "closed\n");
+    assert_eq!(
+        bench.say(&["buffers", "state", "orders", "closed"]),
+        "closed\n"
+    );
     refused(&bench.run(&["append", "orders", "-m", "late"]), 2, "closed");
     bench.say(&["buffers", "delete", "orders"]);
     refused(&bench.run(&["buffers", "describe", "orders"]), 2, "404");
@@ -222,7 +310,10 @@ fn tenants_have_names_of_their_own() {
     bench.say(&["append", "demo", "-m", "coke", "--tenant", "coke"]);
     assert_eq!(bench.say(&["read", "demo", "--tenant", "coke"]), "coke\n");
     let listed = bench.say(&["ls", &bench.data().display().to_string()]);
-    assert!(listed.contains("-/demo") && listed.contains("coke/demo"), "{listed}");
+    assert!(
+        listed.contains("-/demo") && listed.contains("coke/demo"),
+        "{listed}"
+    );
 }
 
 #[test]
@@ -235,18 +326,35 @@ fn files_are_listed_searched_and_proven_without_the_server() {
     let data = bench.data().display().to_string();
     let listed = lines_of_json(&bench.say(&["ls", &data, "--json"]));
     assert_eq!(listed.len(), 2);
-    assert_eq!((&listed[0]["name"], &listed[0]["last_seq"]), (&json!("demo"), &json!(3)));
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["last_seq"]),
+        (&json!("demo"), &json!(3))
+    );
     let found = lines_of_json(&bench.say(&["grep", "^al", &data, "--json"]));
     assert_eq!(found.len(), 2);
-    assert_eq!((&found[0]["buffer"], &found[0]["seq"]), (&json!("-/demo"), &json!(1)));
+    assert_eq!(
+        (&found[0]["buffer"], &found[0]["seq"]),
+        (&json!("-/demo"), &json!(1))
+    );
     assert_eq!(found[0]["key"], "k");
-    assert_eq!(bench.say(&["grep", "-c", "a$", &bench.buffer("demo")]), "3\n");
+    assert_eq!(
+        bench.say(&["grep", "-c", "a$", &bench.buffer("demo")]),
+        "3\n"
+    );
     assert_eq!(bench.run(&["grep", "delta", &data]).status.code(), Some(1));
     refused(&bench.run(&["grep", "(", &data]), 2, "regular expression");
-    refused(&bench.run(&["cat", bench.scratch.path().to_str().unwrap()]), 2, "no buffers");
+    refused(
+        &bench.run(&["cat", bench.scratch.path().to_str().unwrap()]),
+        2,
+        "no buffers",
+    );
     let proof = bench.say(&["prove", &bench.buffer("demo"), "2"]);
     let file = bench.file("2.tlog-proof", proof.as_bytes());
-    assert!(bench.say(&["prove", "--check", &file]).starts_with("valid: seq 2"));
+    assert!(
+        bench
+            .say(&["prove", "--check", &file])
+            .starts_with("valid: seq 2")
+    );
     bench.say(&["append", "demo", "-m", "more"]);
     bench.say(&["prove", "--check", &file, &bench.buffer("demo")]);
     let wrong = bench.run(&["prove", "--check", &file, &bench.buffer("other")]);
@@ -265,11 +373,17 @@ fn verify_is_content_with_files_and_server_and_names_a_flipped_byte() {
     let served = bench.say(&["verify", "--url", &url, "demo", "--json"]);
     let offline = bench.say(&["verify", &bench.buffer("demo"), "--json"]);
     let (served, offline) = (lines_of_json(&served), lines_of_json(&offline));
-    assert_eq!((&served[0]["intact"], &served[0]["size"]), (&json!(5), &json!(5)));
+    assert_eq!(
+        (&served[0]["intact"], &served[0]["size"]),
+        (&json!(5), &json!(5))
+    );
     assert_eq!(served[0]["root"], offline[0]["root"]);
     let scratch = bench.scratch.path().to_owned();
     let buffer = fs::canonicalize(bench.buffer("demo")).unwrap();
-    let Bench { scratch: _keep, server } = bench;
+    let Bench {
+        scratch: _keep,
+        server,
+    } = bench;
     server.stop().unwrap();
     flip_and_verify(&scratch, &buffer);
 }
@@ -285,14 +399,23 @@ fn flip_and_verify(scratch: &Path, buffer: &Path) {
     }
     let segment = copy.join("00000000000000000001.hbuf");
     let good = fs::read(&segment).unwrap();
-    for (index, body) in ["alpha", "beta", "gamma", "delta", "epsilon"].iter().enumerate() {
+    for (index, body) in ["alpha", "beta", "gamma", "delta", "epsilon"]
+        .iter()
+        .enumerate()
+    {
         let text = format!("\r\n\r\n{body}\r\n");
-        let place = good.windows(text.len()).position(|window| window == text.as_bytes()).unwrap();
+        let place = good
+            .windows(text.len())
+            .position(|window| window == text.as_bytes())
+            .unwrap();
         let mut bad = good.clone();
         bad[place + 5] ^= 1;
         fs::write(&segment, bad).unwrap();
         let words = ["verify", copy.to_str().unwrap(), "--json"];
-        let output = Command::new(env!("CARGO_BIN_EXE_hbuf")).args(words).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_hbuf"))
+            .args(words)
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(1));
         let said = lines_of_json(std::str::from_utf8(&output.stdout).unwrap());
         let damage = said[0]["damage"].as_array().unwrap();
