@@ -83,6 +83,7 @@ pub(crate) struct Config {
     pub(crate) cors_origins: Vec<String>,
     pub(crate) create_on_write: bool,
     pub(crate) insecure: bool,
+    pub(crate) scrub_bytes_per_second: u64,
     pub(crate) drain_seconds: u64,
     pub(crate) log: String,
     pub(crate) log_format: String,
@@ -189,6 +190,15 @@ pub(crate) const KEYS: &[Key] = &[
         },
         default: "10",
         doc: "Time between two looks for segments that retention may drop",
+    },
+    Key {
+        name: "scrub_bytes_per_second",
+        form: Form::Bytes {
+            min: 0,
+            max: 1 << 40,
+        },
+        default: "4194304",
+        doc: "How fast sealed segments are read over and over and checked; 0 never reads them",
     },
     Key {
         name: "drain_seconds",
@@ -344,6 +354,7 @@ impl Settings {
             cors_origins: split_texts(self.text("cors_origins")),
             create_on_write: self.text("create_on_write") == "true",
             insecure: self.text("insecure") == "true",
+            scrub_bytes_per_second: self.number("scrub_bytes_per_second"),
             drain_seconds: self.number("drain_seconds"),
             log: self.text("log").to_owned(),
             log_format: self.text("log_format").to_owned(),

@@ -83,6 +83,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
         retention_seconds: config.retention_sweep_seconds,
         prewrite_bytes: config.prewrite_bytes,
         create_on_write: config.create_on_write,
+        scrub_bytes_per_second: config.scrub_bytes_per_second,
     }
 }
 
