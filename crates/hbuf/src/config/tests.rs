@@ -158,11 +158,18 @@ fn settings_in_the_operating_page_are_those_of_the_table() {
 fn every_event_has_a_line_in_the_operating_page() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let page = std::fs::read_to_string(root.join("docs/OPERATING.md")).unwrap();
-    let mut left = vec![root.join("crates/hbuf-server/src"), root.join("crates/hbuf/src/commands")];
+    let mut left = vec![
+        root.join("crates/hbuf-server/src"),
+        root.join("crates/hbuf/src/commands"),
+    ];
     let mut events = 0;
     while let Some(path) = left.pop() {
         if path.is_dir() {
-            left.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            left.extend(
+                std::fs::read_dir(path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap_or_default();
@@ -170,7 +177,10 @@ fn every_event_has_a_line_in_the_operating_page() {
             let name = rest.split('"').next().unwrap();
             events += 1;
             let found = page.contains(&format!("`{name}`"));
-            assert!(found, "docs/OPERATING.md has no line for the event `{name}`");
+            assert!(
+                found,
+                "docs/OPERATING.md has no line for the event `{name}`"
+            );
         }
     }
     assert!(events > 10, "only {events} events were found");

@@ -27,7 +27,8 @@ fn the_help_of_every_command_is_in_the_reference() {
         .lines()
         .zip(found.lines())
         .position(|(new, old)| new != old);
-    let line = differs.map_or(found.lines().count().min(page.lines().count()), |line| line) + 1;
+    let shorter = found.lines().count().min(page.lines().count());
+    let line = differs.unwrap_or(shorter) + 1;
     assert!(
         found == page,
         "docs/CLI.md differs from the help in line {line}; UPDATE_EXPECT=1 writes it anew"

@@ -80,7 +80,7 @@ async fn a_body_of_64_mib_is_taken_and_one_byte_more_is_refused() {
     assert_eq!(stream.next().await.unwrap().unwrap().body(), body);
     let longer = Message::new(vec![b'x'; longest + 1]);
     assert_eq!(node.one(&longer, &options).await, Err(413));
-    assert_eq!(node.batch(&[message(), longer]).await, Err(413));
+    assert_eq!(node.batch(&[message(), longer]).await, Err(400));
     assert_eq!(
         node.batch(&[message()]).await,
         Ok(3),
