@@ -18,12 +18,14 @@
 mod decode;
 mod encode;
 mod erase;
+mod erasure;
 mod facts;
 mod line;
 
 pub use decode::{Record, RecordError, Verdict, decode};
 pub use encode::{Frame, Proof, ProofKind, encode, head_len};
 pub use erase::{EraseError, erase};
+pub use erasure::{erasures, push_erasure};
 pub use facts::{Dek, Facts, FactsError, JournalFile, Kind, Origin, Producer};
 pub use line::{LINE_LEN, Line, LineError, State};
 

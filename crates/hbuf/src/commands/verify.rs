@@ -113,6 +113,9 @@ fn verify_path(path: &Path, kept: Option<&Checkpoint>) -> Result<Vec<(String, Ch
 /// Everything about one buffer on disk.
 fn verify_place(place: &BufferPlace, kept: Option<&Checkpoint>) -> Result<Check> {
     let mut check = Check::default();
+    if place.is_one_file() {
+        check.part_only();
+    }
     let starts_log = place
         .segments
         .first()

@@ -3,10 +3,11 @@
 //! A checksum that is wrong tells of an accident. A checksum that is right over content, or ids
 //! that do not give the tree's root, tell of a hand: that is *tampered*.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use hbuf_core::ids::{Hash, Seq, Uuid};
-use hbuf_core::record::{Record, Verdict};
+use hbuf_core::record::{Kind as RecordKind, Record, Verdict, erasures};
 use hbuf_core::segment::SegmentHead;
 use hbuf_core::tree::Frontier;
 
@@ -27,6 +28,12 @@ pub(crate) struct Check {
     /// Records behind damage, whose place in the tree nothing vouches for.
     unproven: bool,
     expected: Vec<Expected>,
+    /// Wiped records, which an erase record must name.
+    wiped: Vec<(Seq, PathBuf, u64)>,
+    /// What the erase records name.
+    named: Vec<RangeInclusive<Seq>>,
+    /// Only a part of the log is seen, so an erase record may stand elsewhere.
+    partial: bool,
 }
 
 /// A root that the tree must have at a size.
@@ -103,6 +110,7 @@ impl Check {
             }
             Some(Verdict::Erased) => {
                 self.erased += 1;
+                self.wiped.push((seq, file.to_owned(), offset));
                 None
             }
             Some(Verdict::Altered) => Some("the content does not give the id: it was exchanged"),
@@ -122,6 +130,9 @@ impl Check {
                 last: seq,
                 reason: reason.to_owned(),
             });
+        }
+        if record.facts.kind == RecordKind::Erase && verdict == Some(Verdict::Intact) {
+            self.named.extend(erasures(record.body).unwrap_or_default());
         }
         self.push(seq, record.id());
     }
@@ -154,8 +165,31 @@ impl Check {
         self.meet();
     }
 
-    /// After the last record: what was expected and never met.
+    /// Only a part of the log will be seen.
+    pub(crate) fn part_only(&mut self) {
+        self.partial = true;
+    }
+
+    /// After the last record: what was expected and never met, and what was wiped by nobody's word.
     pub(crate) fn finish(&mut self) {
+        for (seq, file, offset) in std::mem::take(&mut self.wiped) {
+            if self.named.iter().any(|named| named.contains(&seq)) {
+                continue;
+            }
+            if self.partial {
+                self.unproven = true;
+                continue;
+            }
+            self.erased -= 1;
+            self.damage.push(Damage {
+                kind: Kind::Tampered,
+                file,
+                offset,
+                seq,
+                last: seq,
+                reason: "wiped, and no erase record names it".to_owned(),
+            });
+        }
         let end = self.last.unwrap_or_default();
         for Expected {
             size, whose, file, ..

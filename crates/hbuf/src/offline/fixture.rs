@@ -1,12 +1,15 @@
 //! A small buffer on disk, made by the core alone, for the tests of the commands that read files.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use hbuf_core::commitment::{Leaf, commitment, facts_hash};
 use hbuf_core::ids::{Epoch, Micros, Seq, Uuid};
 use hbuf_core::mark::{Mark, SLOT_LEN};
-use hbuf_core::record::{Facts, Frame, Kind, Proof, ProofKind, decode, encode, head_len};
+use hbuf_core::record::{
+    Facts, Frame, Kind, Proof, ProofKind, decode, encode, head_len, push_erasure,
+};
 use hbuf_core::segment::{FORMAT, LogKind, SegmentHead, file_name};
 use hbuf_core::tree::Frontier;
 
@@ -83,7 +86,18 @@ impl Fixture {
     /// Appends one message, acknowledged before the next one comes.
     pub(crate) fn append(&mut self, key: &str, body: &str) {
         let lines = format!("x-hbuf-key: {key}\r\nx-hbuf-tag: web7, eu\r\n");
-        let record = record(self.next, lines.as_bytes(), body.as_bytes());
+        self.append_kind(Kind::Data, lines.as_bytes(), body.as_bytes());
+    }
+
+    /// Appends an erase record that names `seqs`.
+    pub(crate) fn append_erase(&mut self, seqs: RangeInclusive<Seq>) {
+        let mut body = Vec::new();
+        push_erasure(&seqs, "a test", &mut body);
+        self.append_kind(Kind::Erase, b"", &body);
+    }
+
+    fn append_kind(&mut self, kind: Kind, lines: &[u8], body: &[u8]) {
+        let record = record_of(kind, self.next, lines, body);
         self.tree.push(decode(&record).unwrap().id().unwrap());
         self.bytes.extend_from_slice(&record);
         self.next = self.next.next();
@@ -128,7 +142,11 @@ pub(crate) fn age(path: &Path) {
 
 /// One record whose id is right.
 pub(crate) fn record(seq: Seq, lines: &[u8], body: &[u8]) -> Vec<u8> {
-    let facts = Facts::of(Kind::Data);
+    record_of(Kind::Data, seq, lines, body)
+}
+
+fn record_of(kind: Kind, seq: Seq, lines: &[u8], body: &[u8]) -> Vec<u8> {
+    let facts = Facts::of(kind);
     let salt = [seq.0.to_le_bytes()[0]; 32];
     let time = Micros(TIME).plus(seq.0);
     let leaf = Leaf {

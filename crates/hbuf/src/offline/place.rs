@@ -23,6 +23,7 @@ pub(crate) struct BufferPlace {
     pub(crate) segments: Vec<SegmentPlace>,
     /// What its mark says is durable, or why the mark says nothing.
     pub(crate) mark: Result<Option<Mark>, String>,
+    alone: bool,
 }
 
 /// One segment file.
@@ -41,6 +42,11 @@ impl BufferPlace {
             Ok(Some(mark)) => mark.durable,
             Ok(None) | Err(_) => Seq::ZERO,
         }
+    }
+
+    /// A segment file by itself, without its directory.
+    pub(crate) fn is_one_file(&self) -> bool {
+        self.alone
     }
 
     /// What people call it: `tenant/name`, or the directory.
@@ -88,6 +94,7 @@ fn one_file(path: &Path, bytes: u64) -> BufferPlace {
         uuid: None,
         segments: vec![segment],
         mark: Ok(None),
+        alone: true,
     }
 }
 
@@ -153,6 +160,7 @@ fn buffer(dir: &Path, name: Option<(String, String)>) -> Result<BufferPlace> {
         uuid,
         segments,
         mark,
+        alone: false,
     })
 }
 
