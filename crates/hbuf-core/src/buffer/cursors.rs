@@ -25,6 +25,8 @@ pub struct CursorsEnd {
     pub file: Seq,
     /// Length of that file.
     pub offset: u64,
+    /// Time of its last record.
+    pub time: Micros,
 }
 
 /// The cursors log of one buffer.
@@ -34,14 +36,22 @@ pub(super) struct Cursors {
     durable: Seq,
     file: Seq,
     offset: u64,
+    /// Time of the last record.
+    time: Micros,
     /// Retain records that are not durable yet: their seq and the first seq that they keep.
     pending: Vec<(Seq, Seq)>,
 }
 
 impl Cursors {
     pub(super) fn open(at: CursorsEnd) -> Self {
-        let CursorsEnd { end, file, offset } = at;
+        let CursorsEnd {
+            end,
+            file,
+            offset,
+            time,
+        } = at;
         Self {
+            time,
             end,
             durable: end,
             file,
@@ -90,6 +100,9 @@ impl Buffer {
         {
             return None;
         }
+        // This log has a time of its own: the clock may go back while no message comes.
+        let time = time.max(self.cursors.time);
+        self.cursors.time = time;
         let seq = self.cursors.end.next();
         let mut bytes = Vec::new();
         if self.cursors.file == Seq::ZERO || self.cursors.offset >= ROLL_BYTES {

@@ -82,8 +82,12 @@ impl Buffer {
         });
     }
 
-    /// Answers everything that waits with one refusal.
+    /// Answers everything that waits with one refusal; a change of state is told the state that is.
     pub(crate) fn refuse_waiting(&mut self, refused: &AppendRefused, out: &mut Effects) {
+        if let Some(change) = self.state_waiting.take() {
+            let (token, state) = (change.token, self.state);
+            out.push(Effect::StateReached { token, state });
+        }
         for waiting in self.waiting.drain(..) {
             out.push(Effect::Reply {
                 token: waiting.token,

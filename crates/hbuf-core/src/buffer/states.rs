@@ -84,7 +84,9 @@ impl Buffer {
     /// Starts a segment without a message, so that the expired one can go.
     fn roll_empty(&mut self, now: Micros, out: &mut Effects) {
         let first = self.end.next();
-        let head = self.roll(first, now.max(self.last_time), out);
+        // The head's time counts as the log's: no message behind it may be earlier.
+        self.last_time = now.max(self.last_time);
+        let head = self.roll(first, self.last_time, out);
         out.push(Effect::WriteBytes(WriteBytes {
             buffer: self.buffer,
             log: LogKind::Messages,

@@ -53,6 +53,7 @@ pub(super) fn recover(
             let (_, record) = record.expect("replay has read every record");
             if record.line.state != State::Head {
                 state.position.next = record.line.seq.next();
+                state.position.time = record.line.time;
                 state.note(&record);
             }
         }
@@ -63,6 +64,7 @@ pub(super) fn recover(
     }
     state.end.end = state.position.next.prev();
     state.end.offset = state.position.offset;
+    state.end.time = state.position.time;
     Ok(CursorsRecovered {
         end: state.end,
         keep_from: state.keep_from,

@@ -9,11 +9,13 @@ use crate::dedupe::Earlier;
 use crate::dedupe::idempotency::IdempotencyKeys;
 use crate::dedupe::producers::Producers;
 use crate::ids::{Epoch, Hash, Micros, Seq};
+use crate::mark::Mark;
 use crate::record::{Record, State};
 use crate::retention::SegmentFacts;
 use crate::rules::Rules;
 use crate::segment::{
-    End, HeadError, LogKind, OpenError, Position, ReadFailed, Stop, classify, open, walk,
+    End, HeadError, LogKind, OpenError, Position, ReadFailed, SegmentHead, Stop, classify, open,
+    walk,
 };
 use crate::tree::Frontier;
 
@@ -26,6 +28,8 @@ pub(super) struct Messages {
     file: Seq,
     position: Position,
     covered: Seq,
+    /// Nothing is known of the tree yet: the head of the first file says it.
+    at_head: bool,
     producers: Producers,
     keys: IdempotencyKeys,
     /// Records of a batch whose end was not reached yet.
@@ -43,7 +47,10 @@ struct Noted {
 
 impl Messages {
     /// Starts at the mark, or at the head of the oldest segment, or at nothing.
-    pub(super) fn start(found: &Found<'_>, damage: &mut Option<Damage>) -> Self {
+    ///
+    /// A crash may leave later files while the first one is only in the journal, and, since retention
+    /// removes files without waiting for a mark, a mark whose file is let go.
+    pub(super) fn start(found: &Found<'_>, kept: Seq, damage: &mut Option<Damage>) -> Self {
         let (producers, keys) = read_tables(found, damage);
         let mut log = Self {
             frontier: Frontier::default(),
@@ -51,13 +58,18 @@ impl Messages {
             segments: Vec::new(),
             progress: Progress::default(),
             file: Seq::ZERO,
-            position: Position::at(0, Seq::FIRST),
+            position: Position::at(0, kept),
             covered: Seq::ZERO,
+            at_head: true,
             producers,
             keys,
             open_batch: Vec::new(),
         };
-        if let Some(mark) = &found.mark {
+        let present = |seq| found.segments.iter().any(|file| file.first == seq);
+        let goes_on = |mark: &&Mark| present(mark.file) || kept <= mark.durable.next();
+        let holds_kept = |file: &&FoundFile<'_>| file.first <= kept;
+        if let Some(mark) = found.mark.as_ref().filter(goes_on) {
+            log.at_head = false;
             log.frontier = mark.frontier.clone();
             log.epochs = mark
                 .epochs
@@ -70,6 +82,13 @@ impl Messages {
             log.position = Position::at(mark.offset, mark.durable.next());
             log.position.time = mark.time;
             log.position.epoch = log.epochs.last().map_or(Epoch(0), |(epoch, _)| *epoch);
+        } else if let Some(mark) = &found.mark {
+            log.position.time = mark.time;
+            let file = found.segments.iter().rev().find(holds_kept);
+            log.file = file.map_or(Seq::ZERO, |file| file.first);
+        } else {
+            let file = found.segments.first().filter(holds_kept);
+            log.file = file.map_or(Seq::ZERO, |file| file.first);
         }
         log
     }
@@ -191,9 +210,6 @@ impl Messages {
     }
 
     fn present<'a>(&self, found: &Found<'a>) -> Option<FoundFile<'a>> {
-        if self.file == Seq::ZERO {
-            return found.segments.first().copied();
-        }
         found
             .segments
             .iter()
@@ -210,10 +226,7 @@ impl Messages {
             return false;
         }
         let at_mark = self.file == file.first && self.covered >= file.first;
-        if self.segments.is_empty() && self.file == Seq::ZERO {
-            self.frontier = head.frontier;
-            self.epochs = head.epochs;
-        }
+        self.begin_at(head);
         if !at_mark {
             let time = self.position.time.max(position.time);
             let epoch = self.position.epoch;
@@ -291,6 +304,9 @@ impl Messages {
 
     fn enter_replayed(&mut self, head: &Record<'_>) {
         self.file = head.line.seq;
+        if let Ok(head) = SegmentHead::decode(head.bytes) {
+            self.begin_at(head);
+        }
         if self
             .segments
             .last()
@@ -303,6 +319,14 @@ impl Messages {
             bytes: self.position.offset,
             last_time: head.line.time,
         });
+    }
+
+    /// The first head of a log without a mark says what the tree was before it.
+    fn begin_at(&mut self, head: SegmentHead) {
+        if core::mem::take(&mut self.at_head) {
+            self.frontier = head.frontier;
+            self.epochs = head.epochs;
+        }
     }
 
     /// Takes a record in; a batch counts only when its last record is there.
@@ -513,9 +537,10 @@ impl Messages {
     }
 
     /// Finishes a removal that retention had begun.
-    pub(super) fn drop_below(&mut self, keep_from: Seq, repairs: &mut Vec<Repair>) {
+    /// What no mark vouches for stays until one does: the tables of repeated appends need it.
+    pub(super) fn drop_below(&mut self, keep_from: Seq, vouched: Seq, repairs: &mut Vec<Repair>) {
         let before = self.segments.clone();
-        crate::retention::apply(&mut self.segments, keep_from);
+        crate::retention::apply(&mut self.segments, keep_from.min(vouched));
         let gone = before.len() - self.segments.len();
         for segment in &before[..gone] {
             repairs.push(Repair::Remove {

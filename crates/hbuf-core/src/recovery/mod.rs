@@ -147,11 +147,12 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
     let mut repairs = Vec::new();
     let mut damage = None;
     let cursors = cursors::recover(rules, found, &mut repairs, &mut damage)?;
-    let mut log = messages::Messages::start(found, &mut damage);
-    log.walk(rules, found, &mut repairs, &mut damage)?;
     let kept = found.mark.as_ref().map_or(Seq::ZERO, |mark| mark.first);
     let kept = cursors.keep_from.max(kept).max(Seq::FIRST);
-    if log.oldest() > kept && damage.is_none() {
+    let mut log = messages::Messages::start(found, kept, &mut damage);
+    log.walk(rules, found, &mut repairs, &mut damage)?;
+    let missing = log.oldest() > kept || log.end().next() < kept;
+    if missing && damage.is_none() {
         // Retention says so before it removes a file; these were removed by something else.
         let reason = String::from("the segments that hold it are missing");
         damage = Some(Damage {
@@ -161,8 +162,11 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
             reason,
         });
     }
-    let first = kept.max(log.oldest());
-    log.drop_below(first, &mut repairs);
+    let first = kept.max(log.oldest()).min(log.end().next());
+    // Nor does a paused directory change because the node was started anew.
+    let vouches = |_: &&Mark| found.state != BufferState::Paused;
+    let vouched = found.mark.as_ref().filter(vouches).map_or(Seq::ZERO, |mark| mark.file);
+    log.drop_below(first, vouched, &mut repairs);
     if damage.is_some() {
         // What is damaged is kept as it is: nothing is cut, nothing is removed.
         repairs.retain(|repair| matches!(repair, Repair::Write { .. }));
