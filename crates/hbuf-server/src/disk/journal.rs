@@ -30,6 +30,8 @@ pub(crate) const fn first_position(starts: u64) -> u64 {
 struct Current {
     file: File,
     path: PathBuf,
+    /// Its first position.
+    first: u64,
     offset: u64,
     limit: u64,
 }
@@ -115,9 +117,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Forgets a batch that could not be written.
+    /// Forgets a batch that could not be written. Its positions are free again: a file's positions
+    /// have no gap, or replay would end there.
     pub(crate) fn abandon(&mut self) {
         self.buffer.clear();
+        self.next = self.synced + 1;
     }
 
     /// Starts a new file; its name is the first position in it.
@@ -158,16 +162,19 @@ impl Journal {
         self.current = Some(Current {
             file,
             path,
+            first: first.0,
             offset: bytes.len() as u64,
             limit,
         });
         Ok(())
     }
 
-    /// Closes the current file; the next batch starts another one.
+    /// Closes the current file; the next batch starts another one. A file without an entry stays: the
+    /// next one would get its name, and its release would remove that one.
     pub(crate) fn close(&mut self) {
-        if let Some(current) = self.current.take() {
-            self.rolled.push((self.synced, current.path));
+        let synced = self.synced;
+        if let Some(current) = self.current.take_if(|current| current.first <= synced) {
+            self.rolled.push((synced, current.path));
         }
     }
 

@@ -17,6 +17,7 @@ use super::committer::no_room;
 use super::files::{FileKey, Files};
 use super::layout::Layout;
 use super::marks;
+use super::recovery::read_mark;
 use super::sync::{self, SyncPoint};
 use crate::engine::Buffer;
 use crate::engine::Shards;
@@ -138,8 +139,10 @@ impl KeeperThread {
         Some(std::mem::take(&mut queue.jobs))
     }
 
+    /// Marks first: a segment may go only when a mark covers it, and a buffer that is opened again
+    /// must find its newest mark.
     fn work(&self, jobs: Vec<Job>) {
-        let mut marks = Vec::new();
+        let (mut marks, mut others) = (Vec::new(), Vec::new());
         for job in jobs {
             match job {
                 Job::Mark {
@@ -155,16 +158,22 @@ impl KeeperThread {
                         cause,
                     });
                 }
+                other => others.push(other),
+            }
+        }
+        if let Err(error) = self.write_marks(marks) {
+            self.failed(&error);
+        }
+        for job in others {
+            match job {
                 Job::Drop { buffer, keep_from } => self.drop_segments(&buffer, keep_from),
                 Job::Reopen {
                     buffer,
                     file,
                     offset,
                 } => self.cut_back(&buffer, file, offset),
+                Job::Mark { .. } => unreachable!("marks were taken out"),
             }
-        }
-        if let Err(error) = self.write_marks(marks) {
-            self.failed(&error);
         }
     }
 
@@ -267,6 +276,10 @@ impl KeeperThread {
     /// The retain record is durable, so a crash in the middle is finished by the next recovery.
     fn drop_segments(&self, buffer: &Buffer, keep_from: Seq) {
         let directory = self.layout.buffer(buffer.uuid());
+        // What a missed mark does not cover stays until the next one does: without it the tables of
+        // producers and keys could not be made again.
+        let mark = read_mark(&self.layout.mark(buffer.uuid())).ok().flatten();
+        let keep_from = keep_from.min(mark.map_or(Seq::ZERO, |mark| mark.file));
         match drop_files(&directory, keep_from) {
             Ok(dropped) => Counters::add(&self.counters.segments_dropped, dropped),
             Err(error) => tracing::warn!(event = "drop_failed", buffer = %buffer.uuid(), %error),

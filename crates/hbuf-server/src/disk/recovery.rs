@@ -239,6 +239,7 @@ pub(crate) fn recover_buffer(
     let segments = sources(&directory).map_err(io_error)?;
     let cursors = sources(&layout.log(expected.buffer, LogKind::Cursors)).map_err(io_error)?;
     let entries = journal.bytes_of(expected.buffer).map_err(io_error)?;
+    let marked_file = mark.as_ref().map_or(Seq::ZERO, |mark| mark.file);
     let durable = mark.as_ref().map_or(Seq::ZERO, |mark| mark.durable);
     let found = Found {
         buffer: expected.buffer,
@@ -261,7 +262,13 @@ pub(crate) fn recover_buffer(
         path: directory.clone(),
         error,
     })?;
-    let untouched = clean && recovered.repairs.is_empty() && recovered.opening.end == durable;
+    // A mark says nothing of the cursors, nor of a file that was made behind it.
+    let last = recovered.opening.segments.last();
+    let untouched = clean
+        && recovered.repairs.is_empty()
+        && recovered.opening.end == durable
+        && last.map_or(Seq::ZERO, |segment| segment.first) == marked_file
+        && cursors.is_empty();
     if !untouched {
         repair(layout, expected.buffer, &recovered).map_err(io_error)?;
     }
