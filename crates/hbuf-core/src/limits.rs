@@ -80,6 +80,8 @@ pub const BODY_SECONDS_MAX: u64 = 30;
 pub const BODY_RATE_MIN: u64 = 64 << 10;
 /// How long a client may take nothing of its reply, in seconds.
 pub const WRITE_STALL_SECONDS_MAX: u64 = 30;
+/// How long the rest of a refused body is taken and thrown away, so that the refusal arrives.
+pub const LINGER_SECONDS_MAX: u64 = 5;
 /// Bodies up to this many bytes are not counted in [`BODIES_BYTES_MAX`].
 pub const BODY_BYTES_UNCOUNTED: u64 = 64 << 10;
 /// Bytes of larger bodies that are held over all requests.

@@ -3,8 +3,10 @@
 //! `cargo run --release -p hbuf-server --example read_speed [messages] [body bytes]`
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ use hbuf_core::record::{Facts, Frame, Proof, ProofKind, encode, head_len};
 use hbuf_core::segment::{FORMAT, LogKind, SegmentHead, file_name};
 use hbuf_core::tree::Frontier;
 use hbuf_server::read::{ReadShared, Readable, SegmentAt};
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::Runtime;
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -56,6 +60,7 @@ fn main() -> Result<(), Failed> {
         "pages of 1,000",
         best(|| runtime.block_on(pages(&buffer, messages, 1_000)))?,
     );
+    over_sockets(&runtime, dir.path(), &segments, &buffer)?;
     let some = 20_000.min(messages);
     let single = best(|| runtime.block_on(pages(&buffer, some, 1)))?;
     println!(
@@ -66,11 +71,113 @@ fn main() -> Result<(), Failed> {
     prove(&runtime, &open(), messages)
 }
 
-fn prove(
-    runtime: &tokio::runtime::Runtime,
+/// Sends everything to a client over loopback: the files as a bare server would send them, and the
+/// stream.
+fn over_sockets(
+    runtime: &Runtime,
+    dir: &Path,
+    segments: &[SegmentAt],
     buffer: &Arc<Readable>,
-    size: u64,
 ) -> Result<(), Failed> {
+    let (mut plain, mut stream) = (
+        (Duration::MAX, Duration::MAX),
+        (Duration::MAX, Duration::MAX),
+    );
+    // In turns, so that both meet the same neighbours.
+    for _ in 0..5 {
+        let paths = segments
+            .iter()
+            .map(|segment| dir.join(file_name(segment.first)));
+        plain = plain.min(sent(runtime, send_files(paths.collect()))?);
+        stream = stream.min(sent(runtime, send_stream(Arc::clone(buffer)))?);
+    }
+    let ratio = plain.0.as_secs_f64() / stream.0.as_secs_f64();
+    println!(
+        "files over a socket              {:>12.1?}   1.00  cpu {:.1?}",
+        plain.0, plain.1
+    );
+    println!(
+        "stream over a socket             {:>12.1?}   {ratio:.2}  cpu {:.1?}",
+        stream.0, stream.1
+    );
+    Ok(())
+}
+
+/// A sender's work, once its client is there.
+type Sending = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// Time until a client has everything, and processor time of both ends.
+fn sent(
+    runtime: &Runtime,
+    send: impl FnOnce(tokio::net::TcpStream) -> Sending + Send + 'static,
+) -> Result<(Duration, Duration), Failed> {
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?;
+    let (started, cpu) = (Instant::now(), cpu()?);
+    let sending = runtime.spawn(async move { send(listener.accept().await?.0).await });
+    let mut client = TcpStream::connect(address)?;
+    let mut piece = vec![0; 256 << 10];
+    while client.read(&mut piece)? > 0 {}
+    runtime.block_on(sending)??;
+    Ok((started.elapsed(), self::cpu()? - cpu))
+}
+
+fn send_stream(buffer: Arc<Readable>) -> impl FnOnce(tokio::net::TcpStream) -> Sending {
+    move |mut socket| {
+        Box::pin(async move {
+            let mut pieces = buffer.stream(Seq::ZERO, Seq::MAX);
+            while let Some(piece) = pieces.next().await {
+                socket
+                    .write_all(&piece.map_err(io::Error::other)?.bytes)
+                    .await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn send_files(paths: Vec<PathBuf>) -> impl FnOnce(tokio::net::TcpStream) -> Sending {
+    move |mut socket| {
+        Box::pin(async move {
+            let (send, mut receive) = tokio::sync::mpsc::channel(4);
+            tokio::task::spawn_blocking(move || -> io::Result<()> {
+                for path in paths {
+                    let mut file = File::open(path)?;
+                    loop {
+                        let mut piece = Vec::with_capacity(256 << 10);
+                        if (&mut file).take(256 << 10).read_to_end(&mut piece)? == 0 {
+                            break;
+                        }
+                        if send.blocking_send(piece).is_err() {
+                            return Ok(());
+                        }
+                    }
+                }
+                Ok(())
+            });
+            while let Some(piece) = receive.recv().await {
+                socket.write_all(&piece).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Processor time of this process so far, from its ticks of 10 ms.
+fn cpu() -> Result<Duration, Failed> {
+    let text = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = text
+        .rsplit(") ")
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .skip(11)
+        .take(2);
+    let ticks = fields.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+fn prove(runtime: &Runtime, buffer: &Arc<Readable>, size: u64) -> Result<(), Failed> {
     for at in [size / 3, size / 3, size / 2] {
         let started = Instant::now();
         runtime.block_on(buffer.inclusion(Seq(at.max(1)), size))?;

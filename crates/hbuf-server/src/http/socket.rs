@@ -11,8 +11,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use hbuf_core::limits::LINGER_SECONDS_MAX;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
@@ -26,6 +28,8 @@ pub(crate) struct Socket {
     stalled: Option<Pin<Box<Sleep>>>,
     /// A refusal that stands in for hyper's.
     refusal: Bytes,
+    /// Our side is closed, and what the client still sends is thrown away until this runs out.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
@@ -35,6 +39,33 @@ impl Socket {
             patience,
             stalled: None,
             refusal: Bytes::new(),
+            lingering: None,
+        }
+    }
+
+    /// Takes what a client still sends of a body that was refused. Closing with bytes unread makes
+    /// the system reset the connection, and the reset can overtake the reply that says why. Whoever
+    /// sends nothing at this moment is not waited for.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut thrown_away = [0; LINGER_PIECE_BYTES];
+        loop {
+            let mut buffer = ReadBuf::new(&mut thrown_away);
+            let read = Pin::new(self.stream.inner_mut()).poll_read(context, &mut buffer);
+            match read {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending if self.lingering.is_none() => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+            let time = Duration::from_secs(LINGER_SECONDS_MAX);
+            let lingering = self.lingering.get_or_insert_with(|| Box::pin(sleep(time)));
+            if lingering.is_elapsed() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        match &mut self.lingering {
+            Some(lingering) => lingering.as_mut().poll(context).map(Ok),
+            None => Poll::Ready(Ok(())),
         }
     }
 
@@ -129,12 +160,22 @@ impl Write for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.poll_refusal(context) {
-            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_shutdown(context),
-            other => other,
+        if self.lingering.is_none() {
+            match self.poll_refusal(context) {
+                Poll::Ready(Ok(())) => {}
+                other => return other,
+            }
+            match Pin::new(&mut self.stream).poll_shutdown(context) {
+                Poll::Ready(Ok(())) => {}
+                other => return other,
+            }
         }
+        self.poll_linger(context)
     }
 }
+
+/// Bytes that are thrown away at a time.
+const LINGER_PIECE_BYTES: usize = 16 << 10;
 
 /// What goes out in place of a bare refusal of hyper's; `None` for everything else. Replies of ours
 /// with such a status always have a content type.

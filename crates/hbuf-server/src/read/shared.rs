@@ -127,6 +127,11 @@ impl ReadShared {
         self.blocks().remove_range(first..=last);
     }
 
+    #[cfg(test)]
+    pub(super) fn spares(&self) -> usize {
+        lock(&self.spare).len()
+    }
+
     /// Memory for one piece; what was used before saves its page faults.
     pub(super) fn spare(self: &Arc<Self>) -> PieceMemory {
         let bytes = lock(&self.spare)

@@ -3,8 +3,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hbuf_core::ids::Seq;
+use hbuf_core::limits::{READ_FILES_MAX, SPARE_PIECES_MAX, TAIL_TOTAL_BYTES_MAX};
 use hbuf_core::segment::file_name;
 
+use super::super::shared::{FileKey, FileKind};
 use super::super::testing::{WRITE_PLAIN, Writer, check_records};
 use super::super::{ReadError, ReadShared, Readable};
 use super::run;
@@ -134,4 +136,41 @@ fn a_closed_buffer_wakes_who_waits_and_says_so() {
         let mut pieces = writer.buffer.stream(Seq(0), Seq(3));
         assert!(matches!(pieces.next().await, Some(Err(ReadError::Closed))));
     });
+}
+
+#[test]
+fn what_readers_share_stays_within_its_bounds() {
+    let mut writer = Writer::new(WRITE_PLAIN);
+    writer.append(3);
+    let shared = &writer.shared;
+    let file = writer.buffer.segment(Seq(1)).unwrap();
+    for number in 0..READ_FILES_MAX as u64 + 50 {
+        let key = FileKey {
+            buffer: 9,
+            file: Seq(number),
+            kind: FileKind::Segment,
+        };
+        shared.files().put(key, Arc::clone(&file), 1);
+    }
+    assert_eq!(shared.files().len(), READ_FILES_MAX);
+    let pieces: Vec<_> = (0..SPARE_PIECES_MAX + 9).map(|_| shared.spare()).collect();
+    drop(pieces);
+    assert_eq!(shared.spares(), SPARE_PIECES_MAX);
+}
+
+#[test]
+fn a_tail_is_not_kept_when_all_tails_together_are_too_large() {
+    let mut writer = Writer::new(WRITE_PLAIN);
+    let tailing = writer.buffer.tailing();
+    let others = TAIL_TOTAL_BYTES_MAX - 100;
+    writer.shared.tail_bytes.store(others, Ordering::Relaxed);
+    writer.append(3);
+    assert_eq!(writer.shared.tail_bytes.load(Ordering::Relaxed), others);
+    let records = run(async { writer.buffer.read(Seq(0), 9, usize::MAX).await.unwrap() });
+    check_records(&records.bytes, 1, 3);
+    writer.shared.tail_bytes.store(0, Ordering::Relaxed);
+    writer.append(1);
+    assert!(writer.shared.tail_bytes.load(Ordering::Relaxed) > 0);
+    drop(tailing);
+    assert_eq!(writer.shared.tail_bytes.load(Ordering::Relaxed), 0);
 }
