@@ -10,18 +10,22 @@ use crate::support::server::Server;
 
 struct Node {
     _scratch: tempfile::TempDir,
-    _server: Server,
+    server: Server,
     client: Client,
 }
 
 impl Node {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(settings: &[String]) -> Self {
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let server = Server::start(&scratch.path().join("data"), &[]).unwrap();
+        let server = Server::start(&scratch.path().join("data"), settings).unwrap();
         let client = Client::new(&format!("http://{}", server.address())).unwrap();
         Self {
             _scratch: scratch,
-            _server: server,
+            server,
             client,
         }
     }
@@ -237,6 +241,48 @@ async fn what_a_read_may_ask_for_is_bounded() {
         node.read(&format!("{messages}/9223372036854775809")).await,
         Err(400)
     );
+}
+
+#[tokio::test]
+async fn hundreds_of_buffers_need_neither_as_many_open_files_nor_threads() {
+    const BUFFERS: usize = 600;
+    const AT_ONCE: usize = 50;
+    let node = Node::with(&[
+        "--idle-seconds=1".to_owned(),
+        "--checkpoint-seconds=1".to_owned(),
+    ]);
+    for start in (0..BUFFERS).step_by(AT_ONCE) {
+        let mut appends = tokio::task::JoinSet::new();
+        for number in start..start + AT_ONCE {
+            let client = node.client.clone();
+            appends.spawn(async move {
+                let options = AppendOptions::default();
+                let name = format!("b{number}");
+                client
+                    .append(Collection::Buffers, &name, &message(), &options)
+                    .await
+                    .unwrap();
+            });
+        }
+        appends.join_all().await;
+    }
+    let process = format!("/proc/{}", node.server.process());
+    let count = |what: &str| fs::read_dir(format!("{process}/{what}")).unwrap().count();
+    assert!(count("task") < 200, "{} threads", count("task"));
+    let begun = std::time::Instant::now();
+    while count("fd") > 100 {
+        let waited = begun.elapsed() < std::time::Duration::from_secs(30);
+        assert!(waited, "{} files are still open", count("fd"));
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    // A cold buffer opens again by itself.
+    let options = AppendOptions::default();
+    let reply = node
+        .client
+        .append(Collection::Buffers, "b7", &message(), &options)
+        .await
+        .unwrap();
+    assert_eq!(reply.seq, 2);
 }
 
 /// The page names a test for each limit; a test that was renamed or taken away is noticed here.

@@ -63,6 +63,11 @@ impl Server {
         self.address
     }
 
+    /// The process, for a look into `/proc`.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has printed so far.
     pub(crate) fn output(&self) -> String {
         text(&self.output)
