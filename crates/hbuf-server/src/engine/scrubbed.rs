@@ -86,3 +86,78 @@ impl Inner {
 
 /// Damaged buffers that the node's status names.
 const REASONS_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Append, BufferSettings, Content, Engine, EngineSettings};
+    use bytes::Bytes;
+    use hbuf_core::name::Name;
+    use std::sync::atomic::Ordering;
+
+    async fn start(data: &std::path::Path) -> Engine {
+        let settings = EngineSettings {
+            data: data.to_owned(),
+            ..EngineSettings::default()
+        };
+        Engine::start(settings).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn cold_buffers_are_scrubbed_by_their_files_and_damage_is_said_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = start(dir.path()).await;
+        let (tenant, name) = (Name::default_tenant(), Name::parse("b").unwrap());
+        let small = BufferSettings {
+            segment_bytes: Some(4 << 10),
+            ..Default::default()
+        };
+        engine.create_buffer(&tenant, &name, &small).await.unwrap();
+        let buffer = engine.buffer(&tenant, "b").await.unwrap();
+        for _ in 0..30 {
+            let contents = vec![Content::seal(Bytes::new(), Bytes::from_static(&[7; 500]))];
+            buffer
+                .append(Append {
+                    contents,
+                    ..Append::default()
+                })
+                .await
+                .unwrap();
+        }
+        let (uuid, path) = (buffer.uuid(), buffer.readable().dir().to_owned());
+        drop(buffer);
+        engine.stop().await;
+        drop(engine);
+        let engine = start(dir.path()).await;
+        let node = Node(Arc::downgrade(&engine.inner));
+        assert_eq!(
+            (engine.status().open_buffers, node.buffers()),
+            (0, vec![uuid])
+        );
+        let progress = &engine.counters().scrub;
+        let mut scrubber = Scrubber::new(u64::MAX, Arc::clone(progress));
+        assert!(scrubber.scrub(&node.buffer(uuid).unwrap()).await.is_none());
+        let segments = progress.segments.load(Ordering::Relaxed);
+        assert!(segments > 2, "{segments} sealed segments");
+
+        let file = path.join(hbuf_core::segment::file_name(Seq(1)));
+        let mut bytes = fs::read(&file).unwrap();
+        let end = bytes.len() - 5;
+        bytes[end] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        for _ in 0..2 {
+            let error = scrubber.scrub(&node.buffer(uuid).unwrap()).await.unwrap();
+            node.damaged(uuid, &error);
+        }
+        assert_eq!(engine.status().open_buffers, 0, "scrubbing opens nothing");
+        let reasons = engine.status().reasons;
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        assert!(
+            reasons[0].starts_with(&format!("buffer {uuid}: message ")),
+            "{reasons:?}"
+        );
+        engine.stop().await;
+        drop(engine);
+        assert!(node.is_gone());
+    }
+}
