@@ -165,7 +165,11 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
     let first = kept.max(log.oldest()).min(log.end().next());
     // Nor does a paused directory change because the node was started anew.
     let vouches = |_: &&Mark| found.state != BufferState::Paused;
-    let vouched = found.mark.as_ref().filter(vouches).map_or(Seq::ZERO, |mark| mark.file);
+    let vouched = found
+        .mark
+        .as_ref()
+        .filter(vouches)
+        .map_or(Seq::ZERO, |mark| mark.file);
     log.drop_below(first, vouched, &mut repairs);
     if damage.is_some() {
         // What is damaged is kept as it is: nothing is cut, nothing is removed.
