@@ -28,6 +28,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             "warnings",
         ])
     })?;
+    step(&mut done, "crates outside the workspace", lint_apart)?;
     step(&mut done, "tests", || {
         tests = nextest()?;
         Ok(())
@@ -65,6 +66,8 @@ fn step(
 
 fn install() -> Result<()> {
     tools::debian_program("cc", "gcc")?;
+    // For the fuzzer's runtime.
+    tools::debian_program("c++", "g++")?;
     tools::cargo_tool("nextest", "cargo-nextest")?;
     tools::cargo_tool("deny", "cargo-deny")?;
     tools::fuse_device()
@@ -72,6 +75,23 @@ fn install() -> Result<()> {
 
 fn cargo(arguments: &[&str]) -> Result<()> {
     shell::run(&mut shell::command("cargo", arguments))
+}
+
+/// `bench` is no member of the workspace, so that a default build does not need what it needs.
+fn lint_apart() -> Result<()> {
+    let bench = shell::root().join("bench");
+    shell::run(shell::command("cargo", &["fmt", "--check"]).current_dir(&bench))?;
+    let clippy = [
+        "clippy",
+        "--quiet",
+        "--locked",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    shell::run(shell::command("cargo", &clippy).current_dir(&bench))?;
+    shell::run(shell::command("cargo", &["test", "--quiet", "--locked"]).current_dir(&bench))
 }
 
 /// Runs the tests; returns the runner's closing lines.

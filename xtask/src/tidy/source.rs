@@ -2,21 +2,11 @@
 
 /// The text with every comment, string and character literal replaced by spaces; line breaks stay.
 pub(crate) fn blank(text: &str) -> String {
-    scan(text, false)
-}
-
-/// The text with its comments replaced by spaces; literals stay.
-pub(crate) fn blank_comments(text: &str) -> String {
-    scan(text, true)
-}
-
-fn scan(text: &str, keep_literals: bool) -> String {
     let out = Vec::with_capacity(text.len());
     let mut scanner = Scanner {
         text: text.as_bytes(),
         at: 0,
         out,
-        keep_literals,
     };
     while scanner.at < scanner.text.len() {
         scanner.step();
@@ -28,7 +18,6 @@ struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
     out: Vec<u8>,
-    keep_literals: bool,
 }
 
 impl Scanner<'_> {
@@ -42,7 +31,6 @@ impl Scanner<'_> {
             self.block_comment();
             return;
         }
-        let from = self.at;
         if let Some(hashes) = self.raw_string() {
             let mut close = vec![b'"'];
             close.extend(std::iter::repeat_n(b'#', hashes));
@@ -55,10 +43,6 @@ impl Scanner<'_> {
         } else {
             self.out.push(rest[0]);
             self.at += 1;
-        }
-        if self.keep_literals {
-            self.out.truncate(from);
-            self.out.extend_from_slice(&self.text[from..self.at]);
         }
     }
 

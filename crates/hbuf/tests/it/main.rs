@@ -4,5 +4,9 @@
 mod cli_help;
 mod cli_limits;
 mod cli_server;
+mod faults;
+mod kill;
 mod power;
+mod power_loss;
+mod readme;
 mod support;

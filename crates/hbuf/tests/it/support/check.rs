@@ -1,11 +1,15 @@
 //! Holds a restarted server and its directory against the ledger.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::http::Http;
 use super::ledger::{Ledger, Life};
 use super::record;
 use super::server::{Server, hbuf};
+
+/// How long a read may be put off.
+const AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Reads the whole of a buffer; `None` when it does not exist.
 pub(crate) fn read_all(
@@ -13,9 +17,18 @@ pub(crate) fn read_all(
     buffer: &str,
 ) -> Result<Option<Vec<record::Record>>, String> {
     let path = format!("/buffers/{buffer}/messages?after=0");
-    let reply = http
-        .get(&path)
-        .map_err(|error| format!("{buffer}: reading failed: {error}"))?;
+    let begun = Instant::now();
+    let reply = loop {
+        let reply = http
+            .get(&path)
+            .map_err(|error| format!("{buffer}: reading failed: {error}"))?;
+        // A buffer that is being opened says so; whoever reads comes again.
+        let again = !reply.is_success() && reply.text().contains("\"retry\":true");
+        if !again || begun.elapsed() > AGAIN_MAX {
+            break reply;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
     match reply.status {
         200 => Ok(Some(
             record::split(&reply.body).map_err(|why| format!("{buffer}: {why}"))?,
@@ -28,7 +41,7 @@ pub(crate) fn read_all(
 /// Every claim of the ledger against a running server; each broken one is a sentence.
 pub(crate) fn check_server(server: &Server, ledger: &mut Ledger) -> Vec<String> {
     let mut http = server.http();
-    let mut wrong = Vec::new();
+    let mut wrong = std::mem::take(&mut ledger.refused);
     for (name, claims) in &mut ledger.buffers {
         let records = match read_all(&mut http, name) {
             Ok(records) => records,
@@ -82,7 +95,7 @@ pub(crate) fn check_appends(server: &Server, ledger: &mut Ledger, round: u64) ->
         .filter(|(_, claims)| claims.life == Life::Exists);
     for (name, claims) in existing.take(4) {
         let body = format!("after-recovery-{round}-{name}").into_bytes();
-        let expected = claims.told.len() as u64 + 1;
+        let expected = claims.told.last().map_or(0, |told| told.seq) + 1;
         claims.tried.push(vec![body.clone()]);
         match http.post(&format!("/buffers/{name}"), &body) {
             Ok(reply) if reply.status == 201 && reply.number("x-hbuf-seq") == Some(expected) => {

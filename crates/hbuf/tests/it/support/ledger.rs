@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::record::Record;
+
 /// A claim about one message: it has this seq, body and, where known, id.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
@@ -27,6 +29,8 @@ pub(crate) enum Life {
 #[derive(Clone, Debug)]
 pub(crate) struct Claims {
     pub(crate) life: Life,
+    /// Retention keeps at least so many of the newest messages; `None` keeps all.
+    pub(crate) keeps: Option<u64>,
     /// Acknowledged appends and messages that a reader saw.
     pub(crate) told: Vec<Told>,
     /// Batches by what was sent, acknowledged or not; a single message is a batch of one.
@@ -37,6 +41,8 @@ pub(crate) struct Claims {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) buffers: BTreeMap<String, Claims>,
+    /// Requests that were right and were refused as wrong.
+    pub(crate) refused: Vec<String>,
 }
 
 impl Ledger {
@@ -45,6 +51,7 @@ impl Ledger {
             .entry(name.to_owned())
             .or_insert_with(|| Claims {
                 life: Life::CreateTried,
+                keeps: None,
                 told: Vec::new(),
                 tried: Vec::new(),
             })
@@ -53,11 +60,13 @@ impl Ledger {
     /// Takes over another client's claims. Only the client that owns a buffer deletes it, so the
     /// furthest life is the true one.
     pub(crate) fn merge(&mut self, other: Self) {
+        self.refused.extend(other.refused);
         for (name, claims) in other.buffers {
             let mine = self.buffer(&name);
             if rank(claims.life) > rank(mine.life) {
                 mine.life = claims.life;
             }
+            mine.keeps = mine.keeps.or(claims.keeps);
             mine.told.extend(claims.told);
             mine.tried.extend(claims.tried);
         }
@@ -80,44 +89,44 @@ fn rank(life: Life) -> u8 {
 
 impl Claims {
     /// Compares the records that a buffer holds with the claims; every difference is a sentence.
-    pub(crate) fn compare(&self, name: &str, records: &[super::record::Record]) -> Vec<String> {
+    pub(crate) fn compare(&self, name: &str, records: &[Record]) -> Vec<String> {
+        let first = records.first().map_or(1, |record| record.seq);
         let mut wrong = Vec::new();
+        if let Some(why) = self.wrong_start(first, records.len() as u64) {
+            wrong.push(format!("{name}: {why}"));
+        }
         for (index, record) in records.iter().enumerate() {
-            if record.seq != index as u64 + 1 {
-                wrong.push(format!(
-                    "{name}: seq {} stands at place {}",
-                    record.seq,
-                    index + 1
-                ));
+            if record.seq != first + index as u64 {
+                let before = first + index as u64 - 1;
+                wrong.push(format!("{name}: seq {} follows seq {before}", record.seq));
                 break;
             }
         }
-        for told in &self.told {
-            match records.get(told.seq.wrapping_sub(1) as usize) {
-                None => wrong.push(format!(
-                    "{name}: acknowledged seq {} ({}) is lost; the buffer ends at {}",
-                    told.seq,
-                    label(&told.body),
-                    records.len()
-                )),
-                Some(record) if record.body != told.body => wrong.push(format!(
-                    "{name}: seq {} was acknowledged as {} and holds {}",
-                    told.seq,
-                    label(&told.body),
-                    label(&record.body)
-                )),
-                Some(record) if told.id.as_ref().is_some_and(|id| *id != record.id) => wrong.push(
-                    format!("{name}: seq {} changed its id to {}", told.seq, record.id),
-                ),
-                Some(_) => {}
-            }
-        }
+        let told = self
+            .told
+            .iter()
+            .filter(|told| told.seq >= first || self.keeps.is_none());
+        wrong.extend(told.filter_map(|told| {
+            let place = told.seq.checked_sub(first).map(|place| place as usize);
+            let why = told.differs(place.and_then(|place| records.get(place)))?;
+            Some(format!(
+                "{name} ({first} and {} more): {why}",
+                records.len()
+            ))
+        }));
         wrong.extend(self.compare_batches(name, records));
         wrong
     }
 
+    /// Retention drops whole segments, and never below what it keeps.
+    fn wrong_start(&self, first: u64, count: u64) -> Option<String> {
+        let kept = self.keeps.unwrap_or(u64::MAX);
+        (first > 1 && count < kept)
+            .then(|| format!("begins at seq {first} and holds {count}, though it keeps {kept}"))
+    }
+
     /// Each batch is there whole, in order and once, or not at all; nothing else is there.
-    fn compare_batches(&self, name: &str, records: &[super::record::Record]) -> Vec<String> {
+    fn compare_batches(&self, name: &str, records: &[Record]) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut place = BTreeMap::new();
         for (index, record) in records.iter().enumerate() {
@@ -135,9 +144,11 @@ impl Claims {
                 .iter()
                 .map(|body| place.get(body.as_slice()).copied())
                 .collect();
+            let trims = self.keeps.is_some();
             let whole = found.windows(2).all(|pair| match pair {
                 [Some(a), Some(b)] => a + 1 == *b,
                 [None, None] => true,
+                [None, Some(0)] => trims,
                 _ => false,
             });
             if !whole {
@@ -158,6 +169,24 @@ impl Claims {
     }
 }
 
+impl Told {
+    /// Why a record does not keep this claim.
+    fn differs(&self, found: Option<&Record>) -> Option<String> {
+        let (seq, said) = (self.seq, label(&self.body));
+        match found {
+            None => Some(format!("acknowledged seq {seq} ({said}) is lost")),
+            Some(record) if record.body != self.body => Some(format!(
+                "seq {seq} was acknowledged as {said} and holds {}",
+                label(&record.body)
+            )),
+            Some(record) if self.id.as_ref().is_some_and(|id| *id != record.id) => {
+                Some(format!("seq {seq} changed its id to {}", record.id))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
 /// The start of a body, which says who sent it.
 fn label(body: &[u8]) -> String {
     let end = body
@@ -170,7 +199,6 @@ fn label(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::Record;
     use super::*;
 
     fn records(bodies: &[&str]) -> Vec<Record> {
@@ -220,7 +248,12 @@ mod tests {
         }
         let mut gap = records(&["a", "b", "c"]);
         gap[2].seq = 4;
-        assert!(claims().compare("b", &gap)[0].contains("seq 4 stands at place 3"));
+        assert!(claims().compare("b", &gap)[0].contains("seq 4 follows seq 2"));
+        let mut trimmed = claims();
+        let rest = &records(&["a", "b", "c"])[1..];
+        assert!(trimmed.compare("b", rest)[0].contains("begins at seq 2"));
+        trimmed.keeps = Some(2);
+        assert_eq!(trimmed.compare("b", rest), [""; 0]);
         let mut other = records(&["a"]);
         other[0].id = "id-x".to_owned();
         assert!(claims().compare("b", &other)[0].contains("changed its id"));

@@ -50,6 +50,7 @@ impl CommitPath {
             ("direct-buffers-max", buffers_max),
             ("checkpoint-seconds", 1),
             ("idle-seconds", 1),
+            ("retention-sweep-seconds", 1),
             ("journal-bytes", 1 << 20),
         ]
         .map(|(name, value)| format!("--{name}={value}"))

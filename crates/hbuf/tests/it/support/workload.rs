@@ -16,8 +16,12 @@ use crate::power::draw::Draws;
 pub(crate) const CLIENTS: u64 = 8;
 /// Buffers that share the load in turn, so that one commit touches many.
 const SPREAD: u64 = 48;
-/// The smallest segment that a buffer may have.
+/// Segments so small that they roll all the time.
 const SMALL_SEGMENT: &str = r#"{"segment_bytes": 65536}"#;
+/// Smaller still, and old ones are dropped.
+const TRIMMED: &str = r#"{"segment_bytes": 8192, "retention_count": 100}"#;
+/// The count in `TRIMMED`.
+const TRIMMED_COUNT: u64 = 100;
 
 /// What is in flight or done, by kind: what a cut or a kill can hit.
 #[derive(Debug, Default)]
@@ -94,11 +98,12 @@ impl Client {
         match self.draw(100, "what") {
             0..=39 => self.append(self.spread_buffer(), 1),
             40..=54 => self.append("main".to_owned(), 1),
-            55..=69 => self.append_to_small(1),
-            70..=79 => {
+            55..=66 => self.append_to_small(1),
+            67..=75 => {
                 let count = 2 + self.draw(40, "batch");
                 self.append_to_small(count)
             }
+            76..=79 => self.append_to_trimmed(),
             80..=87 => {
                 let count = 2 + self.draw(12, "batch");
                 self.append(self.spread_buffer(), count)
@@ -125,6 +130,18 @@ impl Client {
         {
             return false;
         }
+        self.append(name, count)
+    }
+
+    /// Appends to a buffer whose old segments go.
+    fn append_to_trimmed(&mut self) -> bool {
+        let name = "trimmed".to_owned();
+        let claims = self.ledger.buffer(&name);
+        claims.keeps = Some(TRIMMED_COUNT);
+        if claims.life == Life::CreateTried && !self.configure(&name, TRIMMED) {
+            return false;
+        }
+        let count = 1 + self.draw(30, "batch");
         self.append(name, count)
     }
 
@@ -226,6 +243,10 @@ impl Client {
         let reply = self
             .http
             .get(&format!("/buffers/{name}/messages?after={after}&limit=200"));
+        if matches!(&reply, Ok(reply) if reply.status == 404) {
+            // Nobody has appended to it yet.
+            return true;
+        }
         if let Ok(reply) = &reply
             && reply.status == 200
         {
@@ -244,8 +265,16 @@ impl Client {
     }
 
     /// False when the connection broke or the server said that it takes no more.
-    fn goes_on(&self, reply: std::io::Result<Reply>) -> bool {
+    fn goes_on(&mut self, reply: std::io::Result<Reply>) -> bool {
         match reply {
+            // Not taken now, and said so: the next step goes on.
+            Ok(reply) if reply.text().contains("\"retry\":true") && reply.status < 500 => true,
+            Ok(reply) if (400..500).contains(&reply.status) => {
+                self.ledger
+                    .refused
+                    .push(format!("{}: {}", reply.status, reply.text()));
+                false
+            }
             Ok(reply) => reply.status < 500,
             Err(_) => false,
         }
