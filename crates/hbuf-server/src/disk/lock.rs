@@ -82,7 +82,7 @@ impl DataDirectory {
             layout.names(),
             layout.buffers(),
         ];
-        fs::create_dir_all(root).map_err(at(root))?;
+        create_root(root).map_err(at(root))?;
         let lock = lock(root)?;
         for part in &parts {
             fs::create_dir_all(part).map_err(at(part))?;
@@ -100,6 +100,26 @@ impl DataDirectory {
             _lock: lock,
         })
     }
+}
+
+/// Makes the directory and those above it that are missing, and their names durable: a buffer is
+/// as lost without its directory's name as without its data.
+fn create_root(root: &Path) -> io::Result<()> {
+    let root = std::path::absolute(root)?;
+    let missing: Vec<&Path> = root.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(&root)?;
+    // The last start may have made the directory and ended before this, so its own name is always
+    // synced. A parent that may not be read was not made here.
+    for made in missing.iter().copied().chain([root.as_path()]) {
+        let Some(parent) = made.parent() else {
+            continue;
+        };
+        match sync::sync_dir(parent, SyncPoint::RootEntry) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 fn sync_entries(root: &Path, layout: &Layout) -> io::Result<()> {

@@ -54,6 +54,8 @@ pub(crate) enum SyncPoint {
     NodeEntry,
     /// The directory entries of the data directory.
     Layout,
+    /// The name of the data directory itself.
+    RootEntry,
     /// Commands of the manager.
     ManagerLog,
     /// The cut of a torn tail of the manager's log, before new commands take its place.
