@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::block_on;
 use crate::args::ServerArgs;
-use crate::offline::{BufferPlace, Check, Damage, Found, Kind, find, walk};
+use crate::offline::{BufferPlace, Check, Damage, Found, Kind, find, find_with_catalog, walk};
 use crate::output::Out;
 
 pub(crate) const EXAMPLES: &str = "Exit code 0: intact; 1: damage; 2: it could not be checked.
@@ -97,7 +97,11 @@ fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
 }
 
 fn verify_path(path: &Path, kept: Option<&Checkpoint>) -> Result<Vec<(String, Check)>> {
-    let places = find(path)?;
+    let places = if kept.is_some() {
+        find(path)?
+    } else {
+        find_with_catalog(path)?
+    };
     ensure!(
         kept.is_none() || places.len() == 1,
         "a checkpoint is of one buffer, and {} holds {}; name the buffer's directory",
@@ -115,6 +119,9 @@ fn verify_place(place: &BufferPlace, kept: Option<&Checkpoint>) -> Result<Check>
     let mut check = Check::default();
     if place.is_one_file() {
         check.part_only();
+    }
+    if place.is_internal() {
+        check.without_tree();
     }
     let starts_log = place
         .segments

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use hbuf_core::ids::{Hash, Seq, Uuid};
 use hbuf_core::record::{Kind as RecordKind, Record, Verdict, erasures};
-use hbuf_core::segment::SegmentHead;
+use hbuf_core::segment::{LogKind, SegmentHead};
 use hbuf_core::tree::Frontier;
 
 use super::walk::{Damage, Kind};
@@ -32,6 +32,8 @@ pub(crate) struct Check {
     wiped: Vec<(Seq, PathBuf, u64)>,
     /// What the erase records name.
     named: Vec<RangeInclusive<Seq>>,
+    /// The log has neither ids nor a tree, as the catalog's has not: its checksums are all there is.
+    treeless: bool,
     /// Only a part of the log is seen, so an erase record may stand elsewhere.
     partial: bool,
 }
@@ -81,6 +83,13 @@ impl Check {
             self.damage.push(wrong(reason));
         }
         self.log = self.log.or(Some(head.log));
+        if (head.kind != LogKind::Messages) != self.treeless {
+            self.damage
+                .push(wrong("the head is that of another kind of log".to_owned()));
+        }
+        if self.treeless {
+            return;
+        }
         let meets = self
             .tree
             .as_ref()
@@ -115,6 +124,10 @@ impl Check {
             }
             Some(Verdict::Altered) => Some("the content does not give the id: it was exchanged"),
             Some(Verdict::NotWiped) => Some("marked as erased, but content is left"),
+            Some(Verdict::NoProof) if self.treeless => {
+                self.intact += 1;
+                None
+            }
             Some(Verdict::NoProof) => Some("no id, so nothing proves the content"),
             None => {
                 self.unproven = true;
@@ -134,7 +147,9 @@ impl Check {
         if record.facts.kind == RecordKind::Erase && verdict == Some(Verdict::Intact) {
             self.named.extend(erasures(record.body).unwrap_or_default());
         }
-        self.push(seq, record.id());
+        if !self.treeless {
+            self.push(seq, record.id());
+        }
     }
 
     /// A place that is not good.
@@ -163,6 +178,11 @@ impl Check {
             file: file.to_owned(),
         });
         self.meet();
+    }
+
+    /// The log is one of hbuf's own, which have no tree.
+    pub(crate) fn without_tree(&mut self) {
+        self.treeless = true;
     }
 
     /// Only a part of the log will be seen.

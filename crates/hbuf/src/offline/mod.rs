@@ -11,5 +11,5 @@ mod source;
 mod walk;
 
 pub(crate) use check::Check;
-pub(crate) use place::{BufferPlace, find};
+pub(crate) use place::{BufferPlace, find, find_with_catalog};
 pub(crate) use walk::{Damage, Found, Kind, walk};

@@ -49,6 +49,13 @@ impl BufferPlace {
         self.alone
     }
 
+    /// One of hbuf's own logs, which have neither names nor a tree: the catalog's, or cursors.
+    pub(crate) fn is_internal(&self) -> bool {
+        let named = |path: Option<&Path>, name: &str| path.is_some_and(|path| path.ends_with(name));
+        let dir = fs::canonicalize(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        named(dir.parent(), "manager") || named(Some(&dir), "cursors")
+    }
+
     /// What people call it: `tenant/name`, or the directory.
     pub(crate) fn title(&self) -> String {
         match &self.name {
@@ -78,6 +85,20 @@ pub(crate) fn find(path: &Path) -> Result<Vec<BufferPlace>> {
         path.display()
     );
     found.sort_by_key(BufferPlace::title);
+    Ok(found)
+}
+
+/// All buffers under a path, and the catalog's logs if it is a data directory.
+pub(crate) fn find_with_catalog(path: &Path) -> Result<Vec<BufferPlace>> {
+    let mut found = find(path)?;
+    if path.join("buffers").is_dir() {
+        for dir in children(&path.join("manager"))?
+            .iter()
+            .filter(|dir| is_buffer(dir))
+        {
+            found.push(buffer(dir, None)?);
+        }
+    }
     Ok(found)
 }
 

@@ -378,6 +378,11 @@ fn verify_is_content_with_files_and_server_and_names_a_flipped_byte() {
         (&json!(5), &json!(5))
     );
     assert_eq!(served[0]["root"], offline[0]["root"]);
+    let all = bench.say(&["verify", &bench.data().display().to_string()]);
+    assert!(
+        all.contains("-/demo: intact") && all.contains("manager/global: intact"),
+        "{all}"
+    );
     let scratch = bench.scratch.path().to_owned();
     let buffer = fs::canonicalize(bench.buffer("demo")).unwrap();
     let Bench {

@@ -296,3 +296,25 @@ fn a_newer_format_is_refused_and_called_neither_good_nor_damaged() {
     let error = verify_path(fixture.path(), None).unwrap_err();
     assert!(format!("{error:#}").contains("newer"), "{error:#}");
 }
+
+#[test]
+fn a_buffers_segment_cannot_pass_for_a_log_without_a_tree() {
+    use hbuf_core::segment::{LogKind, SegmentHead};
+    let fixture = Fixture::five();
+    let bytes = fs::read(fixture.segment(4)).unwrap();
+    let span = spans(&bytes)[0].clone();
+    let head = SegmentHead::decode(&bytes[span.clone()]).unwrap();
+    let frontier = Frontier::new();
+    let forged = SegmentHead {
+        kind: LogKind::Manager,
+        frontier,
+        ..head
+    };
+    let mut out = Vec::new();
+    forged.encode(&mut out);
+    out.extend_from_slice(&bytes[span.end..]);
+    write(&fixture, 4, &out);
+    let check = verify(&fixture);
+    assert_eq!(places(&check)[0], ("tampered", 4, 4));
+    assert!(check.damage[0].reason.contains("another kind"));
+}
