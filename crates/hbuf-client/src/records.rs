@@ -178,7 +178,8 @@ impl RecordStream {
         Ok(Some(self.buffer.split_to(length).freeze()))
     }
 
-    /// The commit that the server saw: a read that reached its end has looked at everything up to there.
+    /// The commit that the server saw: a read that reached its end has looked at everything up to
+    /// there.
     #[must_use]
     pub const fn commit(&self) -> Option<u64> {
         self.commit

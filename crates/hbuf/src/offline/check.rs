@@ -32,7 +32,8 @@ pub(crate) struct Check {
     wiped: Vec<(Seq, PathBuf, u64)>,
     /// What the erase records name.
     named: Vec<RangeInclusive<Seq>>,
-    /// The log has neither ids nor a tree, as the catalog's has not: its checksums are all there is.
+    /// The log has neither ids nor a tree, as the catalog's has not: its checksums are all there
+    /// is.
     treeless: bool,
     /// Only a part of the log is seen, so an erase record may stand elsewhere.
     partial: bool,

@@ -91,7 +91,11 @@ fn help(path: &[&str]) -> String {
     let words: Vec<&str> = path.iter().copied().chain(["--help"]).collect();
     let output = hbuf(&words);
     assert!(output.status.success(), "{words:?}");
-    String::from_utf8(output.stdout).unwrap()
+    let text = String::from_utf8(output.stdout).unwrap();
+    // The blank lines between a flag's help and its values come with spaces.
+    text.lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
 }
 
 /// The commands that a help lists, but for `help` itself.
