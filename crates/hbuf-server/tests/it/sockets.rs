@@ -218,14 +218,8 @@ fn requests_sent_ahead_are_answered_in_order() {
     }
 }
 
-fn impatient() -> Server {
-    Server::with(HttpSettings {
-        head_timeout: Duration::from_millis(300),
-        body_timeout: Duration::from_millis(300),
-        stall_timeout: Duration::from_millis(300),
-        ..HttpSettings::default()
-    })
-}
+/// So short that a test can wait for it; only where it is the point, for a busy machine is slow.
+const SHORT: Duration = Duration::from_millis(300);
 
 /// Sends a byte now and then until the server has enough of it.
 fn drip(connection: &mut Connection, bytes: &[u8]) -> Duration {
@@ -242,7 +236,10 @@ fn drip(connection: &mut Connection, bytes: &[u8]) -> Duration {
 
 #[test]
 fn a_head_that_comes_too_slowly_ends_the_connection() {
-    let server = impatient();
+    let server = Server::with(HttpSettings {
+        head_timeout: SHORT,
+        ..HttpSettings::default()
+    });
     let mut slow = server.connect();
     drip(&mut slow, b"GET /buffers/b HTTP/1.1\r\nhost");
     assert_eq!(slow.rest(), "");
@@ -257,7 +254,10 @@ fn a_head_that_comes_too_slowly_ends_the_connection() {
 
 #[test]
 fn a_body_that_comes_too_slowly_is_refused_and_nothing_stored() {
-    let server = impatient();
+    let server = Server::with(HttpSettings {
+        body_timeout: SHORT,
+        ..HttpSettings::default()
+    });
     let mut slow = server.connect();
     slow.send(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n");
     drip(&mut slow, &[b'x'; 12]);
@@ -273,7 +273,10 @@ fn a_body_that_comes_too_slowly_is_refused_and_nothing_stored() {
 
 #[test]
 fn a_client_that_takes_nothing_of_its_reply_is_let_go() {
-    let server = impatient();
+    let server = Server::with(HttpSettings {
+        stall_timeout: SHORT,
+        ..HttpSettings::default()
+    });
     let mut writer = server.connect();
     let body = vec![b'x'; 8 << 20];
     for _ in 0..4 {
@@ -282,6 +285,7 @@ fn a_client_that_takes_nothing_of_its_reply_is_let_go() {
     drop(writer);
     let mut lazy = server.connect();
     lazy.send(b"GET /buffers/b/messages HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert_eq!(lazy.head().unwrap().status, 200);
     let started = Instant::now();
     loop {
         let text = server.connect().get("/metrics").text();
@@ -367,4 +371,37 @@ fn a_read_of_the_most_messages_is_taken_and_walks_pages() {
             assert_eq!(messages[9_999]["seq"], 10_000);
         }
     }
+}
+
+#[test]
+fn a_batch_that_claims_too_much_is_refused_before_it_is_read() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let length = (128_u64 << 20) + 1;
+    let head = format!(
+        "POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    client.send(head.as_bytes());
+    let reply = client.reply("POST").unwrap();
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    assert_eq!(commit(&server, "b"), None);
+}
+
+#[test]
+fn chunks_that_add_up_to_too_much_are_refused() {
+    let server = Server::with(HttpSettings {
+        body_bytes_max: 10_000,
+        ..HttpSettings::default()
+    });
+    let mut client = server.connect();
+    let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+    let head = "POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+    client.send(format!("{head}{}0\r\n\r\n", chunk.repeat(3)).as_bytes());
+    let reply = client.reply("POST").unwrap();
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    assert_eq!(commit(&server, "b"), None);
+    let mut client = server.connect();
+    client.send(format!("{head}{}0\r\n\r\n", chunk.repeat(2)).as_bytes());
+    assert_eq!(client.reply("POST").unwrap().status, 201);
 }
