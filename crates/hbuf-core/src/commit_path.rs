@@ -30,7 +30,8 @@ pub enum Path {
 pub struct Choice {
     /// Up to this many files a batch is direct; 0 journals everything.
     pub direct_files_max: usize,
-    /// From this many bytes a file on, writing twice costs more than a sync: such batches stay direct.
+    /// From this many bytes a file on, writing twice costs more than a sync: such batches stay
+    /// direct.
     pub direct_bytes_per_file: u64,
 }
 

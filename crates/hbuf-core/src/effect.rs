@@ -1,5 +1,5 @@
-//! What the core asks for. Effects of one `handle` call are independent of each other: whatever must
-//! wait for the disk is emitted only after [`crate::input::Input::Synced`] came back.
+//! What the core asks for. Effects of one `handle` call are independent of each other: whatever
+//! must wait for the disk is emitted only after [`crate::input::Input::Synced`] came back.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

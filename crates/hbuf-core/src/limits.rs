@@ -48,7 +48,8 @@ pub const READ_LIMIT_DEFAULT: u64 = 1_000;
 /// Longest long poll, in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 60;
 
-/// Bytes of one piece of a streamed range read: fits the second-level cache, where it is copied twice.
+/// Bytes of one piece of a streamed range read: fits the second-level cache, where it is copied
+/// twice.
 pub const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that wait in memory to be filled again.
 pub const SPARE_PIECES_MAX: usize = 16;

@@ -2,11 +2,11 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::append::AppendRefused;
+use crate::append::{AppendRefused, AppendRequest};
 use crate::buffer::Buffer;
 use crate::effect::{Effect, Effects};
-use crate::ids::{Micros, Uuid};
-use crate::input::{DiskHealth, Input};
+use crate::ids::{Micros, Seq, Uuid};
+use crate::input::{DiskHealth, Input, Token};
 use crate::rules::Rules;
 use crate::segment::LogKind;
 
@@ -57,33 +57,13 @@ impl Shard {
                 buffer,
                 token,
                 request,
-            } => {
-                let context = crate::buffer::Context {
-                    now,
-                    rules: &self.rules,
-                    disk: self.disk,
-                };
-                match self.buffers.get_mut(&buffer) {
-                    Some(buffer) => buffer.on_append(&context, token, request, out),
-                    None => {
-                        let outcome = Err(AppendRefused::NotOpen);
-                        out.push(Effect::Reply { token, outcome });
-                    }
-                }
-            }
+            } => self.on_append(now, &buffer, token, request, out),
             Input::Synced {
                 buffer,
                 log,
                 through,
                 journal,
-            } => {
-                if let Some(buffer) = self.buffers.get_mut(&buffer) {
-                    match log {
-                        LogKind::Cursors => buffer.on_cursors_synced(through, journal, out),
-                        _ => buffer.on_synced(through, journal, out),
-                    }
-                }
-            }
+            } => self.on_synced(&buffer, log, through, journal, out),
             Input::WriteFailed { buffer } => {
                 if let Some(mut buffer) = self.buffers.remove(&buffer) {
                     buffer.on_write_failed(&AppendRefused::DiskFull, out);
@@ -125,6 +105,45 @@ impl Shard {
                 }
             }
             Input::Evict { buffer } => self.on_evict(&buffer),
+        }
+    }
+
+    fn on_append(
+        &mut self,
+        now: Micros,
+        buffer: &Uuid,
+        token: Token,
+        request: AppendRequest,
+        out: &mut Effects,
+    ) {
+        let context = crate::buffer::Context {
+            now,
+            rules: &self.rules,
+            disk: self.disk,
+        };
+        match self.buffers.get_mut(buffer) {
+            Some(buffer) => buffer.on_append(&context, token, request, out),
+            None => {
+                let outcome = Err(AppendRefused::NotOpen);
+                out.push(Effect::Reply { token, outcome });
+            }
+        }
+    }
+
+    fn on_synced(
+        &mut self,
+        buffer: &Uuid,
+        log: LogKind,
+        through: Seq,
+        journal: u64,
+        out: &mut Effects,
+    ) {
+        let Some(buffer) = self.buffers.get_mut(buffer) else {
+            return;
+        };
+        match log {
+            LogKind::Cursors => buffer.on_cursors_synced(through, journal, out),
+            _ => buffer.on_synced(through, journal, out),
         }
     }
 

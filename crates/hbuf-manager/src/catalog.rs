@@ -1,8 +1,8 @@
 //! What the manager knows, and how to look it up. Changes are in `apply.rs`.
 //!
-//! Invariants, checked by [`Catalog::broken_invariant`]: names are unique per tenant, ignoring case;
-//! a buffer's list of topics and a topic's list of buffers agree; a primary is in the in-sync set, and
-//! the in-sync set within the copies; versions and epochs only grow.
+//! Invariants, checked by [`Catalog::broken_invariant`]: names are unique per tenant, ignoring
+//! case; a buffer's list of topics and a topic's list of buffers agree; a primary is in the in-sync
+//! set, and the in-sync set within the copies; versions and epochs only grow.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

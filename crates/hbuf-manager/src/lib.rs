@@ -4,8 +4,9 @@
 //! of a log, so every node that applies the same log holds the same catalog, byte for byte.
 //!
 //! Architecture invariants: nothing here reads a clock, a file, a socket or a random number; maps
-//! are ordered; `apply` looks at `cluster_version` and never at the version of the binary; a command
-//! that this binary does not know is [`CommandError::Unknown`], upon which the node must stop.
+//! are ordered; `apply` looks at `cluster_version` and never at the version of the binary; a
+//! command that this binary does not know is [`CommandError::Unknown`], upon which the node must
+//! stop.
 //!
 //! | question | file |
 //! |---|---|

@@ -1,7 +1,8 @@
 //! Text fields: `name: value` lines for commands, `kind name=value …` rows for snapshots.
 //!
-//! Both are read strictly: a field that is missing, repeated or unknown is an error, since a catalog
-//! that skipped what it does not understand would differ from that of a node which does understand.
+//! Both are read strictly: a field that is missing, repeated or unknown is an error, since a
+//! catalog that skipped what it does not understand would differ from that of a node which does
+//! understand.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

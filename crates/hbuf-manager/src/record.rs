@@ -1,8 +1,8 @@
 //! Commands and snapshots as records of the manager's log, in the one record format.
 //!
 //! A segment of the log is its head line, then the snapshot of everything before it (none in the
-//! first segment), then commands: seq = index, epoch = term, no salt, no id. The pieces of a snapshot
-//! carry the index up to which it reaches.
+//! first segment), then commands: seq = index, epoch = term, no salt, no id. The pieces of a
+//! snapshot carry the index up to which it reaches.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -62,7 +62,8 @@ pub enum SnapshotError {
 }
 
 impl Catalog {
-    /// Writes the catalog in pieces of whole rows, each about `piece_bytes` long, and tells its hash.
+    /// Writes the catalog in pieces of whole rows, each about `piece_bytes` long, and tells its
+    /// hash.
     pub fn encode<E>(
         &self,
         piece_bytes: usize,

@@ -10,8 +10,8 @@
 //! (behind those that retention dropped); `waiting` and `units` are in the order of their seqs; a
 //! batch never spans two segments.
 
-mod append;
 mod cursors;
+mod placing;
 mod progress;
 mod states;
 
@@ -29,8 +29,8 @@ use crate::mark::Mark;
 use crate::retention::SegmentFacts;
 use crate::tree::Frontier;
 
-pub(crate) use append::Context;
 pub use cursors::{CursorsEnd, parse_retain, retain_body};
+pub(crate) use placing::Context;
 
 /// What recovery or creation hands to a shard: everything in it is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,8 +80,8 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// The mark of this state, with the tables if they are not empty: everything is durable, and the
-    /// journal is done with up to `fence`.
+    /// The mark of this state, with the tables if they are not empty: everything is durable, and
+    /// the journal is done with up to `fence`.
     #[must_use]
     pub fn mark(&self, fence: u64) -> (Mark, Option<Vec<u8>>) {
         let empty = self.producers.is_empty() && self.keys.is_empty();

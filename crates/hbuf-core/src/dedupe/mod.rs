@@ -1,7 +1,7 @@
 //! Repeated appends: found by producer number or by idempotency key, answered with the first reply.
 //!
-//! Both tables are bounded, rebuilt from the log behind the mark, and written to a file of their own
-//! that the mark names (see [`table`]).
+//! Both tables are bounded, rebuilt from the log behind the mark, and written to a file of their
+//! own that the mark names (see [`table`]).
 
 pub mod idempotency;
 pub mod producers;

@@ -48,8 +48,8 @@ struct Noted {
 impl Messages {
     /// Starts at the mark, or at the head of the oldest segment, or at nothing.
     ///
-    /// A crash may leave later files while the first one is only in the journal, and, since retention
-    /// removes files without waiting for a mark, a mark whose file is let go.
+    /// A crash may leave later files while the first one is only in the journal, and, since
+    /// retention removes files without waiting for a mark, a mark whose file is let go.
     pub(super) fn start(found: &Found<'_>, kept: Seq, damage: &mut Option<Damage>) -> Self {
         let (producers, keys) = read_tables(found, damage);
         let mut log = Self {

@@ -1,9 +1,10 @@
 //! Recovery: from what a directory and the journal hold to a log that may be used again.
 //!
-//! Pure: files are [`Source`]s, the result is an [`Opening`] and the repairs that make the files say
-//! the same. The shell performs the repairs durably before anything else, and the simulator performs
-//! them on its own disk. A second recovery after a crash in the middle of the first comes to the same
-//! end: repairs only write what is valid at this place, or cut what was never acknowledged.
+//! Pure: files are [`Source`]s, the result is an [`Opening`] and the repairs that make the files
+//! say the same. The shell performs the repairs durably before anything else, and the simulator
+//! performs them on its own disk. A second recovery after a crash in the middle of the first comes
+//! to the same end: repairs only write what is valid at this place, or cut what was never
+//! acknowledged.
 //!
 //! ```text
 //! mark or first head ─▶ walk ─▶ stop ─▶ journal has the next record? ─yes─▶ write it, walk on
@@ -12,9 +13,9 @@
 //!                                          └─▶ classify: clean, torn (cut), corrupt (read only)
 //! ```
 
-mod cursors;
 mod messages;
 mod replay;
+mod second_log;
 #[cfg(test)]
 mod tests;
 
@@ -146,22 +147,12 @@ pub struct Recovered {
 pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed> {
     let mut repairs = Vec::new();
     let mut damage = None;
-    let cursors = cursors::recover(rules, found, &mut repairs, &mut damage)?;
+    let cursors = second_log::recover(rules, found, &mut repairs, &mut damage)?;
     let kept = found.mark.as_ref().map_or(Seq::ZERO, |mark| mark.first);
     let kept = cursors.keep_from.max(kept).max(Seq::FIRST);
     let mut log = messages::Messages::start(found, kept, &mut damage);
     log.walk(rules, found, &mut repairs, &mut damage)?;
-    let missing = log.oldest() > kept || log.end().next() < kept;
-    if missing && damage.is_none() {
-        // Retention says so before it removes a file; these were removed by something else.
-        let reason = String::from("the segments that hold it are missing");
-        damage = Some(Damage {
-            log: LogKind::Messages,
-            seq: kept,
-            file: kept,
-            reason,
-        });
-    }
+    check_kept(&log, kept, &mut damage);
     let first = kept.max(log.oldest()).min(log.end().next());
     // Nor does a paused directory change because the node was started anew.
     let vouches = |_: &&Mark| found.state != BufferState::Paused;
@@ -213,6 +204,19 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         replayed,
         torn_bytes,
     })
+}
+
+/// What retention keeps must be there: it says so durably before it removes a file.
+fn check_kept(log: &messages::Messages, kept: Seq, damage: &mut Option<Damage>) {
+    let missing = log.oldest() > kept || log.end().next() < kept;
+    if missing && damage.is_none() {
+        *damage = Some(Damage {
+            log: LogKind::Messages,
+            seq: kept,
+            file: kept,
+            reason: String::from("the segments that hold it are missing"),
+        });
+    }
 }
 
 /// What a walk counts.

@@ -96,7 +96,9 @@ fn any_buffer_change() -> impl Strategy<Value = Action> {
         1 => (any_uuid(), any::<bool>())
             .prop_map(|(uuid, force)| Action::DeleteBuffer { uuid, force }),
         1 => (any_uuid(), any_version(), any_config())
-            .prop_map(|(uuid, expected, config)| Action::ConfigureBuffer { uuid, expected, config }),
+            .prop_map(|(uuid, expected, config)| {
+                Action::ConfigureBuffer { uuid, expected, config }
+            }),
         2 => (any_uuid(), any_version(), state)
             .prop_map(|(uuid, expected, state)| Action::SetBufferState { uuid, expected, state }),
     ]

@@ -1,7 +1,7 @@
 //! Open files for writing: as few as are in use, not one a buffer.
 //!
-//! A file with journaled writes that no checkpoint covered stays open, so that a failed writeback is
-//! reported to the sync of that checkpoint (Linux reports it per open file).
+//! A file with journaled writes that no checkpoint covered stays open, so that a failed writeback
+//! is reported to the sync of that checkpoint (Linux reports it per open file).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,7 +1,7 @@
 //! The journal: what many buffers appended, in one file, durable with one sync.
 //!
-//! A position numbers an entry: the number of this start in the high bits, a counter in the low ones, so
-//! it grows over restarts. A buffer's fence is a position.
+//! A position numbers an entry: the number of this start in the high bits, a counter in the low
+//! ones, so it grows over restarts. A buffer's fence is a position.
 
 use std::fs::{self, File};
 use std::io;
@@ -169,8 +169,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Closes the current file; the next batch starts another one. A file without an entry stays: the
-    /// next one would get its name, and its release would remove that one.
+    /// Closes the current file; the next batch starts another one. A file without an entry stays:
+    /// the next one would get its name, and its release would remove that one.
     pub(crate) fn close(&mut self) {
         let synced = self.synced;
         if let Some(current) = self.current.take_if(|current| current.first <= synced) {

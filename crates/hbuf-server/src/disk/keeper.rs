@@ -1,5 +1,5 @@
-//! The thread behind the pipeline: seals, marks, drops, cuts back. Nothing of it is on the way of an
-//! append.
+//! The thread behind the pipeline: seals, marks, drops, cuts back. Nothing of it is on the way of
+//! an append.
 
 use std::fs::{self, File};
 use std::io;
@@ -207,7 +207,8 @@ impl KeeperThread {
         Ok(())
     }
 
-    /// Thousands of marks with two syncs: one for the segments that they speak of, one for themselves.
+    /// Thousands of marks with two syncs: one for the segments that they speak of, one for
+    /// themselves.
     ///
     /// A crash before the second leaves some marks written; each speaks of durable segments only.
     fn write_bulk(&self, marks: &[MarkJob]) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! Files of zeros, made before they are needed.
 //!
 //! A small sync into a file that was written before changes neither size nor extents, so the file
-//! system has nothing to journal. Only a busy buffer or journal asks for one; an idle node makes none.
+//! system has nothing to journal. Only a busy buffer or journal asks for one; an idle node makes
+//! none.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

@@ -1,4 +1,5 @@
-//! Room on the disk: refuse appends before the last block is gone, take them again when there is room.
+//! Room on the disk: refuse appends before the last block is gone, take them again when there is
+//! room.
 
 use std::path::Path;
 

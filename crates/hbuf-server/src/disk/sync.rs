@@ -84,22 +84,23 @@ pub(crate) fn sync_dir(directory: &Path, point: SyncPoint) -> io::Result<()> {
     rustix::fs::fsync(&directory).map_err(|error| failed(error.into(), point))
 }
 
-/// Whether a sync of the whole file system can stand for those of its files. On FUSE the call does not
-/// reach the file system's own process.
+/// Whether a sync of the whole file system can stand for those of its files. On FUSE the call does
+/// not reach the file system's own process.
 pub(crate) fn bulk_sync_works(directory: &Path) -> bool {
     const FUSE_MAGIC: u64 = 0x6573_5546;
     let magic = rustix::fs::statfs(directory).map(|stat| stat.f_type.cast_unsigned());
     magic.is_ok_and(|magic| magic != FUSE_MAGIC)
 }
 
-/// Makes everything on a directory's file system durable; a failed writeback of any file is reported
-/// (Linux 5.8 and later).
+/// Makes everything on a directory's file system durable; a failed writeback of any file is
+/// reported (Linux 5.8 and later).
 pub(crate) fn sync_file_system(directory: &Path, point: SyncPoint) -> io::Result<()> {
     let directory = File::open(directory)?;
     rustix::fs::syncfs(&directory).map_err(|error| failed(error.into(), point))
 }
 
-/// A failed sync is fatal whatever its cause, also for lack of room: it must not look like a failed write.
+/// A failed sync is fatal whatever its cause, also for lack of room: it must not look like a failed
+/// write.
 fn failed(error: io::Error, point: SyncPoint) -> io::Error {
     tracing::error!(event = "sync_failed", point = ?point, %error);
     io::Error::other(format!("sync failed at {point:?}: {error}"))

@@ -1,8 +1,8 @@
 //! A shard's host: the only caller of its state machine.
 //!
-//! Inputs wait in a mailbox; whoever posts one tries to become the runner and then works for all who
-//! posted meanwhile. So a single append needs no other thread until the disk, nobody ever waits for
-//! the lock of a busy shard, and busy shards get their inputs in batches.
+//! Inputs wait in a mailbox; whoever posts one tries to become the runner and then works for all
+//! who posted meanwhile. So a single append needs no other thread until the disk, nobody ever waits
+//! for the lock of a busy shard, and busy shards get their inputs in batches.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -135,8 +135,8 @@ impl ShardHost {
         lock(&self.core).shard.buffer(buffer).map(look)
     }
 
-    /// Works until the mailbox is empty, unless another thread does so already: that one looks again
-    /// after it gave the lock back, so no mail is left behind.
+    /// Works until the mailbox is empty, unless another thread does so already: that one looks
+    /// again after it gave the lock back, so no mail is left behind.
     fn run(&self) {
         loop {
             let mut core = match self.core.try_lock() {

@@ -1,10 +1,11 @@
-//! The engine: what the HTTP layer asks, and what it gets. It performs; the rules are in `hbuf-core`
-//! and `hbuf-manager`.
+//! The engine: what the HTTP layer asks, and what it gets. It performs; the rules are in
+//! `hbuf-core` and `hbuf-manager`.
 
 pub mod append;
 pub mod buffer;
 pub mod catalog;
 pub mod counters;
+pub mod described;
 mod host;
 mod open;
 mod scrubbed;
@@ -31,7 +32,7 @@ use crate::read::ReadShared;
 
 pub use append::{Append, AppendError, AppendReply, Content};
 pub use buffer::{Buffer, BufferStatus};
-pub use catalog::{BufferInfo, BufferSettings, CatalogError, Page, TopicInfo};
+pub use described::{BufferInfo, BufferSettings, CatalogError, Page, TopicInfo};
 pub use open::LookupError;
 pub use start::{EngineSettings, StartError};
 

@@ -174,7 +174,7 @@ impl Inner {
         self.manager.view(|catalog| {
             let buffer = catalog.buffer(uuid)?;
             Some(Record {
-                expected: super::catalog::expected(buffer, self.node),
+                expected: super::described::expected(buffer, self.node),
                 idem_key: buffer.idem_key,
                 lifecycle: buffer.lifecycle,
             })

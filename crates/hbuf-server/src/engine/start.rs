@@ -185,44 +185,9 @@ impl Starting {
         )?;
         journal.remove(&layout.quarantine())?;
 
-        let pool = Pool::open(layout.pool(), settings.prewrite_bytes)?;
-        let files = Arc::new(Files::new(layout.clone(), files_max(descriptors)));
-        let committer = Committer::new(first_position(directory.starts) - 1);
-        let keeper = Arc::new(Keeper::default());
-        let host = |_| {
-            ShardHost::new(
-                Arc::clone(&committer),
-                Arc::clone(&keeper),
-                Arc::clone(&counters),
-            )
-        };
-        let shards = Shards::new((0..shard_count(settings.shards)).map(host).collect());
-        let checkpoints = Arc::new(Checkpoints::default());
-        let pipeline = Pipeline {
-            committer: Arc::clone(&committer),
-            files: Arc::clone(&files),
-            journal: Journal::new(
-                layout.journal(),
-                directory.disk,
-                directory.starts,
-                Arc::clone(&pool),
-            ),
-            pool: Arc::clone(&pool),
-            choice: settings.choice,
-            shards: shards.clone(),
-            checkpoints: Arc::clone(&checkpoints),
-            counters: Arc::clone(&counters),
-        };
-        let keeping = KeeperThread {
-            keeper: Arc::clone(&keeper),
-            layout: layout.clone(),
-            files: Arc::clone(&files),
-            shards: shards.clone(),
-            checkpoints: Arc::clone(&checkpoints),
-            counters: Arc::clone(&counters),
-        };
-        let pipeline = pipeline.spawn()?;
-        let threads = vec![keeping.spawn()?, pool.spawn()?];
+        let parts = Parts::new(&settings, &directory, descriptors, counters)?;
+        let pipeline = parts.pipeline(&settings, &directory).spawn()?;
+        let threads = vec![parts.keeping(&layout).spawn()?, parts.pool.spawn()?];
         let inner = Inner {
             node_name: settings.node.clone(),
             settings,
@@ -230,15 +195,15 @@ impl Starting {
             manager: handle,
             stopper: Mutex::new(None),
             node,
-            shards,
-            committer,
-            keeper,
-            checkpoints,
-            files,
-            pool,
+            shards: parts.shards,
+            committer: parts.committer,
+            keeper: parts.keeper,
+            checkpoints: parts.checkpoints,
+            files: parts.files,
+            pool: parts.pool,
             open: Arc::new(OpenBuffers::default()),
             read: ReadShared::new(),
-            counters,
+            counters: parts.counters,
             disk: Mutex::new(DiskHealth::Sound),
             reasons: Mutex::new(reasons),
             checkpointed: Mutex::new(clock::now()),
@@ -252,6 +217,73 @@ impl Starting {
             pipeline,
             threads,
         })
+    }
+}
+
+/// What the threads of the disk path share.
+struct Parts {
+    pool: Arc<Pool>,
+    files: Arc<Files>,
+    committer: Arc<Committer>,
+    keeper: Arc<Keeper>,
+    shards: Shards,
+    checkpoints: Arc<Checkpoints>,
+    counters: Arc<Counters>,
+}
+
+impl Parts {
+    fn new(
+        settings: &EngineSettings,
+        directory: &DataDirectory,
+        descriptors: u64,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
+        let layout = &directory.layout;
+        let committer = Committer::new(first_position(directory.starts) - 1);
+        let keeper = Arc::new(Keeper::default());
+        let host = |_| {
+            ShardHost::new(
+                Arc::clone(&committer),
+                Arc::clone(&keeper),
+                Arc::clone(&counters),
+            )
+        };
+        let shards = Shards::new((0..shard_count(settings.shards)).map(host).collect());
+        Ok(Self {
+            pool: Pool::open(layout.pool(), settings.prewrite_bytes)?,
+            files: Arc::new(Files::new(layout.clone(), files_max(descriptors))),
+            committer,
+            keeper,
+            shards,
+            checkpoints: Arc::default(),
+            counters,
+        })
+    }
+
+    fn pipeline(&self, settings: &EngineSettings, directory: &DataDirectory) -> Pipeline {
+        let (disk, starts) = (directory.disk, directory.starts);
+        let journal = directory.layout.journal();
+        Pipeline {
+            committer: Arc::clone(&self.committer),
+            files: Arc::clone(&self.files),
+            journal: Journal::new(journal, disk, starts, Arc::clone(&self.pool)),
+            pool: Arc::clone(&self.pool),
+            choice: settings.choice,
+            shards: self.shards.clone(),
+            checkpoints: Arc::clone(&self.checkpoints),
+            counters: Arc::clone(&self.counters),
+        }
+    }
+
+    fn keeping(&self, layout: &Layout) -> KeeperThread {
+        KeeperThread {
+            keeper: Arc::clone(&self.keeper),
+            layout: layout.clone(),
+            files: Arc::clone(&self.files),
+            shards: self.shards.clone(),
+            checkpoints: Arc::clone(&self.checkpoints),
+            counters: Arc::clone(&self.counters),
+        }
     }
 }
 
@@ -305,7 +337,7 @@ fn replay(
             let expected = manager.view(|catalog| {
                 let buffer = catalog.buffer(*buffer)?;
                 (buffer.lifecycle == Lifecycle::Live)
-                    .then(|| super::catalog::expected(buffer, node))
+                    .then(|| super::described::expected(buffer, node))
             });
             // A buffer that was deleted since needs nothing of the journal.
             let Some(expected) = expected else { continue };
@@ -367,7 +399,8 @@ fn files_max(descriptors: u64) -> usize {
 }
 
 impl Inner {
-    /// After an orderly stop every mark covers its buffer, and the next start need not read the journal.
+    /// After an orderly stop every mark covers its buffer, and the next start need not read the
+    /// journal.
     fn drop_journal(&self) {
         if !self.checkpoints.pending().is_empty() {
             return;

@@ -174,89 +174,63 @@ async fn segments_roll_and_retention_drops_the_oldest() {
     engine.stop().await;
 }
 
+fn by(number: u64) -> Append {
+    let producer = Producer {
+        id: "p".into(),
+        epoch: 1,
+        number,
+    };
+    Append {
+        producer: Some(producer),
+        ..one(&format!("by {number}"))
+    }
+}
+
+fn keyed(body: &str) -> Append {
+    Append {
+        idempotency_key: Some(b"k".to_vec()),
+        ..one(body)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_appends_get_the_first_reply_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(settings(dir.path(), 4)).await.unwrap();
     let buffer = engine.buffer_or_create(&tenant(), "b").await.unwrap();
-    let by = |number| {
-        Some(Producer {
-            id: "p".into(),
-            epoch: 1,
-            number,
-        })
-    };
-    let first = buffer
-        .append(Append {
-            producer: by(0),
-            ..one("a")
-        })
-        .await
-        .unwrap();
-    buffer
-        .append(Append {
-            producer: by(1),
-            ..one("b")
-        })
-        .await
-        .unwrap();
-    let key = |key: &str| Some(key.as_bytes().to_vec());
-    let keyed = buffer
-        .append(Append {
-            idempotency_key: key("k"),
-            ..one("c")
-        })
-        .await
-        .unwrap();
+    let first = buffer.append(by(0)).await.unwrap();
+    buffer.append(by(1)).await.unwrap();
+    let third = buffer.append(keyed("c")).await.unwrap();
     drop(buffer);
     engine.stop().await;
     drop(engine);
     let engine = Engine::start(settings(dir.path(), 4)).await.unwrap();
     let buffer = engine.buffer(&tenant(), "b").await.unwrap();
-    let again = buffer
-        .append(Append {
-            producer: by(0),
-            ..one("a")
-        })
-        .await
-        .unwrap();
+    let again = buffer.append(by(0)).await.unwrap();
     assert!(again.appended.replayed);
     assert_eq!(
         (again.appended.first, again.id),
         (first.appended.first, first.id)
     );
-    let again = buffer
-        .append(Append {
-            idempotency_key: key("k"),
-            ..one("c")
-        })
-        .await
-        .unwrap();
-    assert_eq!((again.appended.replayed, again.id), (true, keyed.id));
-    let other = buffer
-        .append(Append {
-            idempotency_key: key("k"),
-            ..one("d")
-        })
-        .await;
+    let again = buffer.append(keyed("c")).await.unwrap();
+    assert_eq!((again.appended.replayed, again.id), (true, third.id));
+    let other = buffer.append(keyed("d")).await;
     assert!(
         matches!(other, Err(AppendError::KeyReused { .. })),
         "{other:?}"
     );
-    let gap = buffer
-        .append(Append {
-            producer: by(5),
-            ..one("e")
-        })
-        .await;
-    let Err(AppendError::Refused(AppendRefused::ProducerGap {
-        expected: 2,
-        got: 5,
-    })) = gap
-    else {
-        panic!("{gap:?}")
-    };
-    assert_eq!(bodies(&buffer).await, ["a", "b", "c"]);
+    let gap = buffer.append(by(5)).await;
+    assert!(
+        matches!(
+            gap,
+            Err(AppendError::Refused(AppendRefused::ProducerGap {
+                expected: 2,
+                got: 5
+            }))
+        ),
+        "{gap:?}"
+    );
+    assert_eq!(bodies(&buffer).await, ["by 0", "by 1", "c"]);
     engine.stop().await;
 }
 

@@ -86,8 +86,9 @@ impl Log {
             };
             encode_command(&place, command, &mut bytes);
         }
-        // A crash from here to the sync leaves any part of these bytes, in any order. Nobody was told
-        // that they are kept, and each record's distance says so: recovery cuts at the first bad one.
+        // A crash from here to the sync leaves any part of these bytes, in any order. Nobody was
+        // told that they are kept, and each record's distance says so: recovery cuts at the first
+        // bad one.
         if let Err(error) = self.file.write_all_at(&bytes, self.end) {
             return Err(self.take_back(error));
         }
@@ -97,7 +98,8 @@ impl Log {
         Ok(())
     }
 
-    /// Removes what a failed write left. A crash before that leaves a torn tail, as any append does.
+    /// Removes what a failed write left. A crash before that leaves a torn tail, as any append
+    /// does.
     pub(super) fn take_back(&self, error: io::Error) -> LogError {
         match self.file.set_len(self.end) {
             Ok(()) if is_full(&error) => LogError::Full,

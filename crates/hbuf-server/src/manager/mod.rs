@@ -85,8 +85,8 @@ struct Proposal {
 }
 
 impl Manager {
-    /// Reads the log in `directory`, which must exist, and starts the loop. `client` names this life
-    /// of the process in commands; `clock` tells the time.
+    /// Reads the log in `directory`, which must exist, and starts the loop. `client` names this
+    /// life of the process in commands; `clock` tells the time.
     pub fn open(
         directory: &Path,
         options: LogOptions,

@@ -1,8 +1,8 @@
 //! Reading the manager's log at a start.
 //!
-//! The newest file says all: its snapshot, then its commands. A torn tail was never acknowledged and
-//! is cut. Anything else that cannot be read refuses the start: a catalog with a hole in it could
-//! give a name or an epoch away twice.
+//! The newest file says all: its snapshot, then its commands. A torn tail was never acknowledged
+//! and is cut. Anything else that cannot be read refuses the start: a catalog with a hole in it
+//! could give a name or an epoch away twice.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -111,51 +111,21 @@ impl Buffer {
         request: AppendRequest,
         out: &mut Effects,
     ) {
-        let time = if context.rules.time_never_decreases {
-            context.now.max(self.last_time)
-        } else {
-            context.now
+        let time = match context.rules.time_never_decreases {
+            true => context.now.max(self.last_time),
+            false => context.now,
         };
         let first = self.end.next();
         let facts = first_facts(&request);
-        let lengths = |index: usize, item: &Item| {
-            let plain = Facts::default();
-            let facts = if index == 0 {
-                facts.as_deref().unwrap_or(&plain)
-            } else {
-                &plain
-            };
-            head_len(
-                facts,
-                item.lines_len as usize,
-                item.body_len as usize,
-                ProofKind::Salted,
-            )
-        };
-        let heads: Vec<u32> = request
-            .items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| lengths(index, item))
-            .collect();
+        let heads = head_lengths(&request.items, facts.as_deref());
         let bytes = record_bytes(&request.items, &heads);
         let head = self.roll_if_needed(first, time, bytes, out);
-        if self
-            .epochs
-            .last()
-            .is_none_or(|(epoch, _)| *epoch < self.epoch)
-        {
-            self.epochs.push((self.epoch, first));
-        }
+        self.note_epoch(first);
         let first_hash = facts.as_deref().map_or(PLAIN_FACTS, facts_hash);
         let placed = self.extend_tree(&request.items, &heads, time, first_hash);
         let write = Write {
             buffer: self.buffer,
-            file: self
-                .segments
-                .last()
-                .expect("rolled when there was none")
-                .first,
+            file: self.open_segment().first,
             offset: self.offset,
             head,
             first,
@@ -166,20 +136,7 @@ impl Buffer {
             placed,
             bytes,
         };
-        self.end = write.last();
-        self.last_time = time;
-        self.offset += bytes;
-        let segment = self
-            .segments
-            .last_mut()
-            .expect("rolled when there was none");
-        segment.bytes = self.offset;
-        segment.last_time = time;
-        self.units.push_back(Unit {
-            last: self.end,
-            file: segment.first,
-            offset: self.offset,
-        });
+        self.advance_end(&write);
         self.note_dedupe(&request, &write);
         let appended = Appended {
             first,
@@ -194,6 +151,37 @@ impl Buffer {
         self.wait_or_reply(token, request.ack, appended, out);
         if !context.rules.commit_waits_for_disk {
             self.advance_commit(self.end, out);
+        }
+    }
+
+    /// The log now ends behind what was placed; the commit may stop there.
+    fn advance_end(&mut self, write: &Write) {
+        self.end = write.last();
+        self.last_time = write.time;
+        self.offset += write.bytes;
+        let (end, offset) = (self.end, self.offset);
+        let segment = self.open_segment();
+        segment.bytes = offset;
+        segment.last_time = write.time;
+        let file = segment.first;
+        self.units.push_back(Unit {
+            last: end,
+            file,
+            offset,
+        });
+    }
+
+    fn open_segment(&mut self) -> &mut SegmentFacts {
+        self.segments
+            .last_mut()
+            .expect("an append rolls when there is no segment")
+    }
+
+    /// The first append of an epoch enters it into the table.
+    fn note_epoch(&mut self, first: Seq) {
+        let last = self.epochs.last().map(|(epoch, _)| *epoch);
+        if last < Some(self.epoch) {
+            self.epochs.push((self.epoch, first));
         }
     }
 
@@ -403,6 +391,19 @@ fn first_facts(request: &AppendRequest) -> Option<Box<Facts>> {
         idem: request.idem,
         ..plain
     }))
+}
+
+/// The length of each record's head; only the first one carries the append's facts.
+fn head_lengths(items: &[Item], first: Option<&Facts>) -> Vec<u32> {
+    let plain = Facts::default();
+    let mut facts = first.unwrap_or(&plain);
+    let mut lengths = Vec::with_capacity(items.len());
+    for item in items {
+        let (lines, body) = (item.lines_len as usize, item.body_len as usize);
+        lengths.push(head_len(facts, lines, body, ProofKind::Salted));
+        facts = &plain;
+    }
+    lengths
 }
 
 fn record_bytes(items: &[Item], heads: &[u32]) -> u64 {
