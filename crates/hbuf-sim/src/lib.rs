@@ -1,1 +1,36 @@
-//! Deterministic worlds around hbuf-core: faults, workloads, checkers.
+//! Worlds around hbuf's core: one node, a disk that lies, clients, faults, invariants.
+//!
+//! | question | file |
+//! |---|---|
+//! | which faults there are, what a seed makes of them | `plan.rs` |
+//! | what must hold | `invariants.rs` |
+//! | what can be done wrong on purpose | `bugs.rs` |
+//! | which events there are | `kinds.rs` |
+//! | what a disk keeps | `disk.rs` |
+//! | the shell around the core's shard | `node.rs`, `world/` |
+//! | what the log should be | `model.rs` |
+//! | one run; many runs | `run.rs` |
+//!
+//! Architecture invariant: a run is a function of (version, seed, bug). No clock, no thread, no
+//! randomness but keyed draws, and ordered maps only.
+
+mod bugs;
+mod clients;
+mod disk;
+mod draw;
+mod invariants;
+mod kinds;
+mod model;
+mod node;
+mod plan;
+mod registry;
+mod run;
+mod trace;
+mod world;
+
+pub use bugs::Bug;
+pub use invariants::{Broken, Invariant};
+pub use kinds::Kind;
+pub use plan::{CRASH_POINTS, Fault};
+pub use run::{Outcome, Sweep, run, sweep};
+pub use trace::EventId;

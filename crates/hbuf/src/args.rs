@@ -5,7 +5,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use hbuf_client::{Client, Collection};
 
 use crate::commands::{
-    append, cat, catalog, completions, grep, ls, prove, read, serve, tail, verify,
+    append, cat, catalog, completions, grep, ls, prove, read, serve, sim, tail, verify,
 };
 
 /// A replicated log you can curl, grep and prove.
@@ -60,6 +60,9 @@ pub(crate) enum Command {
     Prove(prove::ProveArgs),
     /// Measure a running server
     Bench(crate::bench::BenchArgs),
+    /// Run the core in a made-up world with faults, and check that nothing is lost
+    #[command(subcommand, after_help = sim::EXAMPLES)]
+    Sim(sim::SimCommand),
     /// Print the completions of a shell
     #[command(after_help = completions::EXAMPLES)]
     Completions(completions::CompletionsArgs),

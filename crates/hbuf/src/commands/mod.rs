@@ -10,6 +10,7 @@ pub(crate) mod prove;
 pub(crate) mod read;
 pub(crate) mod render;
 pub(crate) mod serve;
+pub(crate) mod sim;
 pub(crate) mod tail;
 pub(crate) mod verify;
 
@@ -34,6 +35,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Verify(args) => verify::command(&args),
         Command::Prove(args) => prove::command(&args),
         Command::Bench(args) => crate::bench::command(args).map(|()| ExitCode::SUCCESS),
+        Command::Sim(command) => sim::command(&command),
         Command::Completions(args) => completions::command(&args),
     }
 }

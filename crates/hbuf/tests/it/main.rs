@@ -5,6 +5,7 @@ mod cli_client;
 mod cli_help;
 mod cli_limits;
 mod cli_server;
+mod cli_sim;
 mod faults;
 mod kill;
 mod power;

@@ -1,0 +1,211 @@
+//! Wrong rules and wrong shells, made only here, to see each invariant fail.
+//!
+//! An invariant that was never seen to fail proves nothing: for each there is a bug that breaks it,
+//! and a test that finds it within a few seeds.
+
+use hbuf_core::rules::Rules;
+
+use crate::invariants::Invariant;
+
+/// Something done wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// See [`Bug::about`]; so for all of them.
+    AckBeforeSync,
+    /// …
+    ReadBeforeSync,
+    /// …
+    HalfBatch,
+    /// …
+    NoFence,
+    /// …
+    ForgetDedupe,
+    /// …
+    AppendToClosed,
+    /// …
+    AppendToPaused,
+    /// …
+    RetainUncommitted,
+    /// …
+    TimeGoesBack,
+    /// …
+    CutDamage,
+    /// …
+    NoNameSync,
+    /// …
+    MarkAhead,
+    /// …
+    SwapBodies,
+    /// …
+    OtherBody,
+    /// …
+    RepairTwice,
+    /// …
+    ForgetSync,
+    /// …
+    CountReplays,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::AckBeforeSync,
+        Self::ReadBeforeSync,
+        Self::HalfBatch,
+        Self::NoFence,
+        Self::ForgetDedupe,
+        Self::AppendToClosed,
+        Self::AppendToPaused,
+        Self::RetainUncommitted,
+        Self::TimeGoesBack,
+        Self::CutDamage,
+        Self::NoNameSync,
+        Self::MarkAhead,
+        Self::SwapBodies,
+        Self::OtherBody,
+        Self::RepairTwice,
+        Self::ForgetSync,
+        Self::CountReplays,
+    ];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.entry().0
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        self.entry().1
+    }
+
+    /// The invariant that it breaks.
+    #[must_use]
+    pub const fn breaks(self) -> Invariant {
+        self.entry().2
+    }
+
+    /// Reads a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|bug| bug.name() == name)
+    }
+
+    const fn entry(self) -> (&'static str, &'static str, Invariant) {
+        match self {
+            Self::AckBeforeSync => (
+                "ack-before-sync",
+                "answers do not wait for the disk",
+                Invariant::AckNeverAheadOfDisk,
+            ),
+            Self::ReadBeforeSync => (
+                "read-before-sync",
+                "readers see what is not on disk",
+                Invariant::CommitMonotonic,
+            ),
+            Self::HalfBatch => (
+                "half-batch",
+                "recovery keeps the first part of a torn batch",
+                Invariant::BatchAllOrNothing,
+            ),
+            Self::NoFence => (
+                "no-fence",
+                "replay applies journal entries below the fence",
+                Invariant::FenceRespected,
+            ),
+            Self::ForgetDedupe => (
+                "forget-dedupe",
+                "producers and keys are forgotten at a restart",
+                Invariant::NoDupAppend,
+            ),
+            Self::AppendToClosed => (
+                "append-to-closed",
+                "a closed buffer takes messages",
+                Invariant::ClosedStaysClosed,
+            ),
+            Self::AppendToPaused => (
+                "append-to-paused",
+                "a paused buffer takes messages",
+                Invariant::PauseMeansNoChange,
+            ),
+            Self::RetainUncommitted => (
+                "retain-uncommitted",
+                "retention drops what is not committed",
+                Invariant::RetentionKeepsWhatItMust,
+            ),
+            Self::TimeGoesBack => (
+                "time-goes-back",
+                "records carry the clock as it is",
+                Invariant::TimeNeverDecreases,
+            ),
+            Self::CutDamage => (
+                "cut-damage",
+                "recovery cuts the log at damage, whatever was acknowledged",
+                Invariant::AckedNeverLost,
+            ),
+            Self::NoNameSync => (
+                "no-name-sync",
+                "new files' directories are not synced",
+                Invariant::AckNeverAheadOfDisk,
+            ),
+            Self::MarkAhead => (
+                "mark-ahead",
+                "a mark is written before what it covers is synced",
+                Invariant::NoFalseDamage,
+            ),
+            Self::SwapBodies => (
+                "swap-bodies",
+                "two bodies of a batch change places on the way to the disk",
+                Invariant::HashChainIntact,
+            ),
+            Self::OtherBody => (
+                "other-body",
+                "a body changes before it is committed to",
+                Invariant::BytesEqual,
+            ),
+            Self::RepairTwice => (
+                "repair-twice",
+                "recovery writes a journal entry twice",
+                Invariant::SeqDenseUnique,
+            ),
+            Self::ForgetSync => (
+                "forget-sync",
+                "now and then the shard is not told of a sync",
+                Invariant::EveryAskAnswered,
+            ),
+            Self::CountReplays => (
+                "count-replays",
+                "repeated appends count as new messages",
+                Invariant::StatsEqualRecount,
+            ),
+        }
+    }
+}
+
+/// The rules of a run: the product's, but for what the bug bends.
+pub(crate) fn rules(bug: Option<Bug>) -> Rules {
+    let mut rules = Rules::correct();
+    match bug {
+        Some(Bug::AckBeforeSync | Bug::ReadBeforeSync) => rules.commit_waits_for_disk = false,
+        Some(Bug::HalfBatch) => rules.batch_stays_whole = false,
+        Some(Bug::NoFence) => rules.replay_respects_fence = false,
+        Some(Bug::ForgetDedupe) => rules.dedupe_survives_restart = false,
+        Some(Bug::AppendToClosed) => rules.closed_refuses = false,
+        Some(Bug::AppendToPaused) => rules.paused_refuses = false,
+        Some(Bug::RetainUncommitted) => rules.retention_spares_uncommitted = false,
+        Some(Bug::TimeGoesBack) => rules.time_never_decreases = false,
+        Some(Bug::CutDamage) => rules.damage_below_commit_is_corruption = false,
+        Some(
+            Bug::NoNameSync
+            | Bug::MarkAhead
+            | Bug::SwapBodies
+            | Bug::OtherBody
+            | Bug::RepairTwice
+            | Bug::ForgetSync
+            | Bug::CountReplays,
+        )
+        | None => {}
+    }
+    rules
+}

@@ -1,0 +1,118 @@
+//! What the manager knows: the real catalog, driven by commands. Its own log is tested elsewhere, so
+//! here it survives every crash.
+
+use hbuf_core::ids::{Epoch, Hash, Micros, Uuid};
+use hbuf_core::name::Name;
+use hbuf_manager::{
+    Action, BufferConfig, BufferState, CLUSTER_VERSIONS, Catalog, Command, CreateBuffer, Outcome,
+    RegisterNode,
+};
+
+/// The disk's id.
+pub(crate) const DISK: Uuid = Uuid([0xd1; 16]);
+
+/// The manager of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry {
+    catalog: Catalog,
+    number: u64,
+    uuids: Vec<Uuid>,
+}
+
+impl Registry {
+    /// A founded cluster with so many buffers on one node.
+    pub(crate) fn new(buffers: usize) -> Self {
+        let uuid =
+            |index: usize| Uuid::from_random([u8::try_from(index + 1).unwrap_or(u8::MAX); 16]);
+        let uuids: Vec<Uuid> = (0..buffers).map(uuid).collect();
+        let mut registry = Self {
+            catalog: Catalog::new(),
+            number: 0,
+            uuids,
+        };
+        registry.apply(Action::FoundCluster { cluster: DISK });
+        registry.register(true);
+        for index in 0..buffers {
+            registry.create(index);
+        }
+        registry
+    }
+
+    fn create(&mut self, index: usize) {
+        let uuid = self.uuids[index];
+        let name = Name::parse(&format!("b{index}")).expect("a letter and digits are a name");
+        self.apply(Action::CreateBuffer(Box::new(CreateBuffer {
+            tenant: Name::default_tenant(),
+            name,
+            uuid,
+            log: uuid,
+            history: uuid,
+            idem_key: Hash([1; 32]),
+            config: BufferConfig::default(),
+            copies: vec![node_name()],
+            topics: Vec::new(),
+        })));
+        self.apply(Action::ConfirmBuffer { uuid });
+    }
+
+    /// The node starts; tells its new epoch.
+    pub(crate) fn register(&mut self, clean: bool) -> u64 {
+        let (node, versions) = (node_name(), CLUSTER_VERSIONS);
+        let start = RegisterNode {
+            node,
+            disk: DISK,
+            clean,
+            bad: Vec::new(),
+            versions,
+        };
+        match self.apply(Action::RegisterNode(start)) {
+            Outcome::Node { epoch, .. } => epoch,
+            other => unreachable!("a registration gives a node epoch, not {other:?}"),
+        }
+    }
+
+    pub(crate) fn set_state(&mut self, buffer: usize, state: hbuf_core::input::BufferState) {
+        let state = BufferState::parse(state.as_str()).expect("the words are the same");
+        self.apply(Action::SetBufferState {
+            uuid: self.uuids[buffer],
+            expected: None,
+            state,
+        });
+    }
+
+    pub(crate) fn uuid(&self, buffer: usize) -> Uuid {
+        self.uuids[buffer]
+    }
+
+    pub(crate) fn index(&self, uuid: Uuid) -> usize {
+        self.uuids
+            .iter()
+            .position(|other| *other == uuid)
+            .expect("only these buffers exist")
+    }
+
+    pub(crate) fn epoch(&self, buffer: usize) -> Epoch {
+        self.catalog
+            .buffer(self.uuids[buffer])
+            .expect("buffers are not deleted")
+            .epoch
+    }
+
+    fn apply(&mut self, action: Action) -> Outcome {
+        self.number += 1;
+        let command = Command {
+            client: DISK,
+            number: self.number,
+            time: Micros(0),
+            action,
+        };
+        let applied = self.catalog.apply(self.number, &command);
+        applied
+            .expect("the simulator asks for nothing that the rules refuse")
+            .outcome
+    }
+}
+
+fn node_name() -> Name {
+    Name::parse("n1").expect("n1 is a name")
+}

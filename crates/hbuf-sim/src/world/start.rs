@@ -1,0 +1,395 @@
+//! The start of a node: read the journal, recover every buffer, make it durable, open it.
+
+use std::collections::BTreeMap;
+
+use hbuf_core::buffer::Opening;
+use hbuf_core::ids::{Micros, Seq, Uuid};
+use hbuf_core::input::{BufferConfig, BufferState, Input};
+use hbuf_core::insync::NodeId;
+use hbuf_core::journal::Entry;
+use hbuf_core::mark::{self, Mark, SLOT_LEN};
+use hbuf_core::record::JournalFile;
+use hbuf_core::recovery::{Found, FoundEntry, FoundFile, Recovered, Repair, recover};
+use hbuf_core::segment::{End, classify, open, walk};
+
+use super::World;
+use super::keeper::mark_steps;
+use crate::bugs::{self, Bug};
+use crate::disk::{Directory, Disk, Name};
+use crate::invariants::Invariant;
+use crate::kinds::Kind;
+use crate::node::{Step, file_name};
+use crate::trace::{EventId, Facts};
+
+/// A journal entry, copied out of its file.
+struct JournalEntry {
+    position: u64,
+    file: JournalFile,
+    bytes: Vec<u8>,
+}
+
+impl World<'_> {
+    /// Reads everything and queues what must be done before the first request.
+    pub(super) fn start(&mut self, cause: EventId) {
+        let event = self.event(cause, Kind::NodeStarted, &Facts::default());
+        self.started_by = event;
+        let (journal, files) = self.read_journal();
+        let mut steps = Vec::new();
+        let mut openings = Vec::new();
+        for buffer in 0..self.plan.buffers {
+            let entries = journal
+                .get(&self.registry.uuid(buffer))
+                .map_or(&[][..], Vec::as_slice);
+            let recovered = self.recover(buffer, entries);
+            self.repair_steps(buffer, &recovered, &mut steps);
+            let mut opening = recovered.opening;
+            if !entries.is_empty() && recovered.damage.is_none() {
+                let (mark, tables) = opening.mark(self.node.journal.last());
+                (opening.mark_generation, opening.fence) = (mark.generation, mark.fence);
+                mark_steps(buffer, mark, tables, &mut steps);
+            }
+            openings.push(Step::Open {
+                buffer,
+                opening: Box::new(opening),
+            });
+        }
+        // Only when every mark has passed it may the journal of the life before go.
+        steps.extend(files.into_iter().map(|name| Step::Remove { name }));
+        steps.extend(openings);
+        steps.push(Step::Started);
+        self.queue_steps(event, steps);
+    }
+
+    fn read_journal(&mut self) -> (BTreeMap<Uuid, Vec<JournalEntry>>, Vec<Name>) {
+        let mut found: BTreeMap<Uuid, Vec<JournalEntry>> = BTreeMap::new();
+        let (from, to) = (Name::Journal(Seq::ZERO), Name::Journal(Seq::MAX));
+        let names: Vec<Name> = self.disk.names(from, to).collect();
+        let mut corrupt = None;
+        for name in &names {
+            let bytes = self.disk.read(*name).expect("it was just listed");
+            // Without a good head the file was made and never synced.
+            let Ok((_, position)) = open(bytes) else {
+                continue;
+            };
+            let walked = walk(bytes, position, |_, record| {
+                let Ok(entry) = Entry::parse(record) else {
+                    return;
+                };
+                let position = record.line.seq.0;
+                let (file, bytes) = (entry.file, entry.body.to_vec());
+                found.entry(entry.buffer).or_default().push(JournalEntry {
+                    position,
+                    file,
+                    bytes,
+                });
+            });
+            let (_, stop) = walked.expect("memory can be read");
+            let end = classify(bytes, &stop, Seq::ZERO).expect("memory can be read");
+            if let End::Corrupt { seq, reason, .. } = end {
+                corrupt = Some(format!("the journal at position {seq}: {reason}"));
+            }
+        }
+        if let Some(what) = corrupt {
+            self.broke(Invariant::NoFalseDamage, what);
+        }
+        (found, names)
+    }
+
+    fn recover(&mut self, buffer: usize, entries: &[JournalEntry]) -> Recovered {
+        let uuid = self.registry.uuid(buffer);
+        let mark = read_mark(&self.disk, buffer);
+        let tables = mark.as_ref().and_then(|mark| {
+            let generation = mark
+                .table
+                .as_deref()?
+                .strip_prefix("tables-")?
+                .parse()
+                .ok()?;
+            self.disk.read(Name::Tables(buffer, generation))
+        });
+        let files = |from: Name, to: Name| -> Vec<FoundFile<'_>> {
+            let file = |name| {
+                let (Name::Segment(_, first) | Name::Cursors(_, first)) = name else {
+                    return None;
+                };
+                Some(FoundFile {
+                    first,
+                    source: self.disk.read(name)?,
+                })
+            };
+            self.disk.names(from, to).filter_map(file).collect()
+        };
+        let found = Found {
+            buffer: uuid,
+            log: uuid,
+            history: uuid,
+            node: NodeId(1),
+            epoch: self.registry.epoch(buffer),
+            config: self.config(buffer),
+            state: self.models[buffer].state,
+            mark,
+            segments: files(
+                Name::Segment(buffer, Seq::ZERO),
+                Name::Segment(buffer, Seq::MAX),
+            ),
+            cursors: files(
+                Name::Cursors(buffer, Seq::ZERO),
+                Name::Cursors(buffer, Seq::MAX),
+            ),
+            journal: entries
+                .iter()
+                .map(|entry| FoundEntry {
+                    position: entry.position,
+                    buffer: uuid,
+                    file: entry.file,
+                    bytes: &entry.bytes,
+                })
+                .collect(),
+            tables: tables.map(Vec::as_slice),
+        };
+        recover(&bugs::rules(self.bug), &found).expect("memory can be read")
+    }
+
+    fn config(&self, buffer: usize) -> BufferConfig {
+        let retention = self.plan.retention[buffer];
+        BufferConfig {
+            segment_bytes: self.plan.segment_bytes,
+            retention,
+        }
+    }
+
+    /// The repairs, then syncs of everything from the mark's file on: after a kill, what was read from
+    /// the page cache may not be on disk yet, nor the name of its file.
+    fn repair_steps(&mut self, buffer: usize, recovered: &Recovered, steps: &mut Vec<Step>) {
+        if recovered.damage.is_some() {
+            self.on_damage(buffer, recovered);
+            return;
+        }
+        let opening = &recovered.opening;
+        let marked = read_mark(&self.disk, buffer).map_or(Seq::ZERO, |mark| mark.file);
+        let mut names: Vec<Name> = self.names_of_log(buffer, opening.first);
+        names.retain(|name| *name >= Name::Segment(buffer, marked));
+        for repair in &recovered.repairs {
+            steps.push(match repair {
+                Repair::Write {
+                    log,
+                    file,
+                    offset,
+                    bytes,
+                } => {
+                    let name = file_name(buffer, *log, *file);
+                    names.push(name);
+                    let bytes = bytes.to_vec().into();
+                    Step::Write {
+                        name,
+                        offset: *offset,
+                        bytes,
+                        of: None,
+                    }
+                }
+                Repair::Truncate { log, file, offset } => Step::SetLen {
+                    name: file_name(buffer, *log, *file),
+                    length: *offset,
+                },
+                Repair::Remove { log, file } => Step::Remove {
+                    name: file_name(buffer, *log, *file),
+                },
+            });
+            self.write_twice(buffer, repair, steps);
+        }
+        names.sort_unstable();
+        names.dedup();
+        steps.extend(names.into_iter().map(|name| Step::Sync { name, of: None }));
+        steps.push(Step::SyncNames {
+            directory: Directory::Buffer(buffer),
+        });
+        steps.push(Step::SyncNames {
+            directory: Directory::Cursors(buffer),
+        });
+    }
+
+    fn write_twice(&self, buffer: usize, repair: &Repair, steps: &mut Vec<Step>) {
+        if self.bug == Some(Bug::RepairTwice)
+            && let Repair::Write {
+                log,
+                file,
+                offset,
+                bytes,
+            } = repair
+        {
+            let (name, offset) = (file_name(buffer, *log, *file), offset + bytes.len() as u64);
+            steps.push(Step::Write {
+                name,
+                offset,
+                bytes: bytes.to_vec().into(),
+                of: None,
+            });
+        }
+    }
+
+    fn names_of_log(&self, buffer: usize, first: Seq) -> Vec<Name> {
+        let segments = self.disk.names(
+            Name::Segment(buffer, Seq::ZERO),
+            Name::Segment(buffer, Seq::MAX),
+        );
+        let kept =
+            segments.filter(|name| matches!(name, Name::Segment(_, at) if at.next() >= first));
+        let cursors = self.disk.names(
+            Name::Cursors(buffer, Seq::ZERO),
+            Name::Cursors(buffer, Seq::MAX),
+        );
+        kept.chain(cursors).collect()
+    }
+
+    fn on_damage(&mut self, buffer: usize, recovered: &Recovered) {
+        let reason = recovered
+            .damage
+            .as_ref()
+            .map_or("", |damage| &damage.reason);
+        let facts = Facts {
+            buffer: Some(buffer),
+            note: reason,
+            ..Facts::default()
+        };
+        self.event(self.started_by, Kind::BufferDamaged, &facts);
+        let rotted = self.models[buffer].rotted;
+        self.check(rotted, Invariant::NoFalseDamage, || {
+            format!("buffer {buffer}: {reason}")
+        });
+        self.models[buffer].damaged = true;
+    }
+
+    /// A buffer that was cut back or restored is recovered without the journal.
+    pub(super) fn recover_one(&mut self, cause: EventId, buffer: usize) -> EventId {
+        let recovered = self.recover(buffer, &[]);
+        let mut steps = Vec::new();
+        self.repair_steps(buffer, &recovered, &mut steps);
+        steps.push(Step::Open {
+            buffer,
+            opening: Box::new(recovered.opening),
+        });
+        self.node.unmarked.forget(buffer);
+        for step in steps.into_iter().rev() {
+            self.node.keeper.push_front((cause, step));
+        }
+        cause
+    }
+
+    /// Gives the shard what recovery found, after checking that it is what must be there.
+    pub(super) fn open(&mut self, cause: EventId, buffer: usize, opening: Opening) -> EventId {
+        let event = self.seqs_event(
+            cause,
+            Kind::BufferOpened,
+            buffer,
+            (opening.first, opening.end),
+        );
+        self.check_opening(buffer, &opening);
+        let model = &mut self.models[buffer];
+        model.cut(opening.end);
+        model.commit = opening.end;
+        model.acked = model.acked.min(opening.end);
+        model.first = model.first.max(opening.first);
+        model.settled |= model.state != BufferState::Paused;
+        self.stable[buffer] = opening.end;
+        self.last_times[buffer] = opening.last_time;
+        self.node.opened[buffer] += 1;
+        self.shard(event, Input::Open(Box::new(opening)));
+        self.audit(buffer, "after recovery", true);
+        event
+    }
+
+    fn check_opening(&mut self, buffer: usize, opening: &Opening) {
+        let model = &self.models[buffer];
+        let (end, acked, commit, last) = (opening.end, model.acked, model.commit, model.end());
+        if opening.damaged.is_none() {
+            self.check(end >= acked, Invariant::AckedNeverLost, || {
+                format!("buffer {buffer}: recovered through {end}, acknowledged was {acked}")
+            });
+            self.check(end >= commit, Invariant::CommitMonotonic, || {
+                format!("buffer {buffer}: recovered through {end}, readers saw {commit}")
+            });
+            let batch_last = self.models[buffer]
+                .entry(end)
+                .map_or(end, |entry| entry.batch_last);
+            self.check(batch_last == end, Invariant::BatchAllOrNothing, || {
+                format!("buffer {buffer}: recovered through {end}, its batch ends at {batch_last}")
+            });
+        }
+        self.check(end <= last, Invariant::FenceRespected, || {
+            format!("buffer {buffer}: recovered through {end}, the log ended at {last}")
+        });
+        if end <= last {
+            let same = self.models[buffer].frontier(end) == opening.frontier;
+            let fenced = !same && self.brings_back_fenced(buffer);
+            self.check(!fenced, Invariant::FenceRespected, || {
+                format!("buffer {buffer}: a record from before the fence is back")
+            });
+            self.check(same || fenced, Invariant::HashChainIntact, || {
+                format!("buffer {buffer}: recovery comes to another tree through {end}")
+            });
+        }
+        let loose: Vec<Name> = self.names_of_log(buffer, opening.first);
+        let loose = loose.into_iter().find(|name| !self.disk.is_durable(*name));
+        if opening.damaged.is_none() && self.bug != Some(Bug::NoNameSync) {
+            self.check(loose.is_none(), Invariant::AckNeverAheadOfDisk, || {
+                format!("buffer {buffer}: opened while {loose:?} is not durable")
+            });
+        }
+    }
+
+    pub(super) fn on_started(&mut self, cause: EventId) -> EventId {
+        self.node.started = true;
+        for client in 0..self.plan.clients {
+            self.due(cause, 100, super::Due::Client(client));
+        }
+        cause
+    }
+
+    /// An operator puts a copy of a paused buffer's directory in its place. The fence that the pause
+    /// left is kept: what the journal holds for the buffer belongs to the log that is given up.
+    pub(super) fn restore(&mut self, cause: EventId, buffer: usize) {
+        let Some(backup) = self.models[buffer].backup.clone() else {
+            return;
+        };
+        let Some(present) = read_mark(&self.disk, buffer) else {
+            return;
+        };
+        let uuid = self.registry.uuid(buffer);
+        self.shard(cause, Input::Evict { buffer: uuid });
+        if self.node.shard.buffer(&uuid).is_some() {
+            return;
+        }
+        self.disk.replace(buffer, &backup.files);
+        if let Some(mut mark) = read_mark(&self.disk, buffer) {
+            (mark.fence, mark.generation) = (present.fence, present.generation + 1);
+            let mut slot = [0; SLOT_LEN];
+            mark.encode(&mut slot);
+            let mut both = vec![0; 2 * SLOT_LEN];
+            both[mark.slot() * SLOT_LEN..][..SLOT_LEN].copy_from_slice(&slot);
+            self.disk.replace_file(Name::Mark(buffer), &both);
+        }
+        self.buffer_event(cause, Kind::BackupRestored, buffer);
+        if self.plan.crash_after_restore {
+            let after = self.delay().within(1, 5_000);
+            self.due(cause, after, super::Due::PowerLoss);
+        }
+        let model = &mut self.models[buffer];
+        model.give_up(backup.end);
+        model.first = backup.first;
+        model.commit = model.commit.min(backup.end);
+        model.acked = model.acked.min(backup.end);
+        self.stable[buffer] = self.stable[buffer].min(backup.end);
+        self.last_times[buffer] = model
+            .entry(backup.end)
+            .map_or(Micros(0), |entry| entry.time);
+        self.queue_steps(cause, vec![Step::Recover { buffer }]);
+    }
+}
+
+/// The newer good slot of a buffer's mark.
+pub(super) fn read_mark(disk: &Disk, buffer: usize) -> Option<Mark> {
+    let mut slots = disk.read(Name::Mark(buffer))?.clone();
+    slots.resize(2 * SLOT_LEN, 0);
+    let (a, b) = slots.split_at(SLOT_LEN);
+    mark::choose(a, b).ok().flatten()
+}

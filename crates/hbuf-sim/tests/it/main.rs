@@ -1,0 +1,168 @@
+//! Whole runs: all invariants hold, each bug is noticed, the same seed gives the same trace.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::collections::BTreeSet;
+
+use hbuf_sim::{Bug, Invariant, run, sweep};
+use serde_json::Value;
+
+/// Seeds within which each bug must be noticed.
+const NOTICED_WITHIN: u64 = 250;
+
+#[test]
+fn two_hundred_seeds_hold_every_invariant_and_miss_no_fault_no_crash_point_and_no_event() {
+    let swept = sweep(0..200, None);
+    for failed in &swept.failed {
+        println!("{}: {:?}", failed.replay(), failed.broken);
+    }
+    assert!(
+        swept.failed.is_empty(),
+        "{} of {} runs failed",
+        swept.failed.len(),
+        swept.runs
+    );
+    assert_eq!(swept.missed(), Vec::<&str>::new());
+}
+
+/// Seeds at which something was wrong once, each with a word on what.
+#[test]
+fn seeds_that_found_something_hold() {
+    let found = [
+        (
+            63,
+            "entries for later segments looked like a gap in the journal",
+        ),
+        (67, "an older pause completed a newer one"),
+        (255, "a full disk during a start"),
+        (488, "segments that were let go came back in part"),
+        (579, "the mark named a segment that recovery had removed"),
+        (615, "the cursors log went back in time with the clock"),
+        (668, "the first segment was in the journal only"),
+        (864, "a mark without room, then its segment was removed"),
+        (1069, "a restart tidied a paused directory"),
+        (
+            2198,
+            "the head of an empty segment was later than what followed",
+        ),
+        (2294, "a file without a record, made behind a clean mark"),
+        (
+            3318,
+            "a journal file without an entry was released under its successor's name",
+        ),
+        (11981, "retention, then a cut, left no segment at all"),
+    ];
+    for (seed, what) in found {
+        let outcome = run(seed, None, None).unwrap();
+        assert_eq!(outcome.broken, [], "{}: {what}", outcome.replay());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_byte_for_byte() {
+    for seed in [3, 17] {
+        let trace = || {
+            let mut trace = Vec::new();
+            let outcome = run(seed, None, Some(&mut trace)).unwrap();
+            (outcome.hash, trace)
+        };
+        let (one, two) = (trace(), trace());
+        assert!(one == two);
+        assert_eq!(
+            run(seed, None, None).unwrap().hash,
+            one.0,
+            "also without a trace"
+        );
+    }
+}
+
+#[test]
+fn a_trace_is_json_lines_whose_ids_are_unique_and_whose_causes_came_before() {
+    let mut trace = Vec::new();
+    let outcome = run(5, None, Some(&mut trace)).unwrap();
+    let mut ids = BTreeSet::from(["0000000000000000".to_owned()]);
+    let mut lines = 0;
+    for line in trace
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
+        let event: Value = serde_json::from_slice(line).unwrap();
+        lines += 1;
+        assert_eq!(event["n"], lines);
+        let cause = event["cause"].as_str().unwrap();
+        assert!(ids.contains(cause), "{event}");
+        assert!(
+            ids.insert(event["eid"].as_str().unwrap().to_owned()),
+            "{event}"
+        );
+    }
+    assert_eq!(lines, outcome.events);
+}
+
+#[test]
+fn every_invariant_has_a_bug_that_breaks_it() {
+    let broken: BTreeSet<Invariant> = Bug::ALL.iter().map(|bug| bug.breaks()).collect();
+    assert_eq!(broken.len(), Invariant::ALL.len());
+}
+
+#[test]
+fn a_failing_run_says_how_to_run_it_again() {
+    let outcome = run(0, Some(Bug::AckBeforeSync), None).unwrap();
+    assert!(!outcome.broken.is_empty());
+    assert_eq!(
+        outcome.replay(),
+        "hbuf sim run --seed 0 --bug ack-before-sync"
+    );
+}
+
+fn noticed(bug: Bug) {
+    let breaks = bug.breaks();
+    let notices = |seed: &u64| {
+        let outcome = run(*seed, Some(bug), None).unwrap();
+        outcome
+            .broken
+            .iter()
+            .any(|broken| broken.invariant == breaks)
+    };
+    let found = (0..NOTICED_WITHIN).find(notices);
+    assert!(
+        found.is_some(),
+        "{NOTICED_WITHIN} seeds did not notice {}",
+        bug.name()
+    );
+}
+
+/// A test a bug, so that they run beside each other.
+macro_rules! bugs {
+    ($($test:ident: $bug:ident,)*) => {
+        $(#[test]
+        fn $test() {
+            noticed(Bug::$bug);
+        })*
+
+        #[test]
+        fn every_bug_has_its_test() {
+            let tested = [$(Bug::$bug),*];
+            assert_eq!(tested, Bug::ALL);
+        }
+    };
+}
+
+bugs! {
+    an_answer_before_the_sync_is_noticed: AckBeforeSync,
+    a_read_before_the_sync_is_noticed: ReadBeforeSync,
+    half_a_batch_is_noticed: HalfBatch,
+    a_fence_that_is_ignored_is_noticed: NoFence,
+    a_forgotten_producer_is_noticed: ForgetDedupe,
+    an_append_to_a_closed_buffer_is_noticed: AppendToClosed,
+    an_append_to_a_paused_buffer_is_noticed: AppendToPaused,
+    retention_of_what_is_not_committed_is_noticed: RetainUncommitted,
+    a_time_that_goes_back_is_noticed: TimeGoesBack,
+    a_log_cut_at_damage_is_noticed: CutDamage,
+    a_name_that_is_not_synced_is_noticed: NoNameSync,
+    a_mark_ahead_of_its_segments_is_noticed: MarkAhead,
+    swapped_bodies_are_noticed: SwapBodies,
+    another_body_is_noticed: OtherBody,
+    a_repair_made_twice_is_noticed: RepairTwice,
+    a_sync_that_is_forgotten_is_noticed: ForgetSync,
+    replays_that_count_twice_are_noticed: CountReplays,
+}

@@ -1,0 +1,79 @@
+//! `hbuf sim` as a person types it.
+
+use std::fs;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::server::hbuf;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_run_says_what_it_was_and_writes_its_trace() {
+    let directory = TempDir::new().unwrap();
+    let trace = directory.path().join("trace.jsonl");
+    let output = hbuf(&[
+        "sim",
+        "run",
+        "--seed",
+        "7",
+        "--trace",
+        trace.to_str().unwrap(),
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text(&output.stdout).contains("every invariant held"));
+    let printed = hbuf(&["sim", "run", "--seed", "7", "--trace", "-"]);
+    assert!(printed.stdout == fs::read(&trace).unwrap());
+    let json = hbuf(&["sim", "run", "--seed", "7", "--json"]);
+    let outcome: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let lines = printed.stdout.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(outcome["events"], lines);
+}
+
+#[test]
+fn a_run_that_fails_prints_the_line_that_runs_it_again_and_exits_with_1() {
+    let arguments = ["sim", "run", "--seed", "0", "--bug", "ack-before-sync"];
+    let output = hbuf(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let replay = text(&output.stderr);
+    assert_eq!(replay.trim(), format!("hbuf {}", arguments.join(" ")));
+    assert!(text(&output.stdout).contains("BROKEN  ack-never-ahead-of-disk"));
+}
+
+#[test]
+fn a_sweep_counts_and_a_hunt_ends_at_the_first_seed_that_notices() {
+    let output = hbuf(&["sim", "sweep", "--seeds", "6", "--from", "40", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let swept: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(swept["runs"], 6);
+    assert!(swept["kinds"]["append.framed"].as_u64().unwrap() > 0);
+    let output = hbuf(&["sim", "sweep", "--seeds", "3", "--bug", "ack-before-sync"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text(&output.stdout).contains("hbuf sim run --seed 0 --bug ack-before-sync"));
+    let unknown = hbuf(&["sim", "sweep", "--bug", "none-such"]);
+    assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[test]
+fn two_processes_make_the_same_trace() {
+    let output = hbuf(&["sim", "meta", "--seed", "11"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text(&output.stdout).contains("byte for byte"));
+}
+
+#[test]
+fn the_list_names_invariants_bugs_faults_and_events() {
+    let output = hbuf(&["sim", "list"]);
+    let list = text(&output.stdout);
+    for name in [
+        "acked-never-lost",
+        "half-batch",
+        "power-loss",
+        "append.framed",
+    ] {
+        assert!(list.contains(name), "{name}");
+    }
+}
