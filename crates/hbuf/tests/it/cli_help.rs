@@ -71,11 +71,7 @@ fn a_wrong_command_line_is_refused_with_code_2_and_a_hint() {
 
 /// Adds a command's help, then that of the commands under it.
 fn add(page: &mut String, examples: &mut usize, path: &[&str]) {
-    let text: Vec<String> = help(path)
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
-    let text = text.join("\n");
+    let text = help(path);
     *examples += usize::from(text.contains("Examples:"));
     let title = ["hbuf"]
         .iter()
