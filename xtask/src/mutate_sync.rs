@@ -83,6 +83,11 @@ fn calls(root: &Path) -> Result<Vec<Call>> {
 fn calls_of(shown: &str, text: &str) -> Vec<Call> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices("sync::sync_") {
+        // The kernel does not pass syncfs on to the tests' file system; the server asks first, so
+        // this call is never made there.
+        if text[at..].starts_with("sync::sync_file_system") {
+            continue;
+        }
         let line = text[..at].matches('\n').count() + 1;
         let Some((_, rest)) = text[at..].split_once("SyncPoint::") else {
             continue;
@@ -181,21 +186,37 @@ fn in_copy(tree: &Path, arguments: &[&str]) -> std::process::Command {
     command
 }
 
-/// The first seed at which the power-loss tests fail without the call at `place`.
+/// The tests, each of which forces another commit path.
+const TESTS: [&str; 3] = [
+    "writes_the_segments",
+    "through_the_journal",
+    "left_to_the_server",
+];
+/// Seeds that each test runs before the next one has its turn.
+const SEEDS_AT_ONCE: u64 = 5;
+
+/// The first seed found at which a power-loss test fails without the call at `place`.
 fn first_failure(tree: &Path, place: &str, seeds: u64) -> Result<Option<u64>> {
-    let arguments = [
-        "test",
-        "--quiet",
-        "--package",
-        "hbuf",
-        "--test",
-        "it",
-        "power_loss",
-    ];
-    let mut command = in_copy(tree, &arguments);
+    for first in (1..=seeds).step_by(SEEDS_AT_ONCE as usize) {
+        let count = SEEDS_AT_ONCE.min(seeds + 1 - first);
+        for test in TESTS {
+            if let Some(seed) = failure(tree, place, test, (first, count))? {
+                return Ok(Some(seed));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn failure(tree: &Path, place: &str, test: &str, seeds: (u64, u64)) -> Result<Option<u64>> {
+    let mut command = in_copy(
+        tree,
+        &["test", "--quiet", "--package", "hbuf", "--test", "it", test],
+    );
+    command.env(VARIABLE, place);
     command
-        .env(VARIABLE, place)
-        .env("TEST_SEEDS", seeds.to_string());
+        .env("TEST_SEED", seeds.0.to_string())
+        .env("TEST_SEEDS", seeds.1.to_string());
     let output = command.output().context("cannot run cargo test")?;
     if output.status.success() {
         return Ok(None);

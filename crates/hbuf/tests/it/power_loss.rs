@@ -43,7 +43,7 @@ fn nothing_acknowledged_is_lost_when_every_commit_goes_through_the_journal() {
 
 fn sweep(name: &str, path: CommitPath) {
     let mut total = Totals::default();
-    for seed in settings::seeds(6) {
+    for seed in settings::seeds(4) {
         let scratch = Scratch::new(seed);
         let mut run = Run {
             draws: Draws::new(seed),
@@ -170,8 +170,12 @@ impl Run {
         };
         let clients = workload::start(&plan);
         let begun = Instant::now();
+        let mut limits = self.space(round).into_iter().flatten().peekable();
         while !mounted.model().is_cut() && begun.elapsed() < WORK_MAX {
             std::thread::sleep(Duration::from_millis(2));
+            while let Some((_, left)) = limits.next_if(|(at, _)| begun.elapsed() >= *at) {
+                mounted.model().leave_space(left);
+            }
         }
         if mounted.model().is_cut() {
             self.totals.cuts_in_work += 1;
@@ -184,6 +188,15 @@ impl Run {
         server.kill();
         workload::finish(clients, &mut self.ledger);
         Ok(())
+    }
+
+    /// In some rounds the disk is full for a while: when, and how many bytes are left from then on.
+    fn space(&self, round: u64) -> Option<[(Duration, Option<u64>); 2]> {
+        let from = Duration::from_millis(self.draws.below(300, "full from", 0, round));
+        let to = from + Duration::from_millis(200 + self.draws.below(600, "full to", 0, round));
+        let bytes = self.draws.below(64, "full bytes", 0, round) << 12;
+        let full = self.draws.chance(25, "full", 0, round);
+        full.then_some([(from, Some(bytes)), (to, None)])
     }
 
     fn count(&mut self, model: &Model) {

@@ -219,8 +219,13 @@ impl Client {
             self.own = Some(name.clone());
             return self.configure(&name, SMALL_SEGMENT) && self.append(name, 3);
         };
-        self.ledger.buffer(&name).life = Life::DeleteTried;
+        let life = &mut self.ledger.buffer(&name).life;
+        let never_made = *life == Life::CreateTried;
+        *life = Life::DeleteTried;
         let reply = self.http.delete(&format!("/buffers/{name}"));
+        if never_made && matches!(&reply, Ok(reply) if reply.status == 404) {
+            return true;
+        }
         if matches!(&reply, Ok(reply) if reply.is_success()) {
             self.ledger.buffer(&name).life = Life::Deleted;
         }
@@ -275,7 +280,8 @@ impl Client {
                     .push(format!("{}: {}", reply.status, reply.text()));
                 false
             }
-            Ok(reply) => reply.status < 500,
+            // Space may come back.
+            Ok(reply) => reply.status < 500 || reply.status == 507,
             Err(_) => false,
         }
     }
