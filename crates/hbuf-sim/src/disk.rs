@@ -1,8 +1,8 @@
 //! A disk that keeps only what was synced, and of the rest whatever it likes.
 //!
 //! Every file has two contents: what the page cache shows, and what is stable. A sync makes the two
-//! equal. A crash goes through the writes that were not synced and keeps each of them whole, in part
-//! or not at all, in any order; names that were not synced may be missing or come back.
+//! equal. A crash goes through the writes that were not synced and keeps each of them whole, in
+//! part or not at all, in any order; names that were not synced may be missing or come back.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -213,8 +213,8 @@ impl Disk {
         }
     }
 
-    /// Makes a file's bytes durable. With `fail`, what was not synced is kept or not as a crash would,
-    /// and from then on counts as synced: that is what Linux does.
+    /// Makes a file's bytes durable. With `fail`, what was not synced is kept or not as a crash
+    /// would, and from then on counts as synced: that is what Linux does.
     pub(crate) fn sync(&mut self, name: Name, fail: Option<&Draws>) -> Result<(), DiskError> {
         let Some(inode) = self.names.get(&name) else {
             return Ok(());

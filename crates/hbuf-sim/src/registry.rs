@@ -1,5 +1,5 @@
-//! What the manager knows: the real catalog, driven by commands. Its own log is tested elsewhere, so
-//! here it survives every crash.
+//! What the manager knows: the real catalog, driven by commands. Its own log is tested elsewhere,
+//! so here it survives every crash.
 
 use hbuf_core::ids::{Epoch, Hash, Micros, Uuid};
 use hbuf_core::name::Name;

@@ -165,8 +165,8 @@ impl<'w> World<'w> {
         &self.plan
     }
 
-    /// Runs to the end, or to the first invariant that does not hold (with a bug: to the one that the
-    /// bug is known to break).
+    /// Runs to the end, or to the first invariant that does not hold (with a bug: to the one that
+    /// the bug is known to break).
     pub(crate) fn run(&mut self) {
         let note = self.plan.to_string();
         let root = self.event(

@@ -6,7 +6,9 @@ use super::{Text, source};
 const REACHES_OUT: &[&str] = &[
     "std::env",
     "std::fs",
-    "std::io",
+    "std::io::stderr",
+    "std::io::stdin",
+    "std::io::stdout",
     "std::net",
     "std::process",
     "std::thread",

@@ -1,5 +1,5 @@
-//! The commit pipeline: takes what is queued, writes it on the way that the core chooses, syncs, and
-//! tells the shard. Also the steps that both queues share.
+//! The commit pipeline: takes what is queued, writes it on the way that the core chooses, syncs,
+//! and tells the shard. Also the steps that both queues share.
 
 use hbuf_core::commit_path::{Load, Path};
 use hbuf_core::ids::Seq;

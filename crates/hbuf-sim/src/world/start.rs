@@ -158,8 +158,8 @@ impl World<'_> {
         }
     }
 
-    /// The repairs, then syncs of everything from the mark's file on: after a kill, what was read from
-    /// the page cache may not be on disk yet, nor the name of its file.
+    /// The repairs, then syncs of everything from the mark's file on: after a kill, what was read
+    /// from the page cache may not be on disk yet, nor the name of its file.
     fn repair_steps(&mut self, buffer: usize, recovered: &Recovered, steps: &mut Vec<Step>) {
         if recovered.damage.is_some() {
             self.on_damage(buffer, recovered);
@@ -345,7 +345,8 @@ impl World<'_> {
         cause
     }
 
-    /// An operator puts a copy of a paused buffer's directory in its place. The fence that the pause
+    /// An operator puts a copy of a paused buffer's directory in its place. The fence that the
+    /// pause
     /// left is kept: what the journal holds for the buffer belongs to the log that is given up.
     pub(super) fn restore(&mut self, cause: EventId, buffer: usize) {
         let Some(backup) = self.models[buffer].backup.clone() else {
