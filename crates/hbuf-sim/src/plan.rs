@@ -151,7 +151,7 @@ impl Plan {
             matches: maybe(3, 40, 30),
             lost_answers: maybe(4, 60, 30),
             states: maybe(5, 60, 8),
-            backups: if rots { 0 } else { maybe(6, 50, 15) },
+            backups: if rots { 0 } else { maybe(6, 60, 30) },
             rolls: maybe(7, 40, 8),
         }
     }

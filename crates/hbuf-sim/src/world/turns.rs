@@ -147,7 +147,7 @@ impl World<'_> {
         {
             return;
         }
-        if model.backup.is_some() && draw.percent(60) {
+        if model.backup.is_some() && draw.percent(80) {
             self.restore(cause, buffer);
             return;
         }
@@ -159,6 +159,8 @@ impl World<'_> {
             first: model.first,
             files,
         });
+        // So that there is something to give up when the copy is put back.
+        self.set_state(cause, client, buffer, BufferState::Open);
     }
 
     pub(super) fn client_answered(&mut self, event: EventId, ask: Ask, appended: &Appended) {

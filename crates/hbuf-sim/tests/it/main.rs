@@ -24,39 +24,6 @@ fn two_hundred_seeds_hold_every_invariant_and_miss_no_fault_no_crash_point_and_n
     assert_eq!(swept.missed(), Vec::<&str>::new());
 }
 
-/// Seeds at which something was wrong once, each with a word on what.
-#[test]
-fn seeds_that_found_something_hold() {
-    let found = [
-        (
-            63,
-            "entries for later segments looked like a gap in the journal",
-        ),
-        (67, "an older pause completed a newer one"),
-        (255, "a full disk during a start"),
-        (488, "segments that were let go came back in part"),
-        (579, "the mark named a segment that recovery had removed"),
-        (615, "the cursors log went back in time with the clock"),
-        (668, "the first segment was in the journal only"),
-        (864, "a mark without room, then its segment was removed"),
-        (1069, "a restart tidied a paused directory"),
-        (
-            2198,
-            "the head of an empty segment was later than what followed",
-        ),
-        (2294, "a file without a record, made behind a clean mark"),
-        (
-            3318,
-            "a journal file without an entry was released under its successor's name",
-        ),
-        (11981, "retention, then a cut, left no segment at all"),
-    ];
-    for (seed, what) in found {
-        let outcome = run(seed, None, None).unwrap();
-        assert_eq!(outcome.broken, [], "{}: {what}", outcome.replay());
-    }
-}
-
 #[test]
 fn the_same_seed_gives_the_same_trace_byte_for_byte() {
     for seed in [3, 17] {
