@@ -16,7 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::problem::{Code, Problem};
 
@@ -30,6 +30,8 @@ pub(crate) struct Socket {
     refusal: Bytes,
     /// Our side is closed, and what the client still sends is thrown away until this runs out.
     lingering: Option<Pin<Box<Sleep>>>,
+    /// Something came while it ran.
+    sends: bool,
 }
 
 impl Socket {
@@ -40,33 +42,36 @@ impl Socket {
             stalled: None,
             refusal: Bytes::new(),
             lingering: None,
+            sends: false,
         }
     }
 
     /// Takes what a client still sends of a body that was refused. Closing with bytes unread makes
-    /// the system reset the connection, and the reset can overtake the reply that says why. Whoever
-    /// sends nothing at this moment is not waited for.
+    /// the system reset the connection, and the reset can overtake the reply that says why. A client
+    /// that neither closes nor sends anything soon is not waited for.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut thrown_away = [0; LINGER_PIECE_BYTES];
-        loop {
+        let lingering = loop {
             let mut buffer = ReadBuf::new(&mut thrown_away);
             let read = Pin::new(self.stream.inner_mut()).poll_read(context, &mut buffer);
+            let lingering = self
+                .lingering
+                .get_or_insert_with(|| Box::pin(sleep(LINGER_FIRST)));
             match read {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
-                Poll::Pending if self.lingering.is_none() => return Poll::Ready(Ok(())),
-                Poll::Pending => break,
+                Poll::Pending => break lingering,
             }
-            let time = Duration::from_secs(LINGER_SECONDS_MAX);
-            let lingering = self.lingering.get_or_insert_with(|| Box::pin(sleep(time)));
+            if !self.sends {
+                self.sends = true;
+                let end = Instant::now() + Duration::from_secs(LINGER_SECONDS_MAX);
+                lingering.as_mut().reset(end);
+            }
             if lingering.is_elapsed() {
                 return Poll::Ready(Ok(()));
             }
-        }
-        match &mut self.lingering {
-            Some(lingering) => lingering.as_mut().poll(context).map(Ok),
-            None => Poll::Ready(Ok(())),
-        }
+        };
+        lingering.as_mut().poll(context).map(Ok)
     }
 
     /// Notes progress, or starts the clock; when it runs out the connection is broken off.
@@ -174,6 +179,8 @@ impl Write for Socket {
     }
 }
 
+/// How soon a client must send or close, once our side is closed.
+const LINGER_FIRST: Duration = Duration::from_millis(500);
 /// Bytes that are thrown away at a time.
 const LINGER_PIECE_BYTES: usize = 16 << 10;
 
