@@ -56,7 +56,7 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// The server will close the connection after this reply.
     pub(crate) closes: bool,
-    /// `x-hbuf-seq`: the seq of an append, or of the last message of a batch.
+    /// `x-hbuf-seq`: the seq of an append, or of the first message of a batch.
     pub(crate) seq: Option<u64>,
 }
 
