@@ -95,6 +95,7 @@ fn main() -> anyhow::Result<()> {
     let seconds = |value| Duration::try_from_secs_f64(value).context("not a number of seconds");
     servers::raise_file_limit()?;
     std::fs::create_dir_all(&args.dir)?;
+    servers::child::remove_leftovers(&args.dir)?;
     let settings = Settings {
         runs: args.runs,
         warm: seconds(args.warm)?,

@@ -41,6 +41,22 @@ impl Drop for Scratch {
     }
 }
 
+/// Removes what an interrupted measurement left: directories whose process is gone.
+pub(crate) fn remove_leftovers(parent: &Path) -> anyhow::Result<()> {
+    for entry in parent.read_dir()? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let pid = name.as_deref().and_then(|name| name.rsplit('-').nth(1));
+        let pid = pid.and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
 /// See the module.
 pub(crate) struct Process {
     child: Child,
@@ -163,4 +179,21 @@ pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
 /// A port of the loopback that nobody uses now.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_dead_process_left_is_removed() {
+        let parent = Scratch::new(&std::env::temp_dir(), "leftovers").unwrap();
+        let ours = Scratch::new(parent.path(), "hbuf").unwrap();
+        let dead = parent.path().join("hbuf-4294967295-0");
+        let other = parent.path().join("notes");
+        fs::create_dir(&dead).unwrap();
+        fs::create_dir(&other).unwrap();
+        remove_leftovers(parent.path()).unwrap();
+        assert!(ours.path().exists() && other.exists() && !dead.exists());
+    }
 }
