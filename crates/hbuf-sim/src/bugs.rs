@@ -92,94 +92,10 @@ impl Bug {
         Self::ALL.into_iter().find(|bug| bug.name() == name)
     }
 
+    /// The row of this variant; rows stand in the order of the variants.
     const fn entry(self) -> (&'static str, &'static str, Invariant) {
-        match self {
-            Self::AckBeforeSync => (
-                "ack-before-sync",
-                "answers do not wait for the disk",
-                Invariant::AckNeverAheadOfDisk,
-            ),
-            Self::ReadBeforeSync => (
-                "read-before-sync",
-                "readers see what is not on disk",
-                Invariant::CommitMonotonic,
-            ),
-            Self::HalfBatch => (
-                "half-batch",
-                "recovery keeps the first part of a torn batch",
-                Invariant::BatchAllOrNothing,
-            ),
-            Self::NoFence => (
-                "no-fence",
-                "replay applies journal entries below the fence",
-                Invariant::FenceRespected,
-            ),
-            Self::ForgetDedupe => (
-                "forget-dedupe",
-                "producers and keys are forgotten at a restart",
-                Invariant::NoDupAppend,
-            ),
-            Self::AppendToClosed => (
-                "append-to-closed",
-                "a closed buffer takes messages",
-                Invariant::ClosedStaysClosed,
-            ),
-            Self::AppendToPaused => (
-                "append-to-paused",
-                "a paused buffer takes messages",
-                Invariant::PauseMeansNoChange,
-            ),
-            Self::RetainUncommitted => (
-                "retain-uncommitted",
-                "retention drops what is not committed",
-                Invariant::RetentionKeepsWhatItMust,
-            ),
-            Self::TimeGoesBack => (
-                "time-goes-back",
-                "records carry the clock as it is",
-                Invariant::TimeNeverDecreases,
-            ),
-            Self::CutDamage => (
-                "cut-damage",
-                "recovery cuts the log at damage, whatever was acknowledged",
-                Invariant::AckedNeverLost,
-            ),
-            Self::NoNameSync => (
-                "no-name-sync",
-                "new files' directories are not synced",
-                Invariant::AckNeverAheadOfDisk,
-            ),
-            Self::MarkAhead => (
-                "mark-ahead",
-                "a mark is written before what it covers is synced",
-                Invariant::NoFalseDamage,
-            ),
-            Self::SwapBodies => (
-                "swap-bodies",
-                "two bodies of a batch change places on the way to the disk",
-                Invariant::HashChainIntact,
-            ),
-            Self::OtherBody => (
-                "other-body",
-                "a body changes before it is committed to",
-                Invariant::BytesEqual,
-            ),
-            Self::RepairTwice => (
-                "repair-twice",
-                "recovery writes a journal entry twice",
-                Invariant::SeqDenseUnique,
-            ),
-            Self::ForgetSync => (
-                "forget-sync",
-                "now and then the shard is not told of a sync",
-                Invariant::EveryAskAnswered,
-            ),
-            Self::CountReplays => (
-                "count-replays",
-                "repeated appends count as new messages",
-                Invariant::StatsEqualRecount,
-            ),
-        }
+        let row = TABLE[self as usize];
+        (row.1, row.2, row.3)
     }
 }
 
@@ -209,3 +125,120 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
     }
     rules
 }
+
+/// What is known of each variant, in their order.
+const TABLE: [(Bug, &str, &str, Invariant); 17] = [
+    (
+        Bug::AckBeforeSync,
+        "ack-before-sync",
+        "answers do not wait for the disk",
+        Invariant::AckNeverAheadOfDisk,
+    ),
+    (
+        Bug::ReadBeforeSync,
+        "read-before-sync",
+        "readers see what is not on disk",
+        Invariant::CommitMonotonic,
+    ),
+    (
+        Bug::HalfBatch,
+        "half-batch",
+        "recovery keeps the first part of a torn batch",
+        Invariant::BatchAllOrNothing,
+    ),
+    (
+        Bug::NoFence,
+        "no-fence",
+        "replay applies journal entries below the fence",
+        Invariant::FenceRespected,
+    ),
+    (
+        Bug::ForgetDedupe,
+        "forget-dedupe",
+        "producers and keys are forgotten at a restart",
+        Invariant::NoDupAppend,
+    ),
+    (
+        Bug::AppendToClosed,
+        "append-to-closed",
+        "a closed buffer takes messages",
+        Invariant::ClosedStaysClosed,
+    ),
+    (
+        Bug::AppendToPaused,
+        "append-to-paused",
+        "a paused buffer takes messages",
+        Invariant::PauseMeansNoChange,
+    ),
+    (
+        Bug::RetainUncommitted,
+        "retain-uncommitted",
+        "retention drops what is not committed",
+        Invariant::RetentionKeepsWhatItMust,
+    ),
+    (
+        Bug::TimeGoesBack,
+        "time-goes-back",
+        "records carry the clock as it is",
+        Invariant::TimeNeverDecreases,
+    ),
+    (
+        Bug::CutDamage,
+        "cut-damage",
+        "recovery cuts the log at damage, whatever was acknowledged",
+        Invariant::AckedNeverLost,
+    ),
+    (
+        Bug::NoNameSync,
+        "no-name-sync",
+        "new files' directories are not synced",
+        Invariant::AckNeverAheadOfDisk,
+    ),
+    (
+        Bug::MarkAhead,
+        "mark-ahead",
+        "a mark is written before what it covers is synced",
+        Invariant::NoFalseDamage,
+    ),
+    (
+        Bug::SwapBodies,
+        "swap-bodies",
+        "two bodies of a batch change places on the way to the disk",
+        Invariant::HashChainIntact,
+    ),
+    (
+        Bug::OtherBody,
+        "other-body",
+        "a body changes before it is committed to",
+        Invariant::BytesEqual,
+    ),
+    (
+        Bug::RepairTwice,
+        "repair-twice",
+        "recovery writes a journal entry twice",
+        Invariant::SeqDenseUnique,
+    ),
+    (
+        Bug::ForgetSync,
+        "forget-sync",
+        "now and then the shard is not told of a sync",
+        Invariant::EveryAskAnswered,
+    ),
+    (
+        Bug::CountReplays,
+        "count-replays",
+        "repeated appends count as new messages",
+        Invariant::StatsEqualRecount,
+    ),
+];
+
+const _: () = {
+    let mut at = 0;
+    while at < TABLE.len() {
+        assert!(
+            TABLE[at].0 as usize == at,
+            "the table follows the order of the variants"
+        );
+        at += 1;
+    }
+};

@@ -136,88 +136,193 @@ impl Kind {
         self.entry().1
     }
 
+    /// The row of this variant; rows stand in the order of the variants.
     const fn entry(self) -> (&'static str, &'static str) {
-        match self {
-            Self::RunStarted => ("run.started", "the plan that the seed makes"),
-            Self::NodeStarted => ("node.started", "a node reads its disk and registers"),
-            Self::NodeCrashed => (
-                "node.crashed",
-                "the node loses power: what was not synced may be lost",
-            ),
-            Self::BufferOpened => (
-                "buffer.opened",
-                "recovery or creation hands a buffer to the shard",
-            ),
-            Self::BufferDamaged => (
-                "buffer.damaged",
-                "recovery refuses a buffer whose durable data is damaged",
-            ),
-            Self::AppendAsked => ("append.asked", "a client sends an append"),
-            Self::AppendFramed => ("append.framed", "the shard gives messages their seqs"),
-            Self::AppendAcked => ("append.acked", "a client gets a good answer"),
-            Self::AppendReplayed => ("append.replayed", "a repeated append gets its first answer"),
-            Self::AppendRefused => ("append.refused", "a client gets a refusal"),
-            Self::AppendUnknown => (
-                "append.unknown",
-                "a crash leaves a client without an answer",
-            ),
-            Self::CommitAdvanced => ("commit.advanced", "readers may see further messages"),
-            Self::StateAsked => (
-                "state.asked",
-                "an operator opens, closes or pauses a buffer",
-            ),
-            Self::StateReached => ("state.reached", "the change of state is complete"),
-            Self::RetentionRan => ("retention.ran", "the shard looks at what may go"),
-            Self::SegmentsDropped => ("segments.dropped", "retention lets segments go"),
-            Self::CheckpointAsked => (
-                "checkpoint.asked",
-                "marks are to be written so that the journal may go",
-            ),
-            Self::RollAsked => ("roll.asked", "the next append starts a new segment"),
-            Self::BackupTaken => (
-                "backup.taken",
-                "an operator copies a paused buffer's directory",
-            ),
-            Self::BackupRestored => (
-                "backup.restored",
-                "an operator puts an older copy in the directory's place",
-            ),
-            Self::ClockJumped => ("clock.jumped", "the wall clock goes back or forth"),
-            Self::DiskWrote => ("disk.wrote", "bytes reach the page cache"),
-            Self::DiskCut => ("disk.cut", "a file gets another length in the page cache"),
-            Self::DiskRemoved => (
-                "disk.removed",
-                "a name leaves its directory in the page cache",
-            ),
-            Self::DiskSynced => ("disk.synced", "a file's bytes become durable"),
-            Self::DiskSyncedNames => ("disk.synced-names", "a directory's names become durable"),
-            Self::BatchSynced => (
-                "batch.synced",
-                "the commit pipeline tells the shard what is durable",
-            ),
-            Self::MarkWritten => ("mark.written", "a mark is durable"),
-            Self::DiskFull => ("disk.full", "the disk has no room"),
-            Self::DiskRoom => ("disk.room", "the disk has room again"),
-            Self::DiskSyncFailed => (
-                "disk.sync-failed",
-                "a sync fails, and what it should have kept may be gone",
-            ),
-            Self::DiskRotted => ("disk.rotted", "a durable byte changes by itself"),
-            Self::WriteTorn => ("write.torn", "a crash keeps a part of a write"),
-            Self::WriteLost => ("write.lost", "a crash loses a write"),
-            Self::WriteReordered => (
-                "write.reordered",
-                "a crash keeps a write and loses an earlier one of the same file",
-            ),
-            Self::NameLost => (
-                "name.lost",
-                "a crash loses a name that was not synced, or brings one back",
-            ),
-            Self::RunEnded => ("run.ended", "the run is over"),
-            Self::InvariantBroken => ("invariant.broken", "an invariant does not hold"),
-        }
+        let row = TABLE[self as usize];
+        (row.1, row.2)
     }
 }
+
+/// What is known of each variant, in their order.
+const TABLE: [(Kind, &str, &str); 38] = [
+    (
+        Kind::RunStarted,
+        "run.started",
+        "the plan that the seed makes",
+    ),
+    (
+        Kind::NodeStarted,
+        "node.started",
+        "a node reads its disk and registers",
+    ),
+    (
+        Kind::NodeCrashed,
+        "node.crashed",
+        "the node loses power: what was not synced may be lost",
+    ),
+    (
+        Kind::BufferOpened,
+        "buffer.opened",
+        "recovery or creation hands a buffer to the shard",
+    ),
+    (
+        Kind::BufferDamaged,
+        "buffer.damaged",
+        "recovery refuses a buffer whose durable data is damaged",
+    ),
+    (
+        Kind::AppendAsked,
+        "append.asked",
+        "a client sends an append",
+    ),
+    (
+        Kind::AppendFramed,
+        "append.framed",
+        "the shard gives messages their seqs",
+    ),
+    (
+        Kind::AppendAcked,
+        "append.acked",
+        "a client gets a good answer",
+    ),
+    (
+        Kind::AppendReplayed,
+        "append.replayed",
+        "a repeated append gets its first answer",
+    ),
+    (
+        Kind::AppendRefused,
+        "append.refused",
+        "a client gets a refusal",
+    ),
+    (
+        Kind::AppendUnknown,
+        "append.unknown",
+        "a crash leaves a client without an answer",
+    ),
+    (
+        Kind::CommitAdvanced,
+        "commit.advanced",
+        "readers may see further messages",
+    ),
+    (
+        Kind::StateAsked,
+        "state.asked",
+        "an operator opens, closes or pauses a buffer",
+    ),
+    (
+        Kind::StateReached,
+        "state.reached",
+        "the change of state is complete",
+    ),
+    (
+        Kind::RetentionRan,
+        "retention.ran",
+        "the shard looks at what may go",
+    ),
+    (
+        Kind::SegmentsDropped,
+        "segments.dropped",
+        "retention lets segments go",
+    ),
+    (
+        Kind::CheckpointAsked,
+        "checkpoint.asked",
+        "marks are to be written so that the journal may go",
+    ),
+    (
+        Kind::RollAsked,
+        "roll.asked",
+        "the next append starts a new segment",
+    ),
+    (
+        Kind::BackupTaken,
+        "backup.taken",
+        "an operator copies a paused buffer's directory",
+    ),
+    (
+        Kind::BackupRestored,
+        "backup.restored",
+        "an operator puts an older copy in the directory's place",
+    ),
+    (
+        Kind::ClockJumped,
+        "clock.jumped",
+        "the wall clock goes back or forth",
+    ),
+    (Kind::DiskWrote, "disk.wrote", "bytes reach the page cache"),
+    (
+        Kind::DiskCut,
+        "disk.cut",
+        "a file gets another length in the page cache",
+    ),
+    (
+        Kind::DiskRemoved,
+        "disk.removed",
+        "a name leaves its directory in the page cache",
+    ),
+    (
+        Kind::DiskSynced,
+        "disk.synced",
+        "a file's bytes become durable",
+    ),
+    (
+        Kind::DiskSyncedNames,
+        "disk.synced-names",
+        "a directory's names become durable",
+    ),
+    (
+        Kind::BatchSynced,
+        "batch.synced",
+        "the commit pipeline tells the shard what is durable",
+    ),
+    (Kind::MarkWritten, "mark.written", "a mark is durable"),
+    (Kind::DiskFull, "disk.full", "the disk has no room"),
+    (Kind::DiskRoom, "disk.room", "the disk has room again"),
+    (
+        Kind::DiskSyncFailed,
+        "disk.sync-failed",
+        "a sync fails, and what it should have kept may be gone",
+    ),
+    (
+        Kind::DiskRotted,
+        "disk.rotted",
+        "a durable byte changes by itself",
+    ),
+    (
+        Kind::WriteTorn,
+        "write.torn",
+        "a crash keeps a part of a write",
+    ),
+    (Kind::WriteLost, "write.lost", "a crash loses a write"),
+    (
+        Kind::WriteReordered,
+        "write.reordered",
+        "a crash keeps a write and loses an earlier one of the same file",
+    ),
+    (
+        Kind::NameLost,
+        "name.lost",
+        "a crash loses a name that was not synced, or brings one back",
+    ),
+    (Kind::RunEnded, "run.ended", "the run is over"),
+    (
+        Kind::InvariantBroken,
+        "invariant.broken",
+        "an invariant does not hold",
+    ),
+];
+
+const _: () = {
+    let mut at = 0;
+    while at < TABLE.len() {
+        assert!(
+            TABLE[at].0 as usize == at,
+            "the table follows the order of the variants"
+        );
+        at += 1;
+    }
+};
 
 #[cfg(test)]
 mod tests {
