@@ -346,8 +346,8 @@ impl World<'_> {
     }
 
     /// An operator puts a copy of a paused buffer's directory in its place. The fence that the
-    /// pause
-    /// left is kept: what the journal holds for the buffer belongs to the log that is given up.
+    /// pause left is kept: what the journal holds for the buffer belongs to the log that is given
+    /// up.
     pub(super) fn restore(&mut self, cause: EventId, buffer: usize) {
         let Some(backup) = self.models[buffer].backup.clone() else {
             return;
