@@ -47,8 +47,8 @@ impl Socket {
     }
 
     /// Takes what a client still sends of a body that was refused. Closing with bytes unread makes
-    /// the system reset the connection, and the reset can overtake the reply that says why. A client
-    /// that neither closes nor sends anything soon is not waited for.
+    /// the system reset the connection, and the reset can overtake the reply that says why. A
+    /// client that neither closes nor sends anything soon is not waited for.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut thrown_away = [0; LINGER_PIECE_BYTES];
         let lingering = loop {
