@@ -8,7 +8,7 @@ use crate::append::{AppendRefused, Appended};
 use crate::ids::{Epoch, Hash, Micros, Seq, Uuid};
 use crate::input::{BufferState, Token};
 use crate::mark::Mark;
-use crate::record::Facts;
+use crate::record::{Facts, Frame, Proof, encode};
 use crate::segment::LogKind;
 
 /// The effects of one input, in order.
@@ -143,6 +143,44 @@ impl Write {
         let distance = u32::try_from(seq.0 - self.commit.0).unwrap_or(u32::MAX);
         let rest = u16::try_from(self.placed.len() - 1 - index).expect("a batch fits 16 bits");
         (seq, distance, rest)
+    }
+}
+
+/// What a message consists of, as its record holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// The canonical user header lines.
+    pub lines: &'a [u8],
+    /// The salt of the commitment.
+    pub salt: [u8; 32],
+    /// The body as stored.
+    pub body: &'a [u8],
+}
+
+impl Write {
+    /// Frames every message; the order of `contents` is that of the request.
+    pub fn encode<'a>(&self, contents: impl Iterator<Item = Parts<'a>>, out: &mut Vec<u8>) {
+        let plain = Facts::default();
+        let mut facts = self.facts.as_deref().unwrap_or(&plain);
+        for (index, (placed, parts)) in self.placed.iter().zip(contents).enumerate() {
+            let (seq, distance, rest) = self.position(index);
+            let frame = Frame {
+                seq,
+                time: self.time,
+                epoch: self.epoch,
+                distance,
+                rest,
+                facts,
+                lines: parts.lines,
+                proof: Proof::Salted {
+                    salt: parts.salt,
+                    id: placed.id,
+                },
+                body: parts.body,
+            };
+            encode(&frame, out);
+            facts = &plain;
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use hbuf_core::buffer::Opening;
-use hbuf_core::effect::Write;
+use hbuf_core::effect::{Parts, Write};
 use hbuf_core::ids::{Epoch, Micros, Seq};
 use hbuf_core::journal::{Entry, EntryLine, encode_entry};
-use hbuf_core::record::{Facts, Frame, JournalFile, Proof, encode};
+use hbuf_core::record::JournalFile;
 use hbuf_core::rules::Rules;
 use hbuf_core::segment::{FORMAT, LogKind, SegmentHead};
 use hbuf_core::shard::Shard;
@@ -428,29 +428,11 @@ pub(crate) fn frame(write: &Write, contents: &[Content]) -> Vec<u8> {
         .as_deref()
         .map(<[u8]>::to_vec)
         .unwrap_or_default();
-    let plain = Facts::default();
-    for (index, (placed, content)) in write.placed.iter().zip(contents).enumerate() {
-        let (seq, distance, rest) = write.position(index);
-        let facts = write
-            .facts
-            .as_deref()
-            .filter(|_| index == 0)
-            .unwrap_or(&plain);
-        let frame = Frame {
-            seq,
-            time: write.time,
-            epoch: write.epoch,
-            distance,
-            rest,
-            facts,
-            lines: &content.lines,
-            proof: Proof::Salted {
-                salt: content.salt,
-                id: placed.id,
-            },
-            body: &content.body,
-        };
-        encode(&frame, &mut bytes);
-    }
+    let parts = contents.iter().map(|content| Parts {
+        lines: &content.lines,
+        salt: content.salt,
+        body: &content.body,
+    });
+    write.encode(parts, &mut bytes);
     bytes
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hbuf_core::append::{AckLevel, AppendRefused, Appended};
 use hbuf_core::commitment::commitment;
+use hbuf_core::effect::Parts;
 use hbuf_core::ids::{Hash, Seq};
 use hbuf_core::record::{self, Producer};
 
@@ -33,6 +34,15 @@ impl Content {
             body,
             salt,
             commitment,
+        }
+    }
+
+    /// What its record holds.
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        Parts {
+            lines: &self.lines,
+            salt: self.salt,
+            body: &self.body,
         }
     }
 

@@ -13,7 +13,6 @@ use hbuf_core::buffer::Opening;
 use hbuf_core::effect::{Effect, Effects, Write, WriteBytes};
 use hbuf_core::ids::{Hash, Uuid};
 use hbuf_core::input::{BufferState, DiskHealth, Input, Token};
-use hbuf_core::record::{Facts, Frame, Proof, encode};
 use hbuf_core::rules::Rules;
 use hbuf_core::segment::LogKind;
 use hbuf_core::shard::Shard;
@@ -316,7 +315,8 @@ impl ShardHost {
                 bytes: head_len as u64,
             });
         }
-        frame(&write, &framing.contents, &mut bytes);
+        let contents = framing.contents.iter().map(Content::parts);
+        write.encode(contents, &mut bytes);
         assert_eq!(
             bytes.len(),
             head_len + records,
@@ -391,32 +391,4 @@ struct Framing {
     token: Token,
     contents: Vec<Content>,
     ids: bool,
-}
-
-/// Frames every message of a write; the order of contents is that of the request.
-fn frame(write: &Write, contents: &[Content], out: &mut Vec<u8>) {
-    let plain = Facts::default();
-    for (index, (placed, content)) in write.placed.iter().zip(contents).enumerate() {
-        let (seq, distance, rest) = write.position(index);
-        let facts = if index == 0 {
-            write.facts.as_deref().unwrap_or(&plain)
-        } else {
-            &plain
-        };
-        let frame = Frame {
-            seq,
-            time: write.time,
-            epoch: write.epoch,
-            distance,
-            rest,
-            facts,
-            lines: &content.lines,
-            proof: Proof::Salted {
-                salt: content.salt,
-                id: placed.id,
-            },
-            body: &content.body,
-        };
-        encode(&frame, out);
-    }
 }
