@@ -51,6 +51,10 @@ impl fmt::Display for Epoch {
     }
 }
 
+/// A node's number within its cluster, given at its first registration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
 /// Server time: microseconds since 1970-01-01T00:00:00Z, at most the end of the year 9999.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Micros(pub u64);

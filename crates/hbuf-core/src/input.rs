@@ -12,7 +12,7 @@ use crate::segment::LogKind;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
-/// Whether a buffer takes messages.
+/// Whether a buffer takes messages: the manager's word, kept by its shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BufferState {
     /// It takes messages.

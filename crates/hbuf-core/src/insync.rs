@@ -4,11 +4,7 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::ids::Seq;
-
-/// A node's number within the cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u32);
+use crate::ids::{NodeId, Seq};
 
 /// The in-sync set with each member's highest durable seq.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -6,12 +6,12 @@
 
 use alloc::vec::Vec;
 
-use hbuf_core::ids::{Epoch, Micros, Uuid};
+use hbuf_core::ids::{Epoch, Micros, NodeId, Uuid};
 use hbuf_core::limits::COMMAND_CLIENTS_MAX;
 use hbuf_core::name::Name;
 
 use crate::CLUSTER_VERSIONS;
-use crate::catalog::{Catalog, ClientRow, NodeId, Tenant, TenantId, TopicId};
+use crate::catalog::{Catalog, ClientRow, Tenant, TenantId, TopicId};
 use crate::command::{Action, Command};
 use crate::config::TenantConfig;
 use crate::name::{folded, with_folded};

@@ -8,7 +8,8 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::ops::Bound;
 
-use hbuf_core::ids::{Epoch, Hash, Micros, Seq, Uuid};
+use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
+use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
 
 use crate::apply::Outcome;
@@ -17,10 +18,6 @@ use crate::config::{BufferConfig, TenantConfig};
 use crate::name::{folded, with_folded};
 
 mod invariants;
-
-/// The number of a node within its cluster, given at its first registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u32);
 
 /// The number of a tenant within its cluster: the index of the command that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,17 +57,6 @@ pub struct Tenant {
     pub(crate) buffers: BTreeMap<Box<str>, Uuid>,
     /// Lower-case name to topic.
     pub(crate) topics: BTreeMap<Box<str>, TopicId>,
-}
-
-/// Whether a buffer takes messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BufferState {
-    /// It takes messages.
-    Open,
-    /// It takes no message; its messages can be read and erased.
-    Closed,
-    /// Nothing on its disk changes, so that it can be copied; then it goes on.
-    Paused,
 }
 
 /// How far a buffer's creation or deletion has come.
@@ -176,26 +162,6 @@ pub struct Catalog {
     pub(crate) buffers: BTreeMap<Uuid, Buffer>,
     pub(crate) topics: BTreeMap<TopicId, Topic>,
     pub(crate) clients: BTreeMap<Uuid, ClientRow>,
-}
-
-impl BufferState {
-    /// The word in commands and requests.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Closed => "closed",
-            Self::Paused => "paused",
-        }
-    }
-
-    /// Reads the word.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Open, Self::Closed, Self::Paused]
-            .into_iter()
-            .find(|it| it.as_str() == text)
-    }
 }
 
 impl Lifecycle {

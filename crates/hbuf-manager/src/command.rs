@@ -11,10 +11,10 @@ use core::fmt;
 use core::str::FromStr;
 
 use hbuf_core::ids::{Hash, Micros, Uuid};
+use hbuf_core::input::BufferState;
 use hbuf_core::limits::COMMAND_BYTES_MAX;
 use hbuf_core::name::Name;
 
-use crate::catalog::BufferState;
 use crate::config::{BufferConfig, TenantConfig};
 use crate::lines::{FieldError, Fields, Layout, Writer};
 

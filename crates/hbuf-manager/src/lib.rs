@@ -32,9 +32,7 @@ mod record;
 mod snapshot;
 
 pub use apply::{Applied, Outcome, Refused};
-pub use catalog::{
-    Buffer, BufferState, Catalog, Lifecycle, Member, Node, NodeId, Tenant, TenantId, Topic, TopicId,
-};
+pub use catalog::{Buffer, Catalog, Lifecycle, Member, Node, Tenant, TenantId, Topic, TopicId};
 pub use command::{
     Action, Command, CommandError, CreateBuffer, LastTopic, RegisterNode, VersionRange,
 };

@@ -8,13 +8,13 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use hbuf_core::ids::{Epoch, Hash, Micros, Seq, Uuid};
+use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
+use hbuf_core::input::BufferState;
 use sha2::{Digest, Sha256};
 
 use crate::apply::Outcome;
 use crate::catalog::{
-    Buffer, BufferState, Catalog, ClientRow, Lifecycle, Member, Node, NodeId, Tenant, TenantId,
-    Topic, TopicId,
+    Buffer, Catalog, ClientRow, Lifecycle, Member, Node, Tenant, TenantId, Topic, TopicId,
 };
 use crate::config::{BufferConfig, TenantConfig};
 use crate::lines::{FieldError, Fields, Layout, Writer};

@@ -5,7 +5,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use hbuf_core::ids::{Epoch, Hash, Micros, Uuid};
+use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Uuid};
+use hbuf_core::input::BufferState;
 use hbuf_core::limits::{BUFFERS_PER_TOPIC_MAX, COMMAND_CLIENTS_MAX, TOPICS_PER_BUFFER_MAX};
 use hbuf_core::name::Name;
 

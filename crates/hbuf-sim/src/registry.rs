@@ -2,10 +2,10 @@
 //! so here it survives every crash.
 
 use hbuf_core::ids::{Epoch, Hash, Micros, Uuid};
+use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
 use hbuf_manager::{
-    Action, BufferConfig, BufferState, CLUSTER_VERSIONS, Catalog, Command, CreateBuffer, Outcome,
-    RegisterNode,
+    Action, BufferConfig, CLUSTER_VERSIONS, Catalog, Command, CreateBuffer, Outcome, RegisterNode,
 };
 
 /// The disk's id.
@@ -71,8 +71,7 @@ impl Registry {
         }
     }
 
-    pub(crate) fn set_state(&mut self, buffer: usize, state: hbuf_core::input::BufferState) {
-        let state = BufferState::parse(state.as_str()).expect("the words are the same");
+    pub(crate) fn set_state(&mut self, buffer: usize, state: BufferState) {
         self.apply(Action::SetBufferState {
             uuid: self.uuids[buffer],
             expected: None,

@@ -25,9 +25,8 @@ use alloc::vec::Vec;
 
 use crate::buffer::{CursorsEnd, Opening};
 use crate::dedupe::table;
-use crate::ids::{Epoch, Seq, Uuid};
+use crate::ids::{Epoch, NodeId, Seq, Uuid};
 use crate::input::{BufferConfig, BufferState};
-use crate::insync::NodeId;
 use crate::mark::Mark;
 use crate::record::JournalFile;
 use crate::rules::Rules;

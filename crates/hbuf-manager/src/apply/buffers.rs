@@ -4,12 +4,13 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use hbuf_core::ids::{Epoch, Micros, Seq, Uuid};
+use hbuf_core::ids::{Epoch, Micros, NodeId, Seq, Uuid};
+use hbuf_core::input::BufferState;
 use hbuf_core::limits::{BUFFERS_MAX, TOPICS_PER_BUFFER_MAX};
 use hbuf_core::name::Name;
 
 use super::{Outcome, Refused, check_version};
-use crate::catalog::{Buffer, BufferState, Catalog, Lifecycle, Member, NodeId, TenantId, TopicId};
+use crate::catalog::{Buffer, Catalog, Lifecycle, Member, TenantId, TopicId};
 use crate::command::CreateBuffer;
 use crate::config::BufferConfig;
 use crate::name::folded;

@@ -3,10 +3,10 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use hbuf_core::ids::{Epoch, Uuid};
+use hbuf_core::ids::{Epoch, NodeId, Uuid};
 
 use super::{Outcome, Refused};
-use crate::catalog::{Buffer, Catalog, Node, NodeId};
+use crate::catalog::{Buffer, Catalog, Node};
 use crate::command::RegisterNode;
 
 impl Catalog {

@@ -5,12 +5,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use hbuf_core::ids::{Micros, Uuid};
+use hbuf_core::input::BufferState;
 use hbuf_core::limits::BUFFERS_PER_TOPIC_MAX;
 use hbuf_core::name::Name;
 
 use super::buffers::check_named_once;
 use super::{Outcome, Refused, check_version};
-use crate::catalog::{BufferState, Catalog, Lifecycle, TenantId, Topic, TopicId};
+use crate::catalog::{Catalog, Lifecycle, TenantId, Topic, TopicId};
 use crate::command::LastTopic;
 use crate::name::folded;
 

@@ -7,9 +7,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use hbuf_core::ids::{Epoch, Seq, Uuid};
+use hbuf_core::ids::{Epoch, NodeId, Seq, Uuid};
 use hbuf_core::input::{BufferConfig, BufferState};
-use hbuf_core::insync::NodeId;
 use hbuf_core::journal;
 use hbuf_core::mark::{self, Mark, MarkError, SLOT_LEN};
 use hbuf_core::record::JournalFile;

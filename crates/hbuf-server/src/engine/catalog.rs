@@ -17,8 +17,7 @@ use tokio::sync::oneshot;
 
 use super::buffer::Buffer;
 use super::described::{
-    BufferInfo, BufferSettings, CatalogError, Page, TopicInfo, core_config, info, manager_state,
-    page, topic_info,
+    BufferInfo, BufferSettings, CatalogError, Page, TopicInfo, core_config, info, page, topic_info,
 };
 use super::host::Mail;
 use super::open::LookupError;
@@ -340,7 +339,7 @@ impl Engine {
         let action = Action::SetBufferState {
             uuid: info.uuid,
             expected: None,
-            state: manager_state(state),
+            state,
         };
         self.inner.manager.propose(action).await?;
         let (reply, answer) = oneshot::channel();

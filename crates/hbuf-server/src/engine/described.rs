@@ -4,12 +4,11 @@ use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use hbuf_core::ids::{Micros, Uuid};
+use hbuf_core::ids::{Micros, NodeId, Uuid};
 use hbuf_core::input::{BufferConfig, BufferState};
-use hbuf_core::insync;
 use hbuf_core::name::Name;
 use hbuf_core::retention::Retention;
-use hbuf_manager::{self as manager, NodeId};
+use hbuf_manager as manager;
 
 use super::open::LookupError;
 use crate::disk::recovery::Expected;
@@ -119,10 +118,10 @@ pub(super) fn expected(buffer: &manager::Buffer, node: NodeId) -> Expected {
         buffer: buffer.uuid,
         log: buffer.log,
         history: buffer.history,
-        node: insync::NodeId(node.0),
+        node,
         epoch: buffer.epoch,
         config: core_config(&buffer.config),
-        state: core_state(buffer.state),
+        state: buffer.state,
     }
 }
 
@@ -137,22 +136,6 @@ pub(super) fn core_config(config: &manager::BufferConfig) -> BufferConfig {
             bytes: keep.bytes.map(NonZeroU64::get),
             count: keep.count.map(NonZeroU64::get),
         },
-    }
-}
-
-pub(super) const fn core_state(state: manager::BufferState) -> BufferState {
-    match state {
-        manager::BufferState::Open => BufferState::Open,
-        manager::BufferState::Closed => BufferState::Closed,
-        manager::BufferState::Paused => BufferState::Paused,
-    }
-}
-
-pub(super) const fn manager_state(state: BufferState) -> manager::BufferState {
-    match state {
-        BufferState::Open => manager::BufferState::Open,
-        BufferState::Closed => manager::BufferState::Closed,
-        BufferState::Paused => manager::BufferState::Paused,
     }
 }
 
@@ -177,7 +160,7 @@ pub(super) fn info(catalog: &manager::Catalog, buffer: &manager::Buffer) -> Buff
         log: buffer.log,
         history: buffer.history,
         config: buffer.config,
-        state: core_state(buffer.state),
+        state: buffer.state,
         version: buffer.version,
         epoch: buffer.epoch,
         created: buffer.created,

@@ -17,9 +17,8 @@ mod upkeep;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hbuf_core::ids::{Micros, Uuid};
+use hbuf_core::ids::{Micros, NodeId, Uuid};
 use hbuf_core::input::{DiskHealth, Input};
-use hbuf_manager::NodeId;
 
 use crate::disk::checkpoint::Checkpoints;
 use crate::disk::committer::Committer;

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use hbuf_core::commit_path::Choice;
-use hbuf_core::ids::Uuid;
+use hbuf_core::ids::{NodeId, Uuid};
 use hbuf_core::input::DiskHealth;
 use hbuf_core::limits::{SEGMENT_BYTES_DEFAULT, UNMARKED_BYTES_MAX};
 use hbuf_core::name::Name;
-use hbuf_manager::{Action, CLUSTER_VERSIONS, Lifecycle, NodeId, Outcome, RegisterNode};
+use hbuf_manager::{Action, CLUSTER_VERSIONS, Lifecycle, Outcome, RegisterNode};
 
 use super::counters::Counters;
 use super::host::ShardHost;

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use hbuf_core::buffer::Opening;
-use hbuf_core::ids::{Micros, Seq, Uuid};
+use hbuf_core::ids::{Micros, NodeId, Seq, Uuid};
 use hbuf_core::input::{BufferConfig, BufferState, Input};
-use hbuf_core::insync::NodeId;
 use hbuf_core::journal::Entry;
 use hbuf_core::mark::{self, Mark, SLOT_LEN};
 use hbuf_core::record::JournalFile;
