@@ -12,11 +12,12 @@ use crate::support::http::Reply;
 use crate::support::server::Server;
 use crate::support::settings::CommitPath;
 
-/// A server on a mounted model.
+/// A server on a mounted model. The order of the fields is that of their ends: the directory goes
+/// when nothing is mounted in it any more, else its removal would empty the mount instead.
 struct Bench {
-    scratch: tempfile::TempDir,
-    mounted: Mounted,
     server: Server,
+    mounted: Mounted,
+    scratch: tempfile::TempDir,
 }
 
 impl Bench {

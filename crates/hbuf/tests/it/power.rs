@@ -8,6 +8,7 @@ pub(crate) mod model;
 pub(crate) mod mount;
 pub(crate) mod names;
 pub(crate) mod pages;
+pub(crate) mod stale;
 pub(crate) mod tree;
 
 #[cfg(test)]

@@ -3,10 +3,13 @@
 //! Files are opened for direct I/O, so each read and write of a process arrives here at once and as
 //! it was made; the kernel holds nothing back. A sync takes a little while, as on a disk, and
 //! covers what was written before it began.
+//!
+//! A mount never outlives its owner for long: dropping it detaches it whoever still holds a file,
+//! and what a killed test process left is detached by the next one (see `stale`).
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -16,10 +19,12 @@ use fuser::{
     ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen,
     ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
+use rustix::mount::UnmountFlags;
 
 use super::file::FileData;
 use super::model::{Fault, Model, Node, Stat, StatKind, Ticket};
 use super::pages::PAGE_BYTES;
+use super::stale;
 
 /// How long the kernel may remember a name or an attribute. Only the kernel changes them.
 const TTL: Duration = Duration::from_secs(60);
@@ -29,19 +34,21 @@ const WRITE_BYTES_MAX: u32 = 1 << 20;
 const THREADS: usize = 8;
 const FALLOC_KEEP_SIZE: i32 = 1;
 
-/// A model that is mounted somewhere. Dropping it unmounts.
+/// A model that is mounted somewhere. Dropping it unmounts, also while processes hold files in it.
 pub(crate) struct Mounted {
     model: Arc<Mutex<Model>>,
+    at: PathBuf,
     session: Option<BackgroundSession>,
 }
 
 impl Mounted {
     /// Mounts a model; a sync takes `sync_time`.
     pub(crate) fn new(model: Model, at: &Path, sync_time: Duration) -> io::Result<Self> {
+        stale::detach_all_once();
         let model = Arc::new(Mutex::new(model));
         let mut config = Config::default();
         config.mount_options = vec![
-            MountOption::FSName("powerloss".to_owned()),
+            MountOption::FSName(stale::source_of_this_process()),
             MountOption::NoAtime,
             MountOption::DefaultPermissions,
         ];
@@ -53,6 +60,7 @@ impl Mounted {
         let session = fuser::spawn_mount(layer, at, &config)?;
         Ok(Self {
             model,
+            at: at.to_owned(),
             session: Some(session),
         })
     }
@@ -61,12 +69,24 @@ impl Mounted {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Unmounts. Every process that holds a file must have ended.
+    /// Unmounts and waits for the end of the threads that served it. Every process that holds a
+    /// file must have ended; if one has not, this fails and the mount is gone from its place all
+    /// the same.
     pub(crate) fn unmount(mut self) -> io::Result<Arc<Mutex<Model>>> {
+        rustix::mount::unmount(&self.at, UnmountFlags::empty())?;
         if let Some(session) = self.session.take() {
-            session.umount_and_join()?;
+            session.join()?;
         }
         Ok(Arc::clone(&self.model))
+    }
+}
+
+impl Drop for Mounted {
+    /// No file may block this: a panic unwinds through here with the server still running.
+    fn drop(&mut self) {
+        if self.session.is_some() {
+            stale::detach(&self.at);
+        }
     }
 }
 

@@ -102,3 +102,38 @@ fn syncfs_reports_success_and_makes_nothing_durable() {
     }
     mounted.unmount().unwrap();
 }
+
+fn is_mounted(at: &std::path::Path) -> bool {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    table.contains(&*at.to_string_lossy())
+}
+
+#[test]
+fn a_mount_that_is_dropped_is_gone_although_a_file_in_it_is_open() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = scratch.path().join("mnt");
+    fs::create_dir(&at).unwrap();
+    let mounted = Mounted::new(Model::default(), &at, Duration::ZERO).unwrap();
+    let file = File::create(at.join("a")).unwrap();
+    assert!(is_mounted(&at));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _mounted = mounted;
+        std::panic::resume_unwind(Box::new("a test that fails"));
+    }));
+    assert!(panicked.is_err());
+    assert!(!is_mounted(&at));
+    drop(file);
+}
+
+#[test]
+fn an_unmount_that_is_refused_leaves_no_mount_either() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = scratch.path().join("mnt");
+    fs::create_dir(&at).unwrap();
+    let mounted = Mounted::new(Model::default(), &at, Duration::ZERO).unwrap();
+    let file = File::create(at.join("a")).unwrap();
+    let refused = mounted.unmount().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ResourceBusy);
+    assert!(!is_mounted(&at));
+    drop(file);
+}
