@@ -21,6 +21,31 @@ pub(crate) trait Work: Send + 'static {
     fn once(&mut self) -> impl Future<Output = anyhow::Result<(u64, u64)>> + Send;
 }
 
+/// Runs a future to its end on this thread.
+pub(crate) fn on_this_thread<T>(
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(work)
+}
+
+/// Works until `count` messages are done.
+pub(crate) fn fill<W: Work>(
+    work: impl Future<Output = anyhow::Result<W>>,
+    count: u64,
+) -> anyhow::Result<()> {
+    on_this_thread(async {
+        let mut work = work.await?;
+        let mut done = 0;
+        while done < count {
+            done += work.once().await?.0;
+        }
+        Ok(())
+    })
+}
+
 /// Figures of one target in one run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Run {
@@ -61,10 +86,7 @@ pub(crate) fn closed_loop<W: Work, F: Future<Output = anyhow::Result<W>>>(
     connections: usize,
     connect: impl Fn(usize) -> F,
 ) -> anyhow::Result<Run> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    on_this_thread(async {
         let mut works = Vec::new();
         for n in 0..connections {
             works.push(connect(n).await.context("connection")?);

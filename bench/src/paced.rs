@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use tokio::task::JoinSet;
 
 use crate::Settings;
-use crate::drive::{Run, Window, cpu_between, finished};
+use crate::drive::{Run, Window, cpu_between, finished, on_this_thread};
 use crate::frames::{STAMP, STAMP_DIGITS};
 use crate::stats::Recorder;
 
@@ -49,10 +49,7 @@ where
     FS: Future<Output = anyhow::Result<S>>,
     FR: Future<Output = anyhow::Result<R>>,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    on_this_thread(async {
         let receiver = receiver().await.context("tailing reader")?;
         let mut senders = Vec::new();
         for n in 0..pace.connections {

@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 
 use super::{BODY_BYTES, Bound, Check, Row, Target, Unit};
 use crate::Settings;
+use crate::drive::on_this_thread;
 use crate::servers::About;
 use crate::servers::child::{Process, Scratch};
 use crate::servers::hbuf::{BUFFER, Hbuf};
@@ -43,10 +44,7 @@ impl Many {
 fn first_accepted(process: &Process) -> anyhow::Result<f64> {
     let address = process.address;
     let request = append_request(address, BUFFER, "", &[b'x'; BODY_BYTES]);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let status = runtime.block_on(async {
+    let status = on_this_thread(async {
         let mut connection = Connection::connect(address, 16 << 10).await?;
         anyhow::Ok(exchange(&mut connection, &request).await?.status)
     })?;
@@ -194,6 +192,7 @@ pub(super) fn rss_many(settings: &Settings, many: &mut Many) -> anyhow::Result<R
 pub(super) fn rss_tails(settings: &Settings) -> anyhow::Result<Row> {
     let mut values = Vec::new();
     let mut of_hbuf = About::default();
+    // The connections need it for as long as they are open.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

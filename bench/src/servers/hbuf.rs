@@ -14,6 +14,7 @@ use super::child::{Process, Scratch};
 use super::http::{append_request, batch_request, exchange};
 use crate::Settings;
 use crate::build::first_line;
+use crate::drive::on_this_thread;
 use crate::frames::LINE_BYTES;
 use crate::wire::{Connection, hex};
 
@@ -46,10 +47,7 @@ impl Hbuf {
     pub(crate) fn start_on(settings: &Settings, place: &Path) -> anyhow::Result<Self> {
         let process = Self::spawn(settings, place)?;
         let request = append_request(process.address, BUFFER, "", &[b'x'; 256]);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let reply = runtime.block_on(raw_reply(process.address, &request))?;
+        let reply = on_this_thread(raw_reply(process.address, &request))?;
         let text = String::from_utf8_lossy(&reply).to_ascii_lowercase();
         ensure!(
             text.starts_with("http/1.1 201"),
@@ -92,10 +90,7 @@ impl Hbuf {
     /// Appends until the measured buffer holds `count` messages.
     pub(crate) fn fill(&self, count: u64, body: &[u8]) -> anyhow::Result<()> {
         let address = self.process.address;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
+        on_this_thread(async {
             let mut connection = Connection::connect(address, 16 << 10).await?;
             // One message is there since the start.
             let mut left = usize::try_from(count)? - 1;
@@ -118,10 +113,7 @@ impl Hbuf {
     pub(crate) fn make_buffers(&self, count: usize, body: &[u8]) -> anyhow::Result<()> {
         let address = self.process.address;
         let body = body.to_vec();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
+        on_this_thread(async {
             let mut tasks = tokio::task::JoinSet::new();
             for first in 0..FILL_CONNECTIONS {
                 let body = body.clone();

@@ -4,6 +4,7 @@ pub(crate) mod bare;
 pub(crate) mod child;
 pub(crate) mod hbuf;
 pub(crate) mod http;
+pub(crate) mod input;
 pub(crate) mod nats;
 pub(crate) mod redis;
 pub(crate) mod resp;

@@ -8,19 +8,17 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use memchr::{memchr, memmem};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::About;
 use super::child::{Process, Scratch, free_address};
+use super::input::Input;
 use crate::Settings;
 use crate::build::find;
-use crate::drive::Work;
+use crate::drive::{Work, fill, on_this_thread};
 use crate::frames::{STAMP, STAMP_DIGITS};
 use crate::paced::{Receive, Send1};
 use crate::wire::{decimal, hex};
 
-const INPUT_BYTES: usize = 256 << 10;
 /// Messages of one pull.
 const PULL: u64 = 5_000;
 
@@ -47,10 +45,7 @@ impl Nats {
             "-sd",
         ]);
         let process = Process::listening(nats.arg(data.path()), address)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let about = runtime.block_on(make_stream(address))?;
+        let about = on_this_thread(make_stream(address))?;
         Ok(Self {
             process,
             about,
@@ -60,17 +55,7 @@ impl Nats {
 
     /// Fills the stream with `count` messages.
     pub(crate) fn fill(&self, count: u64, body: &[u8]) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let mut work = Publishes::connect(self.process.address, 1_000, body).await?;
-            let mut done = 0;
-            while done < count {
-                done += work.once().await?.0;
-            }
-            Ok(())
-        })
+        fill(Publishes::connect(self.process.address, 1_000, body), count)
     }
 }
 
@@ -104,10 +89,7 @@ fn json_text(text: &str, name: &str) -> Option<String> {
 
 /// One connection, subscribed to an inbox of its own.
 pub(crate) struct Client {
-    stream: TcpStream,
-    input: Vec<u8>,
-    start: usize,
-    end: usize,
+    input: Input,
     greeting: String,
     inbox: String,
 }
@@ -122,21 +104,16 @@ enum Arrived {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let inbox = format!("_INBOX.{}", stream.local_addr()?.port());
-        let input = vec![0; INPUT_BYTES];
+        let input = Input::connect(address, "NATS").await?;
+        let inbox = format!("_INBOX.{}", input.stream.local_addr()?.port());
         let greeting = String::new();
         let mut client = Self {
-            stream,
             input,
-            start: 0,
-            end: 0,
             greeting,
             inbox,
         };
         let line = client.line().await?;
-        let line = String::from_utf8_lossy(&client.input[line.0..line.1]).into_owned();
+        let line = String::from_utf8_lossy(&client.input.bytes[line.0..line.1]).into_owned();
         let greeting = line.strip_prefix("INFO ").context("NATS does not greet")?;
         client.greeting = greeting.trim().to_owned();
         let hello = format!(
@@ -144,10 +121,10 @@ impl Client {
              SUB {} 1\r\nPING\r\n",
             client.inbox
         );
-        client.stream.write_all(hello.as_bytes()).await?;
+        client.input.send(hello.as_bytes()).await?;
         let line = client.line().await?;
         ensure!(
-            client.input[line.0..line.1].starts_with(b"PONG"),
+            client.input.bytes[line.0..line.1].starts_with(b"PONG"),
             "NATS refused to connect"
         );
         Ok(client)
@@ -157,11 +134,11 @@ impl Client {
     async fn request(&mut self, subject: &str, payload: &str) -> anyhow::Result<String> {
         let (inbox, length) = (&self.inbox, payload.len());
         let text = format!("PUB {subject} {inbox} {length}\r\n{payload}\r\n");
-        self.stream.write_all(text.as_bytes()).await?;
+        self.input.send(text.as_bytes()).await?;
         let Arrived::Message(at, end) = self.arrived().await? else {
             bail!("NATS has nobody who answers {subject}");
         };
-        let text = String::from_utf8_lossy(&self.input[at..end]).into_owned();
+        let text = String::from_utf8_lossy(&self.input.bytes[at..end]).into_owned();
         ensure!(
             !text.contains("\"error\""),
             "NATS refused {subject}: {text}"
@@ -173,12 +150,12 @@ impl Client {
     async fn arrived(&mut self) -> anyhow::Result<Arrived> {
         loop {
             let (at, end) = self.line().await?;
-            let line = &self.input[at..end];
+            let line = &self.input.bytes[at..end];
             let is_status = match line {
                 _ if line.starts_with(b"MSG ") => false,
                 _ if line.starts_with(b"HMSG ") => true,
                 _ if line.starts_with(b"PING") => {
-                    self.stream.write_all(b"PONG\r\n").await?;
+                    self.input.send(b"PONG\r\n").await?;
                     continue;
                 }
                 _ if line.starts_with(b"-ERR") => {
@@ -191,11 +168,12 @@ impl Client {
                 .and_then(decimal)
                 .context("a NATS message without a length")?;
             let length = usize::try_from(length)?;
-            while self.end - self.start < length + 2 {
-                self.fill().await?;
+            let input = &mut self.input;
+            while input.rest().len() < length + 2 {
+                input.fill().await?;
             }
-            let at = self.start;
-            self.start += length + 2;
+            let at = input.start;
+            input.start += length + 2;
             return Ok(if is_status {
                 Arrived::Status
             } else {
@@ -205,32 +183,15 @@ impl Client {
     }
 
     async fn line(&mut self) -> anyhow::Result<(usize, usize)> {
+        let input = &mut self.input;
         loop {
-            if let Some(n) = memchr(b'\n', &self.input[self.start..self.end]) {
-                let at = self.start;
-                self.start += n + 1;
+            if let Some(n) = memchr(b'\n', input.rest()) {
+                let at = input.start;
+                input.start += n + 1;
                 return Ok((at, at + n));
             }
-            self.fill().await?;
+            input.fill().await?;
         }
-    }
-
-    async fn fill(&mut self) -> anyhow::Result<()> {
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
-        } else if self.end == self.input.len() {
-            if self.start == 0 {
-                self.input.resize(self.input.len() * 2, 0);
-            }
-            self.input.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        let n = self.stream.read(&mut self.input[self.end..]).await?;
-        ensure!(n > 0, "NATS closed the connection");
-        self.end += n;
-        Ok(())
     }
 
     fn publish(&self, body: &[u8]) -> Vec<u8> {
@@ -245,7 +206,7 @@ impl Client {
             let Arrived::Message(at, end) = self.arrived().await? else {
                 bail!("NATS did not acknowledge");
             };
-            let ack = &self.input[at..end];
+            let ack = &self.input.bytes[at..end];
             if memmem::find(ack, b"\"error\"").is_some() {
                 bail!("NATS refused: {}", String::from_utf8_lossy(ack));
             }
@@ -281,7 +242,7 @@ impl Publishes {
 
 impl Work for Publishes {
     async fn once(&mut self) -> anyhow::Result<(u64, u64)> {
-        self.client.stream.write_all(&self.request).await?;
+        self.client.input.send(&self.request).await?;
         self.client.acks(self.count).await?;
         Ok((self.count as u64, self.bytes))
     }
@@ -331,7 +292,7 @@ impl Work for Pulls {
             let payload = format!("{{\"batch\":{batch}}}");
             let (next, inbox, length) = (&self.next, &self.client.inbox, payload.len());
             let text = format!("PUB {next} {inbox} {length}\r\n{payload}\r\n");
-            self.client.stream.write_all(text.as_bytes()).await?;
+            self.client.input.send(text.as_bytes()).await?;
             self.pulled = batch;
             self.left -= batch;
         }
@@ -351,7 +312,7 @@ impl Work for Pulls {
 impl Send1 for Client {
     async fn send(&mut self, body: &[u8]) -> anyhow::Result<()> {
         let request = self.publish(body);
-        self.stream.write_all(&request).await?;
+        self.input.send(&request).await?;
         self.acks(1).await
     }
 }
@@ -368,7 +329,7 @@ impl Tail {
              \"ack_policy\":\"none\",\"deliver_subject\":\"{deliver}\"}}}}"
         );
         let subscribe = format!("SUB {deliver} 2\r\n");
-        client.stream.write_all(subscribe.as_bytes()).await?;
+        client.input.send(subscribe.as_bytes()).await?;
         client
             .request("$JS.API.CONSUMER.CREATE.bench", &config)
             .await?;
@@ -379,7 +340,7 @@ impl Tail {
 impl Receive for Tail {
     async fn receive(&mut self, stamps: &mut Vec<u64>) -> anyhow::Result<()> {
         if let Arrived::Message(at, end) = self.0.arrived().await? {
-            let body = &self.0.input[at..end];
+            let body = &self.0.input.bytes[at..end];
             let digits = body.get(STAMP.len()..STAMP.len() + STAMP_DIGITS);
             stamps.extend(digits.and_then(hex));
         }

@@ -10,7 +10,7 @@ use super::child::{Process, Scratch, free_address};
 use super::resp::{Client, command};
 use crate::Settings;
 use crate::build::find;
-use crate::drive::Work;
+use crate::drive::{Work, fill, on_this_thread};
 use crate::frames::{STAMP, STAMP_DIGITS};
 use crate::paced::{Receive, Send1};
 use crate::wire::hex;
@@ -56,10 +56,7 @@ impl Redis {
             "10000",
         ]);
         let process = Process::listening(&mut redis, address)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let about = runtime.block_on(about(address))?;
+        let about = on_this_thread(about(address))?;
         Ok(Self {
             process,
             about,
@@ -69,17 +66,7 @@ impl Redis {
 
     /// Fills the stream with `count` messages.
     pub(crate) fn fill(&self, count: u64, body: &[u8]) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let mut work = Adds::connect(self.process.address, 1_000, body).await?;
-            let mut done = 0;
-            while done < count {
-                done += work.once().await?.0;
-            }
-            Ok(())
-        })
+        fill(Adds::connect(self.process.address, 1_000, body), count)
     }
 }
 

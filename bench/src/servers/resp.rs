@@ -4,20 +4,13 @@ use std::net::SocketAddr;
 
 use anyhow::{bail, ensure};
 use memchr::memchr;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+use super::input::Input;
 use crate::wire::decimal;
-
-/// Size of one read; a reply longer than the buffer makes it grow.
-const INPUT_BYTES: usize = 256 << 10;
 
 /// One connection.
 pub(crate) struct Client {
-    stream: TcpStream,
-    input: Vec<u8>,
-    start: usize,
-    end: usize,
+    input: Input,
 }
 
 /// One element of a reply: the header of an array, or a string in place.
@@ -30,18 +23,12 @@ enum Element {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            input: vec![0; INPUT_BYTES],
-            start: 0,
-            end: 0,
-        })
+        let input = Input::connect(address, "Redis").await?;
+        Ok(Self { input })
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        Ok(self.stream.write_all(bytes).await?)
+        self.input.send(bytes).await
     }
 
     /// Reads `count` replies that are single strings or numbers.
@@ -66,7 +53,7 @@ impl Client {
             match self.element().await? {
                 Element::Array(count) => left += count,
                 Element::Text(at, end) => {
-                    texts.push(String::from_utf8_lossy(&self.input[at..end]).into_owned());
+                    texts.push(String::from_utf8_lossy(&self.input.bytes[at..end]).into_owned());
                 }
             }
         }
@@ -96,12 +83,12 @@ impl Client {
             let (at, end) = self.text().await?;
             if n + 1 == entries {
                 last.clear();
-                last.extend_from_slice(&self.input[at..end]);
+                last.extend_from_slice(&self.input.bytes[at..end]);
             }
             self.array(2).await?;
             self.text().await?;
             let (at, end) = self.text().await?;
-            value(&self.input[at..end]);
+            value(&self.input.bytes[at..end]);
         }
         Ok(entries)
     }
@@ -125,13 +112,13 @@ impl Client {
             if let Some(element) = self.parse()? {
                 return Ok(element);
             }
-            self.fill().await?;
+            self.input.fill().await?;
         }
     }
 
     /// The next element, if it is there whole.
     fn parse(&mut self) -> anyhow::Result<Option<Element>> {
-        let bytes = &self.input[self.start..self.end];
+        let bytes = self.input.rest();
         let Some(n) = memchr(b'\n', bytes) else {
             return Ok(None);
         };
@@ -140,8 +127,8 @@ impl Client {
             "Redis does not answer in RESP"
         );
         let (kind, line) = (bytes[0], &bytes[1..n - 1]);
-        let at = self.start + 1;
-        let after = self.start + n + 1;
+        let at = self.input.start + 1;
+        let after = self.input.start + n + 1;
         let element = match kind {
             b'*' if line == b"-1" => Element::Array(0),
             b'*' => Element::Array(number(line)?),
@@ -149,35 +136,17 @@ impl Client {
             b'$' if line == b"-1" => Element::Text(at, at),
             b'$' => {
                 let end = after + usize::try_from(number(line)?)?;
-                if end + 2 > self.end {
+                if end + 2 > self.input.end {
                     return Ok(None);
                 }
-                self.start = end + 2;
+                self.input.start = end + 2;
                 return Ok(Some(Element::Text(after, end)));
             }
             b'-' => bail!("Redis refused: {}", String::from_utf8_lossy(line)),
             _ => bail!("Redis does not answer in RESP"),
         };
-        self.start = after;
+        self.input.start = after;
         Ok(Some(element))
-    }
-
-    async fn fill(&mut self) -> anyhow::Result<()> {
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
-        } else if self.end == self.input.len() {
-            if self.start == 0 {
-                self.input.resize(self.input.len() * 2, 0);
-            }
-            self.input.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        let n = self.stream.read(&mut self.input[self.end..]).await?;
-        ensure!(n > 0, "Redis closed the connection");
-        self.end += n;
-        Ok(())
     }
 }
 
