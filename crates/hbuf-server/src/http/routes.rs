@@ -6,6 +6,7 @@ mod controls;
 mod events;
 mod health;
 mod message;
+mod pages;
 mod proof;
 mod read;
 mod replies;

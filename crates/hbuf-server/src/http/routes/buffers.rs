@@ -1,12 +1,12 @@
 //! Buffers: create, configure, describe, list, delete.
 
-use hbuf_core::limits::LIST_LIMIT_MAX;
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::json_reply;
+use super::pages::paged;
 use crate::engine::{BufferInfo, BufferSettings, BufferStatus};
 use crate::http::body::Body;
 use crate::http::call::{Call, Reply};
@@ -34,23 +34,9 @@ fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64
 
 /// `GET /buffers`
 pub(super) async fn list(call: Call) -> Reply {
-    let query = call.query(&["after", "limit"])?;
-    let limit = query
-        .number("limit", 1, LIST_LIMIT_MAX)?
-        .unwrap_or(LIST_LIMIT_MAX);
-    let after = query.get("after").unwrap_or_default();
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let page = call.app.engine.list_buffers(call.tenant(), after, limit);
-    let next = page
-        .entries
-        .last()
-        .filter(|_| page.more)
-        .map(|info| info.name.to_string());
-    let entries: Vec<Value> = page.entries.iter().map(entry).collect();
-    Ok(json_reply(
-        StatusCode::OK,
-        &json!({ "buffers": entries, "next": next }),
-    ))
+    let page =
+        |call: &Call, after: &str, limit| call.app.engine.list_buffers(call.tenant(), after, limit);
+    paged(&call, "buffers", page, entry)
 }
 
 /// `PUT /buffers/{buffer}`

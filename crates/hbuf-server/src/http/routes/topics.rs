@@ -1,6 +1,5 @@
 //! Topics: create, describe, list, delete.
 
-use hbuf_core::limits::LIST_LIMIT_MAX;
 use hbuf_core::name::Name;
 use hbuf_manager::LastTopic;
 use http::StatusCode;
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::buffers::{bad_choice, created_reply, no_content};
 use super::json_reply;
+use super::pages::paged;
 use crate::engine::TopicInfo;
 use crate::http::call::{Call, Reply, parse_name};
 use crate::http::problem::{Code, Problem};
@@ -21,23 +21,9 @@ struct Settings {
 
 /// `GET /topics`
 pub(super) async fn list(call: Call) -> Reply {
-    let query = call.query(&["after", "limit"])?;
-    let limit = query
-        .number("limit", 1, LIST_LIMIT_MAX)?
-        .unwrap_or(LIST_LIMIT_MAX);
-    let after = query.get("after").unwrap_or_default();
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let page = call.app.engine.list_topics(call.tenant(), after, limit);
-    let next = page
-        .entries
-        .last()
-        .filter(|_| page.more)
-        .map(|info| info.name.to_string());
-    let entries: Vec<Value> = page.entries.iter().map(description).collect();
-    Ok(json_reply(
-        StatusCode::OK,
-        &json!({ "topics": entries, "next": next }),
-    ))
+    let page =
+        |call: &Call, after: &str, limit| call.app.engine.list_topics(call.tenant(), after, limit);
+    paged(&call, "topics", page, description)
 }
 
 /// `PUT /topics/{topic}`
