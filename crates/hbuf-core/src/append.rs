@@ -91,7 +91,7 @@ pub struct Appended {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AppendRefused {
     /// The shard holds no such buffer.
-    #[error("the buffer is not open on this node")]
+    #[error("the buffer is being opened again on this node: try again shortly")]
     NotOpen,
     /// The buffer takes no more messages.
     #[error("the buffer is closed: it takes no more messages; append to another one")]

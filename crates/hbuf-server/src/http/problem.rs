@@ -101,6 +101,7 @@ codes! {
     NotReady => SERVICE_UNAVAILABLE, "not-ready", "The node is not ready", Retry::After(1);
     Overloaded => SERVICE_UNAVAILABLE, "overloaded", "The node is busy", Retry::After(1);
     Connections => SERVICE_UNAVAILABLE, "too-many-connections", "The node has too many connections", Retry::After(1);
+    BufferOpening => SERVICE_UNAVAILABLE, "buffer-opening", "The buffer is being opened", Retry::After(1);
     DiskFailed => SERVICE_UNAVAILABLE, "disk-failed", "The disk failed", Retry::After(30);
     Stopping => SERVICE_UNAVAILABLE, "stopping", "The node is stopping", Retry::After(1);
     DiskFull => INSUFFICIENT_STORAGE, "disk-full", "The disk is full", Retry::After(5);

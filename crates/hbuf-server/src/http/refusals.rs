@@ -28,7 +28,7 @@ impl From<AppendRefused> for Box<Problem> {
     fn from(refused: AppendRefused) -> Self {
         let text = sentence(&refused);
         match refused {
-            AppendRefused::NotOpen => Problem::new(Code::BeingCreated, text),
+            AppendRefused::NotOpen => Problem::new(Code::BufferOpening, text),
             AppendRefused::Closed => Problem::new(Code::BufferClosed, text),
             AppendRefused::Paused => Problem::new(Code::BufferPaused, text),
             AppendRefused::Busy { .. } => Problem::new(Code::Overloaded, text),
@@ -62,7 +62,7 @@ impl From<ReadError> for Box<Problem> {
                 Problem::new(Code::LogDamaged, text).fact("seq", seq.0)
             }
             ReadError::Io { .. } => Problem::new(Code::ReadFailed, text),
-            ReadError::Closed => Problem::new(Code::BeingCreated, text),
+            ReadError::Closed => Problem::new(Code::BufferOpening, text),
             ReadError::Stopping => Problem::new(Code::Stopping, text),
         }
     }
@@ -189,6 +189,16 @@ mod tests {
             document["detail"],
             "Producer number 9 does not follow: expected 7."
         );
+    }
+
+    #[test]
+    fn a_buffer_between_two_openings_is_the_servers_state_and_worth_a_retry() {
+        let refused: [Box<Problem>; 2] = [AppendRefused::NotOpen.into(), ReadError::Closed.into()];
+        for problem in refused {
+            let reply = problem.into_reply();
+            assert_eq!(reply.status(), 503);
+            assert_eq!(reply.headers()["retry-after"], "1");
+        }
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// This opening of the buffer is over; it may be gone.
-    #[error("the buffer was closed: look it up again")]
+    #[error("the buffer is being opened again on this node: try again shortly")]
     Closed,
     /// The process is stopping and starts no more reads.
     #[error("the node is stopping: read from another node, or again when it is back")]

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::power::draw::Draws;
 use crate::power::model::{Model, SyncFault};
 use crate::power::mount::Mounted;
 use crate::support::check;
-use crate::support::http::Reply;
+use crate::support::http::{Http, Reply};
 use crate::support::server::Server;
 use crate::support::settings::CommitPath;
 
@@ -167,6 +168,47 @@ fn a_full_disk_answers_507_stays_readable_and_works_again_when_space_returns() {
     assert_eq!(bodies(&server), live);
     server.stop().unwrap();
     assert_eq!(check::check_verify(&data), [""; 0]);
+}
+
+/// Appends and reads of one buffer until told to stop; returns what was refused.
+fn hammer(mut http: Http, done: &AtomicBool) -> Vec<Reply> {
+    let big = "x".repeat(50_000);
+    let mut refused = Vec::new();
+    while !done.load(Ordering::Relaxed) {
+        let append = http.post("/buffers/b", big.as_bytes());
+        let read = http.get("/buffers/b/messages?after=0&limit=1");
+        let replies = [append, read].map(|reply| reply.expect("the server answers"));
+        refused.extend(replies.into_iter().filter(|reply| !reply.is_success()));
+    }
+    refused
+}
+
+#[test]
+fn around_a_full_disk_every_refusal_is_the_servers_state_and_says_when_to_try_again() {
+    let bench = Bench::new(CommitPath::Auto);
+    assert_eq!(bench.append("first").status, 201);
+    let done = AtomicBool::new(false);
+    let refused: Vec<Reply> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| hammer(bench.server.http(), &done)))
+            .collect();
+        for _ in 0..4 {
+            bench.mounted.model().leave_space(Some(1 << 20));
+            std::thread::sleep(Duration::from_millis(250));
+            bench.mounted.model().leave_space(None);
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        done.store(true, Ordering::Relaxed);
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect()
+    });
+    for reply in &refused {
+        let waits = reply.number("retry-after").is_some();
+        assert!(matches!(reply.status, 503 | 507) && waits, "{reply:?}");
+    }
+    assert!(refused.iter().any(|reply| reply.status == 507));
 }
 
 #[test]

@@ -277,7 +277,7 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
 fn status(buffer: &Buffer) -> Result<BufferStatus, Box<Problem>> {
     buffer.status().ok_or_else(|| {
         Problem::new(
-            Code::BeingCreated,
+            Code::BufferOpening,
             "The buffer is being opened again: try again shortly.",
         )
     })

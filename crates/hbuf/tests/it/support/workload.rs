@@ -274,6 +274,7 @@ impl Client {
         match reply {
             // Not taken now, and said so: the next step goes on.
             Ok(reply) if reply.text().contains("\"retry\":true") && reply.status < 500 => true,
+            Ok(reply) if reply.text().contains(":buffer-opening\"") => true,
             Ok(reply) if (400..500).contains(&reply.status) => {
                 self.ledger
                     .refused
