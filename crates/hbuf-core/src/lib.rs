@@ -17,6 +17,7 @@ pub mod content;
 pub mod dedupe;
 mod digits;
 pub mod effect;
+pub mod filter;
 pub mod ids;
 pub mod index;
 pub mod input;

@@ -68,6 +68,26 @@ pub const TAIL_BYTES_MAX: usize = 4 << 20;
 /// The same, over all buffers of a node.
 pub const TAIL_TOTAL_BYTES_MAX: usize = 256 << 20;
 
+/// Tags of one stored filter.
+pub const FILTER_TAGS_MAX: u32 = 5_000_000;
+/// Longest body that uploads a filter: 2 GiB.
+pub const FILTER_BYTES_MAX: u64 = 2 << 30;
+/// Longest line of such a body: a tag as a JSON string, each byte of it escaped.
+pub const FILTER_LINE_BYTES_MAX: usize = 2 << 10;
+/// Stored filters of one buffer.
+pub const FILTERS_PER_BUFFER_MAX: usize = 10_000;
+/// Distinct tags that a buffer's dictionary takes. Messages with others are still found, by reading
+/// them; a filter that names others is refused.
+pub const DICTIONARY_TAGS_MAX: u32 = 1 << 24;
+/// Memory for the tags that a buffer met last.
+pub const RECENT_TAGS_BYTES_MAX: usize = 8 << 20;
+/// Memory of a node for dictionaries, filters, and the tags and keys of open segments.
+pub const TAG_MEMORY_MAX: usize = 1 << 30;
+/// Memory of a node for the directories of tags and keys of sealed segments.
+pub const TERMS_MEMORY_MAX: usize = 64 << 20;
+/// Memory of a node for which messages are the newest of their keys.
+pub const LATEST_MEMORY_MAX: usize = 128 << 20;
+
 /// Connections of clients that one node holds; further ones are refused.
 pub const CONNECTIONS_MAX: usize = 32_768;
 /// Longest head of a request, its target included: the longest block of stored headers and room.
@@ -135,3 +155,6 @@ const _: () = assert!(HEAD_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(READ_LIMIT_DEFAULT <= READ_LIMIT_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= BODIES_BYTES_MAX);
 const _: () = assert!(HEADERS_BYTES_MAX < REQUEST_HEAD_BYTES_MAX as u64);
+const _: () = assert!(FILTER_TAGS_MAX <= DICTIONARY_TAGS_MAX);
+const _: () = assert!(6 * TAG_BYTES_MAX + 2 <= FILTER_LINE_BYTES_MAX);
+const _: () = assert!(FILTER_TAGS_MAX as u64 * (TAG_BYTES_MAX as u64 + 1) <= FILTER_BYTES_MAX);

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::fs;
 
 use hbuf_core::commitment::{Leaf, commitment, facts_hash};
+use hbuf_core::filter::{Dictionary, Seed, TermKind, encode_terms};
 use hbuf_core::ids::{Epoch, Hash, Seq, Uuid};
 use hbuf_core::journal::{Entry, EntryLine, encode_entry};
 use hbuf_core::mark::{Mark, SLOT_LEN};
@@ -235,6 +236,35 @@ fn shown(record: &[u8]) -> String {
         .replace("\r\n", "\n")
 }
 
+/// `web7` and `eu-west-1` saved together, then `a`.
+fn dictionary() -> Vec<u8> {
+    let (mut file, mut dictionary) = (Vec::new(), Dictionary::new(log(), Seed(salt())));
+    for tags in [&[&b"web7"[..], b"eu-west-1"][..], &[b"a"]] {
+        for tag in tags {
+            dictionary.intern(tag, &file).unwrap();
+        }
+        file.extend(dictionary.unsaved_part().unwrap().1);
+        dictionary.saved();
+    }
+    file
+}
+
+fn tags() -> Vec<u8> {
+    let stamp = Dictionary::open(&dictionary(), log()).unwrap().stamp();
+    let mut pairs = vec![(0_u32, 0), (0, 1), (0, 2), (1, 3)];
+    encode_terms(TermKind::Tags, log(), (Seq(101), 4), stamp, &mut pairs)
+}
+
+/// Bytes as the page shows them: sixteen a line.
+fn dumped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for line in bytes.chunks(16) {
+        let digits: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(text, "{}", digits.join(" ")).unwrap();
+    }
+    text
+}
+
 fn vectors() -> BTreeMap<&'static str, String> {
     let mut gone = plain_record();
     erase(&mut gone).unwrap();
@@ -249,6 +279,8 @@ fn vectors() -> BTreeMap<&'static str, String> {
         ("mark-slot", shown(&mark_slot())),
         ("tree", tree_values()),
         ("proof", proof_file()),
+        ("dictionary", dumped(&dictionary())),
+        ("tags", dumped(&tags())),
     ])
 }
 
