@@ -4,10 +4,12 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
 
 use crate::catalog::Collection;
 use crate::client::{Call, CallError, Client};
 use crate::message::{Message, encode_batch};
+use crate::problem::Problem;
 use crate::retry::{Repeat, random};
 
 /// When the server answers an append.
@@ -140,6 +142,23 @@ pub struct AppendReply {
     pub ack: Ack,
     /// This is the reply of an earlier append under the same number or key.
     pub replayed: bool,
+    /// Where each message of a batch went that a topic of several buffers took, in the order of the
+    /// batch; nothing otherwise. Then `seq`, `id` and `buffer` are those of the first, `last_seq`
+    /// of the last message.
+    pub placed: Vec<Placed>,
+}
+
+/// Where one message of a batch went.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Placed {
+    /// 201, 202, or 200 when it was there already.
+    pub status: u16,
+    /// Name of its buffer.
+    pub buffer: String,
+    /// Its seq there.
+    pub seq: u64,
+    /// Its `x-hbuf-id`.
+    pub id: String,
 }
 
 impl Client {
@@ -231,8 +250,52 @@ impl Client {
         let response = self.send(call).await?;
         let (parts, body) = response.into_parts();
         // Reading the body to its end gives the connection back to the pool.
-        self.collect(body, APPEND_ANSWER_BYTES_MAX).await?;
+        let body = self.collect(body, APPEND_ANSWER_BYTES_MAX).await?;
+        let lines = parts
+            .headers
+            .get("content-type")
+            .is_some_and(|it| it == "application/x-ndjson");
+        if lines && !parts.headers.contains_key("x-hbuf-seq") {
+            return self.split_reply(&body, &parts.headers);
+        }
         self.append_reply(parts.status, &parts.headers, count)
+    }
+
+    /// The reply of a topic of several buffers. When one refused its messages, that is the error;
+    /// the others are stored all the same, and a repetition under the same key leaves them as they
+    /// are.
+    fn split_reply(&self, body: &[u8], headers: &HeaderMap) -> Result<AppendReply, CallError> {
+        let mut placed: Vec<Placed> = Vec::new();
+        for line in body
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            match serde_json::from_slice::<Placed>(line) {
+                Ok(one) => placed.push(one),
+                Err(_) => return Err(CallError::Problem(Box::new(Problem::from_line(line)))),
+            }
+        }
+        let (Some(first), Some(last)) = (placed.first(), placed.last()) else {
+            return Err(self.not_ours("an append without `x-hbuf-seq` and without lines"));
+        };
+        Ok(AppendReply {
+            seq: first.seq,
+            last_seq: last.seq,
+            id: first.id.clone(),
+            buffer: first.buffer.clone(),
+            time: String::new(),
+            epoch: 0,
+            ack: if placed.iter().all(|one| one.status != 202) {
+                Ack::Insync
+            } else {
+                let asked = headers
+                    .get("x-hbuf-ack")
+                    .and_then(|value| value.to_str().ok());
+                asked.and_then(Ack::parse).unwrap_or(Ack::None)
+            },
+            replayed: placed.iter().all(|one| one.status == 200),
+            placed,
+        })
     }
 
     fn append_reply(
@@ -256,6 +319,7 @@ impl Client {
             epoch: number("x-hbuf-epoch").unwrap_or_default(),
             ack,
             replayed: text("x-hbuf-replayed") == Some("true"),
+            placed: Vec::new(),
         })
     }
 }

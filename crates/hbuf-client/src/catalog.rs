@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::client::{Call, CallError, Client, percent_encode};
@@ -56,6 +57,15 @@ impl fmt::Display for State {
     }
 }
 
+/// The buffers of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TopicBuffers {
+    /// Their names, in the topic's order.
+    pub buffers: Vec<String>,
+    /// Grows with every change of the list.
+    pub version: u64,
+}
+
 impl Client {
     /// Creates or configures: the settings given here replace those of the same name.
     pub async fn configure(
@@ -100,6 +110,24 @@ impl Client {
         };
         let call = Call::new(Method::DELETE, self.path(collection, name, &query));
         self.finish(call).await.map(drop)
+    }
+
+    /// The buffers of a topic, and the version of their list.
+    pub async fn topic(&self, name: &str) -> Result<TopicBuffers, CallError> {
+        let described = self.describe(Collection::Topics, name).await?;
+        serde_json::from_value(described)
+            .map_err(|error| self.not_ours(format!("no description of a topic, {error}")))
+    }
+
+    /// Sets the buffers of a topic if their list still has the version that was read.
+    pub async fn set_topic_buffers(
+        &self,
+        name: &str,
+        buffers: &[String],
+        version: u64,
+    ) -> Result<Value, CallError> {
+        let settings = json!({ "buffers": buffers, "version": version });
+        self.configure(Collection::Topics, name, &settings).await
     }
 
     /// Sets a buffer's state.

@@ -37,8 +37,8 @@ mod retry;
 mod tail;
 mod transport;
 
-pub use append::{Ack, AppendOptions, AppendReply, IfMatch, Producer};
-pub use catalog::{Collection, State};
+pub use append::{Ack, AppendOptions, AppendReply, IfMatch, Placed, Producer};
+pub use catalog::{Collection, State, TopicBuffers};
 pub use client::{CallError, Client, ClientBuilder, ClientError};
 pub use message::{Message, MessageError, encode_batch};
 pub use problem::Problem;

@@ -38,11 +38,16 @@ impl Problem {
 
     /// Reads a problem that came in the middle of a stream of events.
     pub(crate) fn from_event(data: &str) -> Self {
-        let status = serde_json::from_str::<Self>(data).map_or(0, |problem| problem.status);
+        Self::from_line(data.as_bytes())
+    }
+
+    /// Reads a problem that stands in a line for one message.
+    pub(crate) fn from_line(line: &[u8]) -> Self {
+        let status = serde_json::from_slice::<Self>(line).map_or(0, |problem| problem.status);
         let status = http::StatusCode::from_u16(status);
         Self::from_reply(
             status.unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR),
-            data.as_bytes(),
+            line,
         )
     }
 

@@ -34,4 +34,5 @@ pub mod segment;
 pub mod shard;
 pub mod skim;
 pub mod time;
+pub mod topic;
 pub mod tree;

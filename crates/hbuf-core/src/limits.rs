@@ -131,6 +131,8 @@ pub const BUFFERS_MAX: usize = 1_000_000;
 pub const TOPICS_PER_BUFFER_MAX: usize = 64;
 /// Buffers that one topic may have.
 pub const BUFFERS_PER_TOPIC_MAX: usize = 1_024;
+/// Slots over which the keys of a topic are spread; each belongs to one of its buffers.
+pub const TOPIC_SLOTS: usize = 4_096;
 
 /// Copies of one buffer, its primary included.
 pub const COPIES_MAX: usize = 8;
@@ -148,6 +150,7 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
 pub const MANAGER_LOG_BYTES_MAX: u64 = 64 << 20;
 
 const _: () = assert!(BATCH_MESSAGES_MAX <= 1 << 16);
+const _: () = assert!(BUFFERS_PER_TOPIC_MAX <= TOPIC_SLOTS && TOPIC_SLOTS <= 1 << 12);
 const _: () = assert!(BODY_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(BODY_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(JOURNAL_BODY_BYTES_MAX <= u32::MAX as u64);

@@ -11,6 +11,7 @@ use core::ops::Bound;
 use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
+use hbuf_core::topic::SlotTable;
 
 use crate::apply::Outcome;
 use crate::command::VersionRange;
@@ -136,6 +137,8 @@ pub struct Topic {
     pub version: u64,
     /// Its buffers, in the order in which they were given. Never empty.
     pub buffers: Box<[Uuid]>,
+    /// Which of them takes which keys; it changes with the version only.
+    pub slots: SlotTable,
     /// When it was made.
     pub created: Micros,
 }

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
 use hbuf_core::input::BufferState;
+use hbuf_core::topic::SlotTable;
 use sha2::{Digest, Sha256};
 
 use crate::apply::Outcome;
@@ -412,6 +413,7 @@ fn write_topic(topic: &Topic, out: &mut Writer) {
     out.field("version", topic.version);
     out.field("created", topic.created.0);
     out.list("buffers", topic.buffers.iter());
+    out.optional("slots", topic.slots.to_hex());
 }
 
 fn read_topic(fields: &mut Fields<'_>) -> Result<Topic, FieldError> {
@@ -422,6 +424,9 @@ fn read_topic(fields: &mut Fields<'_>) -> Result<Topic, FieldError> {
         version: fields.parse("version")?,
         created: Micros(fields.parse("created")?),
         buffers: fields.list("buffers", Uuid::parse)?.into_boxed_slice(),
+        slots: fields
+            .with_optional("slots", SlotTable::parse_hex)?
+            .unwrap_or_default(),
     })
 }
 

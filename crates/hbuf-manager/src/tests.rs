@@ -3,12 +3,14 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::limits::{BUFFERS_PER_TOPIC_MAX, COMMAND_CLIENTS_MAX, TOPICS_PER_BUFFER_MAX};
 use hbuf_core::name::Name;
+use hbuf_core::topic::Slot;
 
 use super::*;
 
@@ -529,6 +531,48 @@ fn a_topic_changes_its_buffers_as_a_whole() {
     let unknown = Refused::NoSuchBufferName { buffer: name("x") };
     assert_eq!(world.refused(change("x")), unknown);
     assert_eq!(world.refused(change("")), Refused::TopicSize { got: 0 });
+}
+
+#[test]
+fn a_change_of_buffers_is_one_version_and_moves_only_the_slots_it_must() {
+    let mut world = World::with_buffers(&[("a", 1, ""), ("b", 2, ""), ("c", 3, "s")]);
+    world.ok(topic("t", "a b"));
+    let of = |world: &World| world.catalog.resolve_topic("-", "t").unwrap().clone();
+    let before = of(&world);
+    assert_eq!(before.slots.counts(2), [2048, 2048]);
+    let change = |buffers, expected| Action::ConfigureTopic {
+        tenant: dash(),
+        topic: name("t"),
+        expected,
+        buffers: names(buffers),
+    };
+    world.ok(change("a b c", Some(1)));
+    let after = of(&world);
+    assert_eq!(
+        (after.version, after.slots.counts(3)),
+        (2, vec![1366, 1365, 1365])
+    );
+    let keys = (0..500).map(|n| Slot::of(format!("k{n}").as_bytes()));
+    let moved = |slot: &Slot| {
+        let (old, new) = (before.slots.place(*slot), after.slots.place(*slot));
+        assert!(new == old || new == 2, "slots go to the new buffer only");
+        new != old
+    };
+    assert!((100..230).contains(&keys.filter(moved).count()));
+    let stale = world.refused(change("a b", Some(1)));
+    assert_eq!(
+        stale,
+        Refused::Version {
+            expected: 1,
+            current: 2
+        }
+    );
+    world.ok(delete(3, true));
+    let deleted = of(&world);
+    assert_eq!(
+        (deleted.version, deleted.slots.counts(2)),
+        (3, vec![2048, 2048])
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use hbuf_core::ids::{Micros, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::limits::BUFFERS_PER_TOPIC_MAX;
 use hbuf_core::name::Name;
+use hbuf_core::topic::SlotTable;
 
 use super::buffers::check_named_once;
 use super::{Outcome, Refused, check_version};
@@ -58,8 +59,7 @@ impl Catalog {
             .topics
             .get_mut(&id)
             .expect("a topic's name leads to it");
-        topic.buffers = new;
-        topic.version += 1;
+        topic.become_of(new);
         Ok(Outcome::Topic {
             id,
             version: topic.version,
@@ -183,8 +183,8 @@ impl Catalog {
             .topics
             .get_mut(&id)
             .expect("a topic's name leads to it");
-        topic.buffers = topic.buffers.iter().copied().chain([buffer]).collect();
-        topic.version += 1;
+        let buffers = topic.buffers.iter().copied().chain([buffer]).collect();
+        topic.become_of(buffers);
         self.join_all(id, &[buffer]);
     }
 
@@ -203,18 +203,16 @@ impl Catalog {
             .get_mut(&tenant)
             .expect("a tenant's name leads to it");
         names.topics.insert(folded(name), id);
-        let name = name.clone();
-        self.topics.insert(
+        let topic = Topic {
             id,
-            Topic {
-                id,
-                tenant,
-                name,
-                version: 1,
-                buffers,
-                created,
-            },
-        );
+            tenant,
+            name: name.clone(),
+            version: 1,
+            slots: SlotTable::even(&buffers),
+            buffers,
+            created,
+        };
+        self.topics.insert(id, topic);
         id
     }
 
@@ -232,15 +230,12 @@ impl Catalog {
         let Some(topic) = self.topics.get_mut(&id) else {
             return;
         };
-        topic.buffers = topic
-            .buffers
-            .iter()
-            .copied()
-            .filter(|uuid| *uuid != buffer)
-            .collect();
-        topic.version += 1;
-        if topic.buffers.is_empty() {
+        let stays = |uuid: &Uuid| *uuid != buffer;
+        let buffers: Box<[Uuid]> = topic.buffers.iter().copied().filter(stays).collect();
+        if buffers.is_empty() {
             self.remove_topic(id);
+        } else {
+            topic.become_of(buffers);
         }
     }
 
@@ -249,5 +244,14 @@ impl Catalog {
         if let Some(tenant) = self.tenants.get_mut(&topic.tenant) {
             tenant.topics.remove(&folded(&topic.name));
         }
+    }
+}
+
+impl Topic {
+    /// Takes another list of buffers: one step of the version, and of the slots with it.
+    fn become_of(&mut self, buffers: Box<[Uuid]>) {
+        self.slots = self.slots.moved(&self.buffers, &buffers);
+        self.buffers = buffers;
+        self.version += 1;
     }
 }

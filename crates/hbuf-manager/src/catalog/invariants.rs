@@ -100,6 +100,9 @@ impl Catalog {
         if topic.buffers.is_empty() || topic.buffers.len() > BUFFERS_PER_TOPIC_MAX {
             return says("has no buffer or too many");
         }
+        if !topic.slots.fits(topic.buffers.len()) {
+            return says("has slots that belong to none of its buffers, or uneven shares");
+        }
         let listed = topic.buffers.iter().all(|uuid| {
             let buffer = self.buffers.get(uuid);
             buffer.is_some_and(|b| b.tenant == topic.tenant && b.topics.contains(&topic.id))

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::append::{Append, AppendError, AppendReply, Content};
 use super::host::{AppendMail, Mail, Placed};
-use super::{OpenBuffers, Shards};
+use super::{Admitted, OpenBuffers, Shards};
 use crate::clock;
 use crate::read::Readable;
 
@@ -74,6 +74,16 @@ pub struct BufferStatus {
     pub segments: usize,
     /// Server time of its last message.
     pub last_time: Micros,
+}
+
+/// An append that the shard has; see [`Buffer::finish`].
+#[derive(Debug)]
+pub struct Begun {
+    answer: oneshot::Receiver<Result<Placed, AppendRefused>>,
+    compare: Option<Vec<Content>>,
+    producer: Option<record::Producer>,
+    ids: bool,
+    _room: Admitted,
 }
 
 /// What makes an open buffer.
@@ -200,8 +210,13 @@ impl Buffer {
 
     /// Appends and waits until the asked level is reached, or until it is refused.
     pub async fn append(&self, append: Append) -> Result<AppendReply, AppendError> {
+        self.finish(self.begin(append)?).await
+    }
+
+    /// Hands an append to the shard. It goes on also when nobody waits for its end.
+    pub fn begin(&self, append: Append) -> Result<Begun, AppendError> {
         let bytes: u64 = append.contents.iter().map(Content::bytes).sum();
-        let _room = self
+        let room = self
             .shards
             .admit(bytes)
             .map_err(|bytes| AppendError::Overloaded { bytes })?;
@@ -225,19 +240,28 @@ impl Buffer {
             ids: append.ids,
             reply,
         }));
-        match answer.await.map_err(|_| AppendError::Stopping)? {
+        Ok(Begun {
+            answer,
+            compare,
+            producer: append.producer,
+            ids: append.ids,
+            _room: room,
+        })
+    }
+
+    /// Waits until an append has reached the level that it asked for, or until it is refused.
+    pub async fn finish(&self, begun: Begun) -> Result<AppendReply, AppendError> {
+        match begun.answer.await.map_err(|_| AppendError::Stopping)? {
             Ok(placed) if placed.appended.replayed => {
-                self.replay(placed, compare, append.ids).await
+                self.replay(placed, begun.compare, begun.ids).await
             }
             Ok(Placed { appended, ids }) => {
                 let id = appended.id.expect("a new append has an id");
                 Ok(AppendReply { appended, id, ids })
             }
             Err(AppendRefused::ProducerOld { number, before, .. }) => {
-                let producer = append
-                    .producer
-                    .expect("only a producer's number can be old");
-                self.look_up(&producer, number, before, append.ids).await
+                let producer = begun.producer.expect("only a producer's number can be old");
+                self.look_up(&producer, number, before, begun.ids).await
             }
             Err(refused) => Err(refused.into()),
         }

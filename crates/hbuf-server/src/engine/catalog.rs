@@ -1,5 +1,4 @@
-//! Buffers and topics as operators see them: create, configure, describe, list, delete, change
-//! state.
+//! Buffers as operators see them: create, configure, describe, list, delete, change state.
 //!
 //! Each step is a command of the manager first, then work on disk, then a command that says that it
 //! is done; whatever a crash leaves half-done, the next start finishes.
@@ -12,13 +11,11 @@ use std::sync::Arc;
 use hbuf_core::ids::{Hash, Uuid};
 use hbuf_core::input::{BufferState, Input};
 use hbuf_core::name::Name;
-use hbuf_manager::{self as manager, Action, CreateBuffer, LastTopic, Lifecycle, Outcome, Refused};
+use hbuf_manager::{self as manager, Action, CreateBuffer, Lifecycle, Refused};
 use tokio::sync::oneshot;
 
 use super::buffer::Buffer;
-use super::described::{
-    BufferInfo, BufferSettings, CatalogError, Page, TopicInfo, core_config, info, page, topic_info,
-};
+use super::described::{BufferInfo, BufferSettings, CatalogError, Page, core_config, info, page};
 use super::host::Mail;
 use super::open::LookupError;
 use super::{Engine, Inner};
@@ -72,7 +69,7 @@ impl Engine {
     }
 
     /// Reserves the name, makes the files, confirms. Another's creation of the same name wins.
-    async fn create(
+    pub(super) async fn create(
         &self,
         tenant: &Name,
         name: &Name,
@@ -165,7 +162,11 @@ impl Engine {
     }
 
     /// A buffer that another request is making, as soon as it is there.
-    async fn once_made(&self, uuid: Option<Uuid>, name: &str) -> Result<Arc<Buffer>, LookupError> {
+    pub(super) async fn once_made(
+        &self,
+        uuid: Option<Uuid>,
+        name: &str,
+    ) -> Result<Arc<Buffer>, LookupError> {
         let changing = || LookupError::Changing { name: name.into() };
         let uuid = uuid.ok_or_else(changing)?;
         let name = Name::parse(name).map_err(|_| changing())?;
@@ -197,57 +198,7 @@ impl Engine {
         self.open(uuid).await
     }
 
-    /// A topic's buffer for an append; topic t is made with one buffer t.
-    pub async fn topic_or_create(
-        &self,
-        tenant: &Name,
-        name: &str,
-    ) -> Result<Arc<Buffer>, LookupError> {
-        match self.topic_buffer(tenant, name).await {
-            Err(LookupError::NoTopic { .. }) => {}
-            Err(LookupError::Changing { .. }) => {
-                let uuid = self.inner.manager.view(|catalog| {
-                    let topic = catalog.resolve_topic(tenant.as_str(), name)?;
-                    Some(catalog.buffers_of_topic(topic).next()?.uuid)
-                });
-                return self.once_made(uuid, name).await;
-            }
-            found => return found,
-        }
-        let name = self.new_name(tenant, name)?;
-        let exists = self.describe_buffer(tenant, name.as_str()).is_ok();
-        if exists {
-            // Another request may have made both since the first look.
-            return match self.topic_buffer(tenant, name.as_str()).await {
-                Err(LookupError::NoTopic { .. }) => Err(CatalogError::Propose(
-                    ProposeError::Refused(self.in_the_way(tenant, &name)),
-                )
-                .into()),
-                found => found,
-            };
-        }
-        let topics = vec![name.clone()];
-        let uuid = self
-            .create(tenant, &name, &BufferSettings::default(), topics)
-            .await?;
-        self.open(uuid).await
-    }
-
-    /// The refusal that names a buffer which stands where a topic's buffer would.
-    fn in_the_way(&self, tenant: &Name, name: &Name) -> Refused {
-        let found = self.inner.manager.view(|catalog| {
-            let buffer = catalog.resolve_buffer(tenant.as_str(), name.as_str())?;
-            Some((buffer.uuid, buffer.lifecycle))
-        });
-        let (uuid, lifecycle) = found.unwrap_or_else(|| (Uuid::default(), Lifecycle::Deleting));
-        Refused::BufferExists {
-            existing: name.clone(),
-            uuid,
-            lifecycle,
-        }
-    }
-
-    fn new_name(&self, tenant: &Name, name: &str) -> Result<Name, CatalogError> {
+    pub(super) fn new_name(&self, tenant: &Name, name: &str) -> Result<Name, CatalogError> {
         let allowed = self.inner.settings.create_on_write
             && self.inner.manager.view(|catalog| {
                 catalog
@@ -303,7 +254,12 @@ impl Engine {
     }
 
     /// The manager let it go: take it out of memory, remove its files, free its name.
-    async fn remove(&self, tenant: &Name, uuid: Uuid, name: &str) -> Result<(), CatalogError> {
+    pub(super) async fn remove(
+        &self,
+        tenant: &Name,
+        uuid: Uuid,
+        name: &str,
+    ) -> Result<(), CatalogError> {
         if let Some(buffer) = self.inner.open.get(uuid) {
             buffer.cut();
             let host = self.inner.shards.host(buffer.shard());
@@ -355,93 +311,6 @@ impl Engine {
         })
         .await?;
         Ok(self.describe_buffer(tenant, name)?)
-    }
-
-    /// Makes a topic of existing buffers, or changes its list. True when it was made.
-    pub async fn create_topic(
-        &self,
-        tenant: &Name,
-        name: &Name,
-        buffers: Option<Vec<Name>>,
-    ) -> Result<(TopicInfo, bool), CatalogError> {
-        let exists = self.describe_topic(tenant, name.as_str()).ok();
-        match (exists, buffers) {
-            (Some(info), None) => return Ok((info, false)),
-            (Some(_), Some(buffers)) => {
-                let (owner, topic) = (tenant.clone(), name.clone());
-                let action = Action::ConfigureTopic {
-                    tenant: owner,
-                    topic,
-                    expected: None,
-                    buffers,
-                };
-                self.inner.manager.propose(action).await?;
-            }
-            (None, Some(buffers)) => {
-                let (owner, topic) = (tenant.clone(), name.clone());
-                let action = Action::CreateTopic {
-                    tenant: owner,
-                    topic,
-                    buffers,
-                };
-                self.inner.manager.propose(action).await?;
-                return Ok((self.describe_topic(tenant, name.as_str())?, true));
-            }
-            (None, None) => {
-                let topics = vec![name.clone()];
-                self.create(tenant, name, &BufferSettings::default(), topics)
-                    .await?;
-                return Ok((self.describe_topic(tenant, name.as_str())?, true));
-            }
-        }
-        Ok((self.describe_topic(tenant, name.as_str())?, false))
-    }
-
-    /// A topic as the manager knows it.
-    pub fn describe_topic(&self, tenant: &Name, name: &str) -> Result<TopicInfo, LookupError> {
-        let info = self.inner.manager.view(|catalog| {
-            let topic = catalog.resolve_topic(tenant.as_str(), name)?;
-            Some(topic_info(catalog, topic))
-        });
-        info.ok_or_else(|| LookupError::NoTopic { name: name.into() })
-    }
-
-    /// The topics of a tenant behind a name.
-    #[must_use]
-    pub fn list_topics(&self, tenant: &Name, after: &str, limit: usize) -> Page<TopicInfo> {
-        self.inner.manager.view(|catalog| {
-            let topics = catalog.topics_of_tenant(tenant.as_str(), after);
-            page(topics.map(|topic| topic_info(catalog, topic)), limit)
-        })
-    }
-
-    /// Removes a topic's name; buffers whose last topic it is go or stay as `buffers` says.
-    pub async fn delete_topic(
-        &self,
-        tenant: &Name,
-        name: &Name,
-        buffers: LastTopic,
-    ) -> Result<(), CatalogError> {
-        let (owner, topic) = (tenant.clone(), name.clone());
-        let action = Action::DeleteTopic {
-            tenant: owner,
-            topic,
-            buffers,
-        };
-        let applied = self.inner.manager.propose(action).await?;
-        let Outcome::Deleting { buffers } = applied.outcome else {
-            return Ok(());
-        };
-        for uuid in buffers {
-            let name = self
-                .inner
-                .manager
-                .view(|catalog| catalog.buffer(uuid).map(|buffer| buffer.name.to_string()));
-            if let Some(name) = name {
-                self.remove(tenant, uuid, &name).await?;
-            }
-        }
-        Ok(())
     }
 }
 

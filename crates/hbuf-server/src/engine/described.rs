@@ -67,6 +67,17 @@ pub struct TopicInfo {
     pub created: Micros,
 }
 
+/// A buffer of a topic.
+#[derive(Clone, Debug)]
+pub struct MemberInfo {
+    /// Its name.
+    pub name: Name,
+    /// Whether it takes messages.
+    pub state: BufferState,
+    /// Slots of keys that are its own.
+    pub slots: usize,
+}
+
 /// One page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {

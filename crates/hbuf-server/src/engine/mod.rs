@@ -12,6 +12,7 @@ mod scrubbed;
 mod start;
 #[cfg(test)]
 mod tests;
+pub mod topic_routes;
 mod upkeep;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,10 +31,11 @@ use crate::manager::{Manager, ManagerHandle};
 use crate::read::ReadShared;
 
 pub use append::{Append, AppendError, AppendReply, Content};
-pub use buffer::{Buffer, BufferStatus};
-pub use described::{BufferInfo, BufferSettings, CatalogError, Page, TopicInfo};
+pub use buffer::{Begun, Buffer, BufferStatus};
+pub use described::{BufferInfo, BufferSettings, CatalogError, MemberInfo, Page, TopicInfo};
 pub use open::LookupError;
 pub use start::{EngineSettings, StartError};
+pub use topic_routes::{Routed, RoutedPart};
 
 use counters::Counters;
 use host::{Mail, ShardHost};
@@ -62,6 +64,7 @@ struct Inner {
     files: Arc<Files>,
     pool: Arc<Pool>,
     open: Arc<OpenBuffers>,
+    turns: topic_routes::Turns,
     read: Arc<ReadShared>,
     counters: Arc<Counters>,
     disk: Mutex<DiskHealth>,
@@ -141,6 +144,7 @@ pub(crate) struct Shards {
 }
 
 /// Bytes of an append while it waits.
+#[derive(Debug)]
 pub(crate) struct Admitted {
     bytes: u64,
     in_flight: Arc<AtomicU64>,

@@ -202,6 +202,7 @@ impl Starting {
             files: parts.files,
             pool: parts.pool,
             open: Arc::new(OpenBuffers::default()),
+            turns: super::topic_routes::Turns::default(),
             read: ReadShared::new(),
             counters: parts.counters,
             disk: Mutex::new(DiskHealth::Sound),

@@ -113,8 +113,9 @@ pub(crate) fn tenant_or_default(tenant: Option<&Name>) -> &Name {
     tenant.unwrap_or(&DEFAULT_TENANT)
 }
 
-/// Longest body of a request that configures something.
-const SETTINGS_BYTES_MAX: u64 = 64 << 10;
+/// Longest body of a request that configures something: a topic's names, each of the longest, with
+/// room around them.
+const SETTINGS_BYTES_MAX: u64 = 256 << 10;
 
 /// Checks a name.
 pub(crate) fn parse_name(text: &str) -> Result<Name, Box<Problem>> {

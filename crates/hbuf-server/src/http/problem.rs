@@ -78,6 +78,7 @@ codes! {
     VersionDiffers => CONFLICT, "version-differs", "Someone else changed it", Retry::No;
     LimitReached => CONFLICT, "limit-reached", "There are as many as there can be", Retry::No;
     BeingCreated => CONFLICT, "being-created", "It is being created or deleted", Retry::After(1);
+    SeveralBuffers => CONFLICT, "several-buffers", "The topic has several buffers", Retry::No;
     BufferClosed => CONFLICT, "buffer-closed", "The buffer is closed", Retry::No;
     ProducerGap => CONFLICT, "producer-gap", "A producer number was skipped", Retry::No;
     ProducerFenced => CONFLICT, "producer-fenced", "A newer producer has taken over", Retry::No;

@@ -92,7 +92,7 @@ impl From<LookupError> for Box<Problem> {
             LookupError::NoBuffer { .. } => Problem::new(Code::BufferNotFound, text),
             LookupError::NoTopic { .. } => Problem::new(Code::TopicNotFound, text),
             LookupError::Changing { .. } => Problem::new(Code::BeingCreated, text),
-            LookupError::SeveralBuffers { .. } => Problem::new(Code::NotSupported, text),
+            LookupError::SeveralBuffers { .. } => Problem::new(Code::SeveralBuffers, text),
             LookupError::Recover(_) => Problem::new(Code::ReadFailed, text),
             LookupError::Create(error) => error.into(),
         }

@@ -11,6 +11,7 @@ mod proof;
 mod read;
 mod replies;
 mod state;
+mod topic_appends;
 mod topics;
 
 use std::future::Future;
@@ -72,7 +73,7 @@ routes! {
     GET "/buffers/{buffer}/proof/inclusion" => proof::inclusion, "prove that a message is in the tree: ?seq= size=";
     GET "/buffers/{buffer}/proof/consistency" => proof::consistency, "prove that a tree continues another: ?from= to=";
     GET "/topics" => topics::list, "list the topics: ?after=NAME limit=";
-    PUT "/topics/{topic}" => topics::put, "create a topic, with a buffer of the same name unless it names one";
+    PUT "/topics/{topic}" => topics::put, "create a topic of buffers, or change which it has: {\"buffers\": [NAME, …], \"version\": N}";
     GET "/topics/{topic}" => topics::describe, "describe a topic";
     DELETE "/topics/{topic}" => topics::delete, "delete a topic: ?buffers=keep or delete";
     GET "/healthz" => health::alive, "whether the process is alive";

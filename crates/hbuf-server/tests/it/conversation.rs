@@ -51,6 +51,11 @@ fn buffers_and_topics_follow_the_conversation() {
 }
 
 #[test]
+fn topics_of_several_buffers_follow_the_conversation() {
+    run(include_str!("conversations/topics.txt"));
+}
+
+#[test]
 fn proofs_follow_the_conversation() {
     run(include_str!("conversations/proof.txt"));
 }

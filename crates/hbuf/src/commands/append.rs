@@ -4,6 +4,7 @@
 //! A reading thread cuts the input; the one task here sends. Between them is a bounded channel, so
 //! a slow server slows the reading and nothing piles up.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
@@ -104,6 +105,8 @@ struct Tally {
     replayed: u64,
     first: Option<u64>,
     last: Option<u64>,
+    /// The buffers that a topic of several spread the messages over.
+    buffers: BTreeSet<String>,
 }
 
 pub(crate) fn command(args: &AppendArgs) -> Result<ExitCode> {
@@ -339,7 +342,10 @@ impl<'a> Sender<'a> {
     }
 
     fn count(&mut self, messages: u64, reply: &AppendReply) -> Result<()> {
-        let held = reply.last_seq - reply.seq + 1;
+        let held = match reply.placed.len() as u64 {
+            0 => reply.last_seq - reply.seq + 1,
+            placed => placed,
+        };
         ensure!(
             held == messages,
             "batch {} holds {messages} messages now and held {held} when producer `{}` sent it first, \
@@ -351,8 +357,13 @@ impl<'a> Sender<'a> {
         self.tally.batches += 1;
         self.tally.messages += messages;
         self.tally.replayed += if reply.replayed { messages } else { 0 };
-        self.tally.first.get_or_insert(reply.seq);
-        self.tally.last = Some(reply.last_seq);
+        if reply.placed.is_empty() {
+            self.tally.first.get_or_insert(reply.seq);
+            self.tally.last = Some(reply.last_seq);
+        }
+        for placed in &reply.placed {
+            self.tally.buffers.insert(placed.buffer.clone());
+        }
         Ok(())
     }
 
@@ -389,13 +400,14 @@ fn report(args: &AppendArgs, tally: &Tally) -> Result<()> {
             "replayed": tally.replayed,
             "first_seq": tally.first,
             "last_seq": tally.last,
+            "buffers": tally.buffers,
         }))?;
         return out.flush();
     }
-    let (Some(first), Some(last)) = (tally.first, tally.last) else {
+    if tally.messages == 0 {
         out.line("nothing to append: the input is empty")?;
         return out.flush();
-    };
+    }
     let plural = if tally.messages == 1 {
         "message"
     } else {
@@ -405,8 +417,12 @@ fn report(args: &AppendArgs, tally: &Tally) -> Result<()> {
         0 => String::new(),
         count => format!(" ({count} were in already)"),
     };
+    let place = match (tally.first, tally.last) {
+        (Some(first), Some(last)) => format!("first seq {first}, last seq {last}"),
+        _ => format!("in {} of its buffers", tally.buffers.len()),
+    };
     out.line(&format!(
-        "appended {} {plural} to {}: first seq {first}, last seq {last}{replayed}",
+        "appended {} {plural} to {}: {place}{replayed}",
         tally.messages, args.log.name
     ))?;
     out.flush()

@@ -44,6 +44,10 @@ pub(crate) enum TopicsCommand {
     /// Change settings of a topic, or create it with them
     #[command(after_help = TOPIC_SETTINGS)]
     Configure(ConfigureArgs),
+    /// Add buffers to a topic; messages of some keys go to them from then on
+    Add(MembersArgs),
+    /// Take buffers out of a topic; they and their messages stay
+    Remove(MembersArgs),
     /// Delete a topic
     Delete(DeleteTopicArgs),
 }
@@ -57,7 +61,7 @@ Examples:
 const TOPIC_SETTINGS: &str = "Settings are those of PUT /topics/NAME (docs/API.md).
 
 Examples:
-  hbuf topics create shop --set buffers='[\"orders\"]'";
+  hbuf topics create shop --set buffers='[\"orders\", \"returns\"]'";
 
 /// Which server, and how to print.
 #[derive(Debug, Args)]
@@ -89,6 +93,21 @@ pub(crate) struct ConfigureArgs {
     /// A setting; VALUE is JSON, or else a text
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<String>,
+}
+
+/// Which topic, and which of its buffers.
+#[derive(Debug, Args)]
+pub(crate) struct MembersArgs {
+    /// The topic's name
+    name: String,
+    /// Names of buffers
+    #[arg(required = true)]
+    buffers: Vec<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Print JSON on one line
+    #[arg(long)]
+    json: bool,
 }
 
 /// Which buffer to delete.
@@ -174,6 +193,8 @@ pub(crate) fn topics(command: &TopicsCommand) -> Result<ExitCode> {
             TopicsCommand::Create(args) => create(collection, args).await?,
             TopicsCommand::Describe(args) => describe(collection, args).await?,
             TopicsCommand::Configure(args) => configure(collection, args).await?,
+            TopicsCommand::Add(args) => members(args, Membership::Joins).await?,
+            TopicsCommand::Remove(args) => members(args, Membership::Leaves).await?,
             TopicsCommand::Delete(args) => {
                 let query = match args.buffers {
                     None => "",
@@ -251,6 +272,52 @@ async fn put(client: &Client, collection: Collection, args: &ConfigureArgs) -> R
     }
     print(&described, args.which.json)
 }
+
+/// What becomes of the buffers that are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Membership {
+    Joins,
+    Leaves,
+}
+
+/// Changes a topic's list of buffers by what it is now, again when somebody else changed it
+/// meanwhile.
+async fn members(args: &MembersArgs, membership: Membership) -> Result<()> {
+    let client = args.server.client()?;
+    for _ in 0..ATTEMPTS_MAX {
+        let topic = client.topic(&args.name).await?;
+        let mut buffers = topic.buffers;
+        for name in &args.buffers {
+            let has = buffers.contains(name);
+            match membership {
+                Membership::Joins if !has => buffers.push(name.clone()),
+                Membership::Leaves if has => buffers.retain(|other| other != name),
+                Membership::Joins | Membership::Leaves => {
+                    let is = if has { "is" } else { "is not" };
+                    bail!("`{name}` {is} in the topic `{}`", args.name);
+                }
+            }
+        }
+        match client
+            .set_topic_buffers(&args.name, &buffers, topic.version)
+            .await
+        {
+            Ok(described) => return print(&described, args.json),
+            Err(error)
+                if error
+                    .problem()
+                    .is_some_and(|it| it.code() == "version-differs") => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bail!(
+        "others change the topic `{}` all the time; try again",
+        args.name
+    )
+}
+
+/// How often a change is tried while others change the same topic.
+const ATTEMPTS_MAX: usize = 8;
 
 async fn describe(collection: Collection, args: &DescribeArgs) -> Result<()> {
     let described = args

@@ -304,6 +304,41 @@ fn buffers_and_topics_are_made_shown_changed_and_deleted() {
 }
 
 #[test]
+fn a_topic_of_several_buffers_is_made_changed_and_appended_to() {
+    let bench = Bench::new();
+    for name in ["a", "b", "c"] {
+        bench.say(&["buffers", "create", name]);
+    }
+    bench.say(&["topics", "create", "t", "--set", "buffers=[\"a\"]"]);
+    bench.say(&["topics", "add", "t", "b", "c"]);
+    bench.say(&["topics", "remove", "t", "a"]);
+    let topic: Value =
+        serde_json::from_str(&bench.say(&["topics", "describe", "t", "--json"])).unwrap();
+    assert_eq!(
+        (&topic["buffers"], &topic["version"]),
+        (&json!(["b", "c"]), &json!(3))
+    );
+    refused(&bench.run(&["topics", "add", "t", "b"]), 2, "`b` is in");
+    refused(
+        &bench.run(&["topics", "remove", "t", "a"]),
+        2,
+        "`a` is not in",
+    );
+    let said = bench.say(&["append", "t", "--topic", "-m", "one", "--key", "k"]);
+    assert!(
+        said.starts_with("appended 1 message to t: in 1 of its buffers"),
+        "{said}"
+    );
+    bench.say(&["buffers", "state", "b", "closed"]);
+    bench.say(&["buffers", "state", "c", "closed"]);
+    refused(
+        &bench.run(&["append", "t", "--topic", "-m", "late"]),
+        2,
+        "closed",
+    );
+}
+
+#[test]
 fn tenants_have_names_of_their_own() {
     let bench = Bench::new();
     bench.say(&["append", "demo", "-m", "default"]);

@@ -3,20 +3,17 @@
 //! The first of these is the path that is measured: it takes the body as it came, writes the stored
 //! header lines once, and puts all values of the reply into one piece of memory.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use hbuf_core::content::parse_batch;
 use hbuf_core::content::{Source, stored_lines};
 use hbuf_core::limits::BATCH_BYTES_MAX;
-use hbuf_core::name::Name;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
 use super::controls::Controls;
 use super::replies::{Place, batch_reply, lines_reply, single_reply};
-use crate::engine::{Append, CatalogError, Content, LookupError};
-use crate::http::App;
+use super::topic_appends;
+use crate::engine::{Append, Buffer, CatalogError, Content, LookupError};
 use crate::http::call::{Call, Reply, parse_name, tenant_or_default};
 use crate::http::collect::collect;
 use crate::http::ndjson::{self, Lines};
@@ -33,7 +30,7 @@ pub(super) async fn to_topic(call: Call) -> Reply {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
+pub(super) enum Target {
     Buffer,
     Topic,
 }
@@ -76,57 +73,73 @@ async fn append(call: Call, target: Target) -> Reply {
             off_loop(effort, move || batch(form, &bytes, body_bytes_max)).await?
         }
     };
-    let count = contents.len();
-    let name = &params.0[0];
-    let owner = tenant_or_default(tenant.as_ref());
-    let buffer = match target {
-        Target::Buffer => app.engine.buffer_or_create(owner, name).await,
-        Target::Topic => app.engine.topic_or_create(owner, name).await,
-    };
-    let buffer = buffer.map_err(|error| not_created(error, name))?;
-    let asked = controls.ack;
-    let append = Append {
+    let what = Posted {
         contents,
+        controls,
+        single: form == Form::Message,
+        ids,
+    };
+    let name = &params.0[0];
+    match target {
+        Target::Buffer => {
+            let owner = tenant_or_default(tenant.as_ref());
+            let buffer = app.engine.buffer_or_create(owner, name).await;
+            let buffer = buffer.map_err(|error| not_created(error, name))?;
+            let place = Place {
+                tenant: tenant.as_deref(),
+                buffer: name,
+            };
+            whole(&buffer, what, &place, Target::Buffer).await
+        }
+        Target::Topic => topic_appends::append(&app, tenant.as_ref(), name, what).await,
+    }
+}
+
+/// What a client posts.
+pub(super) struct Posted {
+    pub(super) contents: Vec<Content>,
+    pub(super) controls: Controls,
+    /// One message that is the request itself, and no batch.
+    pub(super) single: bool,
+    /// The ids of a batch are wanted.
+    pub(super) ids: bool,
+}
+
+/// Appends all to one buffer: all or nothing.
+pub(super) async fn whole(
+    buffer: &Buffer,
+    what: Posted,
+    place: &Place<'_>,
+    target: Target,
+) -> Reply {
+    let Controls {
         ack: asked,
-        if_match: controls.if_match,
-        producer: controls.producer,
-        idempotency_key: controls.idempotency_key,
-        ids: form != Form::Message && (ids || target == Target::Topic),
+        if_match,
+        producer,
+        idempotency_key,
+    } = what.controls;
+    let (count, batch) = (what.contents.len(), !what.single);
+    let append = Append {
+        contents: what.contents,
+        ack: asked,
+        if_match,
+        producer,
+        idempotency_key,
+        ids: batch && (what.ids || target == Target::Topic),
     };
     let done = buffer.append(append).await?;
-    let place = Place {
-        tenant: tenant.as_deref(),
-        buffer: &buffer_name(&app, owner, name, target)?,
-    };
-    Ok(match (form, target) {
-        (Form::Message, _) => single_reply(&buffer, &done, asked, &place),
-        (_, Target::Buffer) => batch_reply(&buffer, &done, asked, &place, count),
-        (_, Target::Topic) => lines_reply(&buffer, &done, asked, &place),
+    Ok(match (batch, target) {
+        (false, _) => single_reply(buffer, &done, asked, place),
+        (true, Target::Buffer) => batch_reply(buffer, &done, asked, place, count),
+        (true, Target::Topic) => lines_reply(buffer, &done, asked, place),
     })
 }
 
 /// What is no name could not be made; to say that it does not exist would not help.
-fn not_created(error: LookupError, name: &str) -> Box<Problem> {
+pub(super) fn not_created(error: LookupError, name: &str) -> Box<Problem> {
     match (&error, parse_name(name)) {
         (LookupError::Create(CatalogError::NotAllowed { .. }), Err(no_name)) => no_name,
         _ => error.into(),
-    }
-}
-
-/// The name of the buffer that took the messages.
-fn buffer_name<'a>(
-    app: &App,
-    tenant: &Name,
-    name: &'a str,
-    target: Target,
-) -> Result<Cow<'a, str>, Box<Problem>> {
-    match target {
-        Target::Buffer => Ok(Cow::Borrowed(name)),
-        Target::Topic => {
-            let topic = app.engine.describe_topic(tenant, name)?;
-            let first = topic.buffers.first();
-            Ok(first.map_or(Cow::Borrowed(name), |first| Cow::Owned(first.to_string())))
-        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The reply to an append: where the messages stand, and how far they came.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hbuf_core::append::AckLevel;
 use hbuf_core::ids::{Hash, Seq, Uuid};
+use hbuf_core::name::Name;
 use http::header::{HeaderName, LOCATION};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
@@ -12,6 +14,7 @@ use serde_json::json;
 use super::{json_reply, typed_reply};
 use crate::engine::{AppendReply, Buffer};
 use crate::http::body::Body;
+use crate::http::problem::Problem;
 
 /// Where a message can be read, for `location`.
 pub(super) struct Place<'a> {
@@ -77,6 +80,52 @@ pub(super) fn lines_reply(
     reply
         .headers_mut()
         .extend(headers(buffer.uuid(), done, asked, place));
+    reply
+}
+
+/// What became of one message of a batch that was split.
+pub(super) struct LineOf {
+    /// The name of its buffer.
+    pub(super) buffer: Name,
+    /// Its number within what the buffer got, counting from 0.
+    pub(super) index: usize,
+    /// What became of all that the buffer got.
+    pub(super) done: Result<Arc<AppendReply>, Arc<Problem>>,
+}
+
+/// A line for each message of a batch that was split over buffers; a refusal is a problem in a
+/// line. `x-hbuf-ack` is the lowest level that any of them reached.
+pub(super) fn split_reply(lines: impl Iterator<Item = LineOf>, asked: AckLevel) -> Response<Body> {
+    let mut text = String::new();
+    let mut level = AckLevel::InSync;
+    for LineOf {
+        buffer,
+        index,
+        done,
+    } in lines
+    {
+        match done {
+            Ok(done) => {
+                let status = status(&done, asked).as_u16();
+                level = level.min(done.appended.level);
+                let seq = done.appended.first.plus(index as u64);
+                let id = done.ids.get(index).copied().unwrap_or_default();
+                // Writing into a string cannot fail.
+                let _ = writeln!(
+                    text,
+                    "{{\"status\":{status},\"buffer\":\"{buffer}\",\"seq\":{seq},\"id\":\"{id}\"}}"
+                );
+            }
+            Err(problem) => {
+                let mut line = problem.document();
+                line["buffer"] = buffer.as_str().into();
+                let _ = writeln!(text, "{line}");
+            }
+        }
+    }
+    let mut reply = typed_reply(StatusCode::OK, text, "application/x-ndjson");
+    let level = HeaderValue::from_static(level.as_str());
+    reply.headers_mut().insert(ACK, level);
     reply
 }
 

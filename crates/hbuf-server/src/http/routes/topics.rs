@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use super::buffers::{bad_choice, created_reply, no_content};
 use super::json_reply;
 use super::pages::paged;
-use crate::engine::TopicInfo;
+use crate::engine::{MemberInfo, TopicInfo};
 use crate::http::call::{Call, Reply, parse_name};
-use crate::http::problem::{Code, Problem};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     buffers: Option<Vec<String>>,
+    version: Option<u64>,
 }
 
 /// `GET /topics`
@@ -37,21 +37,24 @@ pub(super) async fn put(call: Call) -> Reply {
         .buffers
         .map(|names| names.iter().map(|name| parse_name(name)).collect());
     let buffers: Option<Vec<Name>> = buffers.transpose()?;
-    if buffers.as_ref().is_some_and(|buffers| buffers.len() != 1) {
-        return Err(Problem::new(
-            Code::NotSupported,
-            "A topic has exactly one buffer in this version of hbuf: name one, or leave `buffers` out.",
-        ));
-    }
-    let (info, created) = app.engine.create_topic(&tenant, &name, buffers).await?;
-    Ok(created_reply(&description(&info), created, &location))
+    let engine = &app.engine;
+    let made = engine.create_topic(&tenant, &name, buffers, settings.version);
+    let (info, created) = made.await?;
+    let members = engine.topic_members(&tenant, name.as_str())?;
+    Ok(created_reply(
+        &described(&info, &members),
+        created,
+        &location,
+    ))
 }
 
 /// `GET /topics/{topic}`
 pub(super) async fn describe(call: Call) -> Reply {
     call.query(&[])?;
-    let info = call.app.engine.describe_topic(call.tenant(), call.name())?;
-    Ok(json_reply(StatusCode::OK, &description(&info)))
+    let engine = &call.app.engine;
+    let info = engine.describe_topic(call.tenant(), call.name())?;
+    let members = engine.topic_members(call.tenant(), call.name())?;
+    Ok(json_reply(StatusCode::OK, &described(&info, &members)))
 }
 
 /// `DELETE /topics/{topic}`
@@ -78,4 +81,18 @@ fn description(info: &TopicInfo) -> Value {
         "created": info.created.to_string(),
         "version": info.version,
     })
+}
+
+/// The same, with what each of its buffers takes.
+fn described(info: &TopicInfo, members: &[MemberInfo]) -> Value {
+    let member = |member: &MemberInfo| {
+        json!({
+            "buffer": member.name.as_str(),
+            "state": member.state.as_str(),
+            "slots": member.slots,
+        })
+    };
+    let mut value = description(info);
+    value["members"] = members.iter().map(member).collect();
+    value
 }
