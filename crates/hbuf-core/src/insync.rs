@@ -16,8 +16,14 @@ impl InSync {
     /// A set with one member, the primary, durable through `durable`.
     #[must_use]
     pub fn solo(node: NodeId, durable: Seq) -> Self {
+        Self::of([(node, durable)])
+    }
+
+    /// A set of members, each with its durable seq.
+    #[must_use]
+    pub fn of(members: impl IntoIterator<Item = (NodeId, Seq)>) -> Self {
         Self {
-            durable: BTreeMap::from([(node, durable)]),
+            durable: members.into_iter().collect(),
         }
     }
 
@@ -47,9 +53,8 @@ mod tests {
 
     #[test]
     fn commit_is_the_lowest_durable_seq_of_the_set() {
-        let mut set = InSync::solo(NodeId(1), Seq(5));
-        assert_eq!(set.on_all(), Seq(5));
-        set.durable.insert(NodeId(2), Seq(3));
+        assert_eq!(InSync::solo(NodeId(1), Seq(5)).on_all(), Seq(5));
+        let mut set = InSync::of([(NodeId(1), Seq(5)), (NodeId(2), Seq(3))]);
         assert_eq!(set.on_all(), Seq(3));
         set.acked(NodeId(2), Seq(9));
         assert_eq!(set.on_all(), Seq(5));

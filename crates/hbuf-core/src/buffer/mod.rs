@@ -7,8 +7,9 @@
 //!   open ⇄ closed, open ⇄ paused (waits until end = durable, then the mark fences the journal)
 //! ```
 //! Invariants: first ≤ commit + 1; commit ≤ durable ≤ end; the frontier covers exactly `end` leaves
-//! (behind those that retention dropped); `waiting` and `units` are in the order of their seqs; a
-//! batch never spans two segments.
+//! (behind those that retention dropped); `waiting` and `units` are in the order of their seqs;
+//! `units` are the appends between commit and end, so every seq that the commit may come to has its
+//! place; a batch never spans two segments.
 
 mod cursors;
 mod placing;
@@ -107,7 +108,7 @@ impl Opening {
     }
 }
 
-/// The end of one append: where the commit may stop.
+/// The end of one append that is not committed yet: a seq where the commit may stop, and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Unit {
     last: Seq,

@@ -22,18 +22,19 @@ impl Buffer {
         self.settle_state(journal, out);
     }
 
-    /// Moves the commit up and answers whoever waited for it.
-    pub(super) fn advance_commit(&mut self, to: Seq, out: &mut Effects) {
-        assert!(to <= self.end, "the commit never passes the log's end");
-        let done = self.units.partition_point(|unit| unit.last <= to);
-        if to > self.commit
-            && let Some(unit) = self.units.drain(..done).next_back()
-        {
-            let Unit { file, offset, .. } = unit;
-            self.commit = to;
+    /// Moves the commit up to the last whole append within `through`, and answers whoever waited
+    /// for it. The commit may stand anywhere within what is durable here, but never in an append:
+    /// a copy may hold a part of a batch, readers see all of it or nothing.
+    pub(super) fn advance_commit(&mut self, through: Seq, out: &mut Effects) {
+        assert!(through <= self.end, "the commit never passes the log's end");
+        let done = self.units.partition_point(|unit| unit.last <= through);
+        if let Some(unit) = self.units.drain(..done).next_back() {
+            let Unit { last, file, offset } = unit;
+            assert!(last > self.commit, "what is committed is no unit any more");
+            self.commit = last;
             out.push(Effect::Committed {
                 buffer: self.buffer,
-                commit: to,
+                commit: last,
                 file,
                 offset,
             });
@@ -94,5 +95,180 @@ impl Buffer {
                 outcome: Err(refused.clone()),
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::append::{AckLevel, AppendRequest, Item};
+    use crate::buffer::{CursorsEnd, Opening};
+    use crate::ids::{Epoch, Hash, Micros, NodeId, Uuid};
+    use crate::input::{BufferConfig, BufferState, DiskHealth, Token};
+    use crate::insync::InSync;
+    use crate::record::Kind;
+    use crate::rules::Rules;
+
+    const SELF: NodeId = NodeId(1);
+    const OTHER: NodeId = NodeId(2);
+
+    /// An empty buffer of two copies whose segments take a few records each.
+    fn two_copies() -> Buffer {
+        let mut buffer = Buffer::open(Opening {
+            buffer: Uuid([1; 16]),
+            log: Uuid([2; 16]),
+            history: Uuid([3; 16]),
+            node: SELF,
+            epoch: Epoch(1),
+            epochs: Vec::new(),
+            first: Seq::FIRST,
+            end: Seq::ZERO,
+            last_time: Micros(0),
+            frontier: Default::default(),
+            segments: Vec::new(),
+            cursors: CursorsEnd::default(),
+            producers: Default::default(),
+            keys: Default::default(),
+            config: BufferConfig {
+                segment_bytes: 4 << 10,
+                ..BufferConfig::default()
+            },
+            state: BufferState::Open,
+            damaged: None,
+            sealed: false,
+            mark_generation: 0,
+            marked: None,
+            fence: 0,
+        });
+        buffer.in_sync = InSync::of([(SELF, Seq::ZERO), (OTHER, Seq::ZERO)]);
+        buffer
+    }
+
+    /// Appends so many messages at once; returns where the log ends then: file and offset.
+    fn append(buffer: &mut Buffer, count: usize, out: &mut Effects) -> (Seq, u64) {
+        let rules = Rules::correct();
+        let context = crate::buffer::Context {
+            now: Micros(1),
+            rules: &rules,
+            disk: DiskHealth::Sound,
+        };
+        let item = Item {
+            kind: Kind::Data,
+            lines_len: 0,
+            body_len: 500,
+            commitment: Hash([7; 32]),
+        };
+        let request = AppendRequest {
+            items: vec![item; count],
+            ack: AckLevel::InSync,
+            if_match: None,
+            producer: None,
+            idem: None,
+        };
+        let token = Token(buffer.end.0 + count as u64);
+        buffer.on_append(&context, token, request, out);
+        let segment = buffer.segments.last().expect("an append makes one");
+        (segment.first, segment.bytes)
+    }
+
+    fn commits(out: &mut Effects) -> Vec<(Seq, Seq, u64)> {
+        let commit = |effect: Effect| match effect {
+            Effect::Committed {
+                commit,
+                file,
+                offset,
+                ..
+            } => Some((commit, file, offset)),
+            _ => None,
+        };
+        out.drain(..).filter_map(commit).collect()
+    }
+
+    fn ack(buffer: &mut Buffer, node: NodeId, through: u64, out: &mut Effects) {
+        if node == SELF {
+            buffer.on_synced(Seq(through), 0, out);
+        } else {
+            buffer.in_sync.acked(node, Seq(through));
+            buffer.advance_commit(buffer.in_sync.on_all(), out);
+        }
+    }
+
+    #[test]
+    fn the_commit_knows_its_place_anywhere_within_what_is_durable() {
+        let (mut buffer, mut out) = (two_copies(), Effects::new());
+        // Over several segments: the place of a commit is in the file that holds it.
+        let ends: Vec<(Seq, u64)> = (0..12).map(|_| append(&mut buffer, 1, &mut out)).collect();
+        assert!(buffer.segments.len() > 2);
+        out.clear();
+        ack(&mut buffer, SELF, 12, &mut out);
+        assert_eq!(commits(&mut out), [], "the other copy holds nothing yet");
+        for (from, through) in [(1, 1), (2, 5), (6, 6), (7, 12)] {
+            ack(&mut buffer, OTHER, through, &mut out);
+            let (file, offset) = ends[through as usize - 1];
+            let place = (Seq(through), file, offset);
+            assert_eq!(commits(&mut out), [place], "from {from}");
+            assert_eq!(buffer.commit(), Seq(through));
+            assert_eq!(buffer.durable(), Seq(12));
+        }
+        assert!(buffer.units.is_empty() && buffer.waiting.is_empty());
+    }
+
+    #[test]
+    fn the_commit_stops_before_a_batch_that_a_copy_holds_in_part() {
+        let (mut buffer, mut out) = (two_copies(), Effects::new());
+        let single = append(&mut buffer, 1, &mut out);
+        let batch = append(&mut buffer, 3, &mut out);
+        out.clear();
+        ack(&mut buffer, SELF, 4, &mut out);
+        ack(&mut buffer, OTHER, 3, &mut out);
+        assert_eq!(commits(&mut out), [(Seq(1), single.0, single.1)]);
+        assert_eq!(buffer.level_of(Seq(4)), AckLevel::Local);
+        ack(&mut buffer, OTHER, 4, &mut out);
+        assert_eq!(commits(&mut out), [(Seq(4), batch.0, batch.1)]);
+    }
+
+    #[test]
+    fn replies_leave_at_their_commit_and_in_order() {
+        let (mut buffer, mut out) = (two_copies(), Effects::new());
+        for _ in 0..4 {
+            append(&mut buffer, 1, &mut out);
+        }
+        out.clear();
+        ack(&mut buffer, OTHER, 4, &mut out);
+        assert_eq!(out, [], "this node is a member of the set too");
+        let replied = |out: &mut Effects| -> Vec<u64> {
+            let token = |effect: Effect| match effect {
+                Effect::Reply { token, .. } => Some(token.0),
+                _ => None,
+            };
+            out.drain(..).filter_map(token).collect()
+        };
+        ack(&mut buffer, SELF, 2, &mut out);
+        assert_eq!(replied(&mut out), [1, 2]);
+        ack(&mut buffer, SELF, 4, &mut out);
+        assert_eq!(replied(&mut out), [3, 4]);
+    }
+
+    #[test]
+    fn a_failed_write_cuts_back_to_what_is_durable_not_to_what_is_committed() {
+        let (mut buffer, mut out) = (two_copies(), Effects::new());
+        append(&mut buffer, 1, &mut out);
+        let durable = append(&mut buffer, 1, &mut out);
+        append(&mut buffer, 1, &mut out);
+        ack(&mut buffer, SELF, 2, &mut out);
+        ack(&mut buffer, OTHER, 1, &mut out);
+        out.clear();
+        buffer.on_write_failed(&AppendRefused::DiskFull, &mut out);
+        let reopen = Effect::Reopen {
+            buffer: buffer.uuid(),
+            durable: Seq(2),
+            file: durable.0,
+            offset: durable.1,
+        };
+        assert_eq!(out.last(), Some(&reopen));
+        assert_eq!(buffer.commit(), Seq(1));
     }
 }
