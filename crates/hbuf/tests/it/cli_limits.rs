@@ -1,7 +1,10 @@
 //! Every limit of `docs/LIMITS.md` that a client can meet, at the limit and one beyond it.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use hbuf_client::{AppendOptions, CallError, Client, Collection, Message, Producer, ReadOptions};
 use hbuf_core::limits;
@@ -88,6 +91,73 @@ async fn a_body_of_64_mib_is_taken_and_one_byte_more_is_refused() {
     assert_eq!(
         node.batch(&[message()]).await,
         Ok(3),
+        "nothing of the refused ones was stored"
+    );
+}
+
+/// A batch of three messages that is exactly so long.
+fn batch_of_bytes(bytes: usize) -> Vec<u8> {
+    let head = |length: usize| {
+        // Leading zeros are digits too, so every head is equally long.
+        format!("POST / HTTP/1.1\r\nhost:\r\ncontent-length: {length:010}\r\n\r\n")
+    };
+    let bodies = bytes - 3 * head(0).len();
+    let mut batch = Vec::with_capacity(bytes);
+    for length in [bodies / 3, bodies / 3, bodies - 2 * (bodies / 3)] {
+        batch.extend_from_slice(head(length).as_bytes());
+        batch.resize(batch.len() + length, b'x');
+    }
+    assert_eq!(batch.len(), bytes);
+    batch
+}
+
+#[test]
+fn a_batch_of_128_mib_is_taken_and_one_byte_more_is_refused() {
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let server = Server::start(&scratch.path().join("data"), &[]).unwrap();
+    let most = usize::try_from(limits::BATCH_BYTES_MAX).unwrap();
+    let kind = "application/http; msgtype=request";
+    let batch = batch_of_bytes(most);
+    let headers = [("content-type", kind)];
+    let taken = server
+        .http()
+        .send("POST", "/buffers/b", &headers, &batch)
+        .unwrap();
+    assert_eq!(taken.status, 201, "{}", taken.text());
+
+    // Its length is refused before any of it is sent, so that it need not be sent.
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let head = format!(
+        "POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n\
+         content-length: {}\r\n\r\n",
+        most + 1
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
+    assert!(reply.contains("application/problem+json"), "{reply}");
+    assert!(reply.contains("split"), "it says what to do: {reply}");
+
+    // A length that is not told is refused as soon as it is too long.
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let head = format!(
+        "POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n\
+         transfer-encoding: chunked\r\n\r\n{:x}\r\n",
+        most + 1
+    );
+    let longer = batch_of_bytes(most + 1);
+    stream.write_all(head.as_bytes()).unwrap();
+    // The server may close before all of it is written.
+    let _ = stream.write_all(&longer);
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(status, *b"HTTP/1.1 413");
+
+    let next = server.http().post("/buffers/b", b"next").unwrap();
+    assert_eq!(
+        next.number("x-hbuf-seq"),
+        Some(4),
         "nothing of the refused ones was stored"
     );
 }
@@ -269,11 +339,11 @@ async fn hundreds_of_buffers_need_neither_as_many_open_files_nor_threads() {
     let process = format!("/proc/{}", node.server.process());
     let count = |what: &str| fs::read_dir(format!("{process}/{what}")).unwrap().count();
     assert!(count("task") < 200, "{} threads", count("task"));
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while count("fd") > 100 {
-        let waited = begun.elapsed() < std::time::Duration::from_secs(30);
+        let waited = begun.elapsed() < Duration::from_secs(30);
         assert!(waited, "{} files are still open", count("fd"));
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     // A cold buffer opens again by itself.
     let options = AppendOptions::default();
@@ -324,4 +394,47 @@ fn collect(dir: &Path, sources: &mut String) {
             sources.push_str(&fs::read_to_string(&path).unwrap());
         }
     }
+}
+
+fn checkpoints(server: &Server) -> u64 {
+    let text = server.http().get("/metrics").unwrap().text();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("hbuf_checkpoints_total "));
+    line.expect("the counter is there").parse().unwrap()
+}
+
+#[test]
+fn a_checkpoint_is_forced_each_time_the_unmarked_data_comes_to_its_bound_and_not_before() {
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let data = scratch.path().join("data");
+    let settings = [
+        "--direct-buffers-max=0",
+        "--journal-bytes=1MiB",
+        "--checkpoint-seconds=86400",
+    ];
+    let settings = settings.map(str::to_owned);
+    let mut server = Server::start(&data, &settings).unwrap();
+    let body = vec![b'x'; 256 << 10];
+    let mut appended = 0;
+    let mut append = |server: &Server| {
+        let reply = server.http().post("/buffers/b", &body).unwrap();
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        appended += 1;
+    };
+    for round in 1..=3 {
+        // Journal entries are a little longer than their records: three are within the bound.
+        (0..3).for_each(|_| append(&server));
+        assert_eq!(checkpoints(&server), round - 1, "within the bound");
+        append(&server);
+        let begun = Instant::now();
+        while checkpoints(&server) < round {
+            assert!(begun.elapsed() < Duration::from_secs(20), "no checkpoint");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    server.kill();
+    let server = Server::start(&data, &settings).unwrap();
+    let next = server.http().post("/buffers/b", b"next").unwrap();
+    assert_eq!(next.number("x-hbuf-seq"), Some(appended + 1));
 }

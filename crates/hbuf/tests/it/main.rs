@@ -12,3 +12,4 @@ mod power;
 mod power_loss;
 mod readme;
 mod support;
+mod tails;
