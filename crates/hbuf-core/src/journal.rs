@@ -132,8 +132,15 @@ impl<'a> Entry<'a> {
     pub fn records(
         &self,
     ) -> impl Iterator<Item = Result<(usize, Record<'a>), EntryError>> + use<'a> {
+        self.records_from(0)
+    }
+
+    /// The same from an offset at which a record begins.
+    fn records_from(
+        &self,
+        mut at: usize,
+    ) -> impl Iterator<Item = Result<(usize, Record<'a>), EntryError>> + use<'a> {
         let (body, first) = (self.body, self.file.first());
-        let mut at = 0;
         let mut next = None;
         core::iter::from_fn(move || {
             if at == body.len() {
@@ -193,6 +200,21 @@ fn read_record(
         });
     }
     Ok((at, record))
+}
+
+/// Length of the records before `due`, by their lines alone: the entry's own checksum covers them.
+fn known_len(body: &[u8], due: Seq) -> usize {
+    let mut at = 0;
+    while let Ok(line) = Line::parse(&body[at..])
+        && line.seq < due
+    {
+        let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
+        if len < LINE_LEN || len > body.len() - at {
+            break;
+        }
+        at += len;
+    }
+    at
 }
 
 /// What recovery knows of the end of one of a buffer's two logs.
@@ -260,7 +282,9 @@ pub fn replay(entry: &Entry<'_>, position: u64, buffer: &BufferEnd) -> Result<Re
     let mut start = None;
     let mut new_file = false;
     let mut after = *buffer;
-    for item in entry.records() {
+    // Most entries are in the file already when only the process died.
+    let known = known_len(entry.body, after.end.next());
+    for item in entry.records_from(known) {
         let (at, record) = item?;
         let line = &record.line;
         let due = after.end.next();

@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use hbuf_core::ids::{Epoch, NodeId, Seq, Uuid};
 use hbuf_core::input::{BufferConfig, BufferState};
@@ -74,6 +76,9 @@ pub(crate) struct EntryAt {
     len: usize,
 }
 
+/// Threads that read the journal's files at start.
+const READERS: usize = 4;
+
 /// All entries of the journal, by buffer.
 #[derive(Debug, Default)]
 pub(crate) struct JournalFound {
@@ -87,12 +92,50 @@ impl JournalFound {
     /// Walks the journal's files in order. A torn end is what a crash leaves; anything else is
     /// reported, and the file is kept.
     pub(crate) fn read(directory: &Path) -> io::Result<Self> {
+        let firsts = numbered_files(directory)?;
+        let next = AtomicUsize::new(0);
+        // Each file is a log of its own, so they are read beside each other.
+        let reader = || -> io::Result<Vec<(usize, Self)>> {
+            let mut read = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(first) = firsts.get(number) else {
+                    return Ok(read);
+                };
+                let mut found = Self::default();
+                found.read_file(directory.join(file_name(*first)))?;
+                read.push((number, found));
+            }
+        };
+        let mut files = thread::scope(|scope| {
+            let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(reader)).collect();
+            let mut files = Vec::new();
+            for reader in readers {
+                match reader.join() {
+                    Ok(read) => files.extend(read?),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Ok::<_, io::Error>(files)
+        })?;
+        files.sort_unstable_by_key(|(number, _)| *number);
         let mut found = Self::default();
-        for first in numbered_files(directory)? {
-            let path = directory.join(file_name(first));
-            found.read_file(path)?;
-        }
+        files.into_iter().for_each(|(_, file)| found.append(file));
         Ok(found)
+    }
+
+    /// Adds what a later file holds.
+    fn append(&mut self, file: Self) {
+        let before = self.paths.len();
+        self.paths.extend(file.paths);
+        self.damage.extend(file.damage);
+        for (buffer, entries) in file.entries {
+            let later = entries.into_iter().map(|at| EntryAt {
+                journal: before + at.journal,
+                ..at
+            });
+            self.entries.entry(buffer).or_default().extend(later);
+        }
     }
 
     fn read_file(&mut self, path: PathBuf) -> io::Result<()> {
