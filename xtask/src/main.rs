@@ -1,9 +1,12 @@
 //! The tasks of the project, each a small file. `cargo xtask` lists them.
 
+mod billion;
 mod ci;
 mod faults;
 mod fuzz;
 mod mutate_sync;
+mod node;
+mod recovery_time;
 mod shell;
 mod tidy;
 mod tools;
@@ -22,6 +25,10 @@ usage: cargo xtask <task>
   kill [--rounds N]         the SIGKILL test with N rounds (200)
   mutate-sync [--seeds N]   leave out each sync of the disk path in turn: the power-loss test must
                             fail within N seeds (60)
+  recovery-time [--megabytes N]
+                            how long a start takes after SIGKILL with N MiB (1900) that no mark covers
+  billion [--messages N]    N small messages (1,000,000,000) in one buffer, of which the newest
+                            [--keep-gigabytes G] (20) are kept: append, read, restart, prove, verify
 ";
 
 fn main() -> ExitCode {
@@ -51,6 +58,15 @@ fn run(arguments: &[String]) -> Result<()> {
         "kill" => faults::kill(Options::parse(rest, &["--rounds"])?.number("--rounds", 200)),
         "mutate-sync" => {
             mutate_sync::run(Options::parse(rest, &["--seeds"])?.number("--seeds", 60))
+        }
+        "recovery-time" => {
+            let options = Options::parse(rest, &["--megabytes"])?;
+            recovery_time::run(options.number("--megabytes", 1_900))
+        }
+        "billion" => {
+            let options = Options::parse(rest, &["--messages", "--keep-gigabytes"])?;
+            let messages = options.number("--messages", 1_000_000_000);
+            billion::run(messages, options.number("--keep-gigabytes", 20))
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");
