@@ -59,6 +59,7 @@ pub(crate) enum Command {
     #[command(after_help = prove::EXAMPLES)]
     Prove(prove::ProveArgs),
     /// Measure a running server
+    #[command(after_help = crate::bench::EXAMPLES)]
     Bench(crate::bench::BenchArgs),
     /// Run the core in a made-up world with faults, and check that nothing is lost
     #[command(subcommand, after_help = sim::EXAMPLES)]

@@ -29,6 +29,14 @@ mod transport;
 mod wire;
 mod worker;
 
+/// Examples, shown below the help.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  hbuf bench
+  hbuf bench --mix append=9,read=1 --connections 64 --buffers 100
+  hbuf bench --mix batch --batch 1000 --connections 4 --runs 5 --json
+  hbuf bench --rate 1000 --tails 1";
+
 /// Measure a running server: append, read and tail at a rate of your choice or as fast as it goes.
 #[derive(Args, Clone, Debug, Serialize)]
 pub(crate) struct BenchArgs {

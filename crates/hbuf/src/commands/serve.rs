@@ -158,9 +158,9 @@ fn announce(address: SocketAddr) {
     let text = format!(
         "listening on {url}\n\n\
          Try, in another terminal:\n  \
-         curl {url}/topics/demo -d 'hello'\n  \
-         curl {url}/topics/demo/messages\n  \
-         curl -N -H 'accept: text/event-stream' {url}/topics/demo/messages\n  \
+         curl {url}/topics/foo -d bar\n  \
+         curl {url}/topics/foo/messages\n  \
+         curl -N -H 'accept: text/event-stream' {url}/topics/foo/messages\n  \
          curl {url}/\n"
     );
     // Nobody may be reading: a server without a terminal goes on all the same.

@@ -40,7 +40,7 @@ const SHOWN_MAX: usize = 10;
 pub(crate) enum SimCommand {
     /// Run one seed
     Run(RunArgs),
-    /// Run many seeds, count what happened in them, and stop for nothing that was missed
+    /// Run many seeds, and count what happened in them: what never happened was not tested
     Sweep(SweepArgs),
     /// Run one seed in two processes and compare their traces byte for byte
     Meta(MetaArgs),
