@@ -74,6 +74,12 @@ impl Dictionary {
         self.len
     }
 
+    /// Whether it takes no more tags.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.len >= DICTIONARY_TAGS_MAX
+    }
+
     /// Whether it has no tag.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -234,6 +240,10 @@ impl Dictionary {
 
     /// Gives back what the tables were allotted beyond their need.
     pub fn shrink(&mut self) {
+        let slots = (self.len as usize * 5 / 4 + 1).max(SLOTS_MIN);
+        if self.slots.len() > slots + slots / 8 {
+            self.rehash(slots);
+        }
         self.marks.shrink_to_fit();
         self.blocks.shrink_to_fit();
     }
@@ -241,7 +251,6 @@ impl Dictionary {
     /// Takes in a block that was read and whose check was compared; false when its text is not
     /// `count` tags.
     pub(super) fn take_block(&mut self, block: Block, text: &[u8]) -> bool {
-        self.reserve(block.stamp.tags - block.first);
         let mut at = 0;
         while at < text.len() {
             let end = at + usize::from(text[at]) + 2;

@@ -112,13 +112,22 @@ impl<S: Source> Stream<'_, S> {
 #[cfg(test)]
 mod tests {
     use super::super::dictionary::Stamp;
-    use super::super::terms::{TermKind, encode_terms};
+    use super::super::terms::{TermKind, TermsOf, encode_terms};
     use super::*;
     use crate::ids::{Seq, Uuid};
     use alloc::collections::BTreeMap;
     use proptest::prelude::*;
 
     const LOG: Uuid = Uuid([1; 16]);
+
+    const fn of(records: u32) -> TermsOf {
+        let (first, bytes) = (Seq(1), 9);
+        TermsOf {
+            first,
+            records,
+            bytes,
+        }
+    }
 
     proptest! {
         #[test]
@@ -132,8 +141,8 @@ mod tests {
                 let mut pairs: Vec<(u128, u32)> = keyed
                     .filter_map(|(at, key)| Some(((*key)? * spread, at as u32)))
                     .collect();
-                let records = (Seq(1), keys.len() as u32);
-                encode_terms(TermKind::Keys, LOG, records, Stamp::default(), &mut pairs)
+                let of = of(keys.len() as u32);
+                encode_terms(TermKind::Keys, LOG, of, Stamp::default(), &mut pairs)
             }).collect();
             let terms: Vec<Terms> = files
                 .iter()
@@ -160,13 +169,7 @@ mod tests {
     fn the_segment_that_cannot_be_read_is_named() {
         let file = |at: u32| {
             let mut pairs = std::vec![(u128::from(at), 0)];
-            encode_terms(
-                TermKind::Keys,
-                LOG,
-                (Seq(1), 1),
-                Stamp::default(),
-                &mut pairs,
-            )
+            encode_terms(TermKind::Keys, LOG, of(1), Stamp::default(), &mut pairs)
         };
         let mut files = [file(1), file(2), file(3)];
         let terms = files

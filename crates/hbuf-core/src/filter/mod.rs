@@ -38,4 +38,4 @@ pub use open_terms::{OpenKeys, OpenTags};
 pub use recent::Recent;
 pub use tag_list::{BadLine, LineError, TagLines, TagList, TagListError, TagListWriter};
 pub use tag_set::{Plan, TagSet};
-pub use terms::{TermKind, Terms, TermsError, encode_terms};
+pub use terms::{TermKind, Terms, TermsError, TermsOf, encode_terms};

@@ -105,11 +105,20 @@ impl TagSet {
 #[cfg(test)]
 mod tests {
     use super::super::dictionary::Stamp;
-    use super::super::terms::{TermKind, encode_terms};
+    use super::super::terms::{TermKind, TermsOf, encode_terms};
     use super::*;
     use crate::ids::{Seq, Uuid};
     use alloc::vec::Vec;
     use proptest::prelude::*;
+
+    const fn of(records: u32) -> TermsOf {
+        let (first, bytes) = (Seq(1), 9);
+        TermsOf {
+            first,
+            records,
+            bytes,
+        }
+    }
 
     proptest! {
         #[test]
@@ -122,7 +131,7 @@ mod tests {
             let mut pairs: Vec<(u32, u32)> = tags.iter().map(pair).collect();
             let log = Uuid([1; 16]);
             let stamp = Stamp::default();
-            let file = encode_terms(TermKind::Tags, log, (Seq(1), 400), stamp, &mut pairs);
+            let file = encode_terms(TermKind::Tags, log, of(400), stamp, &mut pairs);
             let terms = Terms::open(&file, TermKind::Tags, log).unwrap();
             let mut set = TagSet::with_room(10);
             wanted.iter().for_each(|&tag| { set.insert(id(tag)); });
@@ -144,13 +153,7 @@ mod tests {
     fn a_small_set_probes_and_a_large_one_scans() {
         let mut pairs: Vec<(u32, u32)> = (0..9000).map(|at| (at, at)).collect();
         let log = Uuid([1; 16]);
-        let file = encode_terms(
-            TermKind::Tags,
-            log,
-            (Seq(1), 9000),
-            Stamp::default(),
-            &mut pairs,
-        );
+        let file = encode_terms(TermKind::Tags, log, of(9000), Stamp::default(), &mut pairs);
         let terms = Terms::open(&file, TermKind::Tags, log).unwrap();
         let mut set = TagSet::default();
         assert!(set.insert(TagId(4)) && !set.insert(TagId(4)));

@@ -1,6 +1,5 @@
 //! Reading the texts of tags out of their dictionary's file.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::dictionary::{Dictionary, TagId};
@@ -10,6 +9,8 @@ use crate::segment::{ReadFailed, Source};
 /// Reads tags of a dictionary's file; cheap for those that stand behind one another.
 pub(super) struct TagText {
     window: Vec<u8>,
+    /// Of the window, once it is needed.
+    size: usize,
     /// Where the window begins in the file.
     offset: u64,
     /// The tag that the window holds at `at`.
@@ -23,7 +24,8 @@ impl TagText {
     /// With a window of so many bytes.
     pub(super) fn new(window: usize) -> Self {
         Self {
-            window: vec![0; window],
+            window: Vec::new(),
+            size: window,
             offset: 0,
             id: 0,
             at: 0,
@@ -73,7 +75,8 @@ impl TagText {
             self.offset += self.at as u64;
             self.at = 0;
             let left = usize::try_from(end - self.offset.min(end)).unwrap_or(usize::MAX);
-            self.filled = left.min(self.window.len());
+            self.window.resize(self.size, 0);
+            self.filled = left.min(self.size);
             let window = &mut self.window[..self.filled];
             match self.offset.checked_sub(dictionary.pending_at()) {
                 Some(at) => dictionary.pending().read_at(at, window)?,

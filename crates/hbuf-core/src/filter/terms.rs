@@ -3,7 +3,8 @@
 //! ```text
 //! head       magic 8, version 4 = 1, CRC32C of head and directory but for itself 4,
 //!            log uuid 16, first seq 8, messages 4, blocks 4,
-//!            dictionary: tags 4, terms in the file 4, dictionary: check 16, bytes of blocks 8 (80)
+//!            dictionary: tags 4, terms in the file 4, dictionary: check 16, bytes of blocks 8,
+//!            bytes of the segment 8                                                       (88)
 //! directory  each block: its first term 16, its bytes 4, its CRC32C 4
 //! blocks     each term: what it is above the one before, bytes of its postings, postings
 //! ```
@@ -40,11 +41,23 @@ impl TermKind {
     }
 }
 
+/// Which sealed segment terms are of, and how much it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TermsOf {
+    /// First seq of the segment.
+    pub first: Seq,
+    /// How many messages it has.
+    pub records: u32,
+    /// How many bytes it has, its head line included.
+    pub bytes: u64,
+}
+
 /// The head and directory of a file of terms.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
     first: Seq,
     records: u32,
+    segment_bytes: u64,
     terms: u32,
     stamp: Stamp,
     blocks: Vec<BlockAt>,
@@ -90,7 +103,7 @@ pub enum TermsError {
 pub fn encode_terms<T: Copy + Ord + Into<u128>>(
     kind: TermKind,
     log: Uuid,
-    (first, records): (Seq, u32),
+    of: TermsOf,
     stamp: Stamp,
     pairs: &mut Vec<(T, u32)>,
 ) -> Vec<u8> {
@@ -125,12 +138,13 @@ pub fn encode_terms<T: Copy + Ord + Into<u128>>(
     out.extend_from_slice(&TERMS_FORMAT.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&log.0);
-    out.extend_from_slice(&first.0.to_le_bytes());
-    for number in [records, count, stamp.tags, terms] {
+    out.extend_from_slice(&of.first.0.to_le_bytes());
+    for number in [of.records, count, stamp.tags, terms] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     out.extend_from_slice(&stamp.check);
     out.extend_from_slice(&(blocks.len() as u64).to_le_bytes());
+    out.extend_from_slice(&of.bytes.to_le_bytes());
     out.extend_from_slice(&directory);
     let crc = crc(&out);
     out[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
@@ -181,6 +195,7 @@ impl Terms {
         let mut terms = Self {
             first: Seq(u64_at(&head, 32)),
             records: u32_at(&head, 40),
+            segment_bytes: u64_at(&head, 80),
             terms: u32_at(&head, 52),
             stamp: Stamp {
                 tags: u32_at(&head, 48),
@@ -210,10 +225,14 @@ impl Terms {
         self.end += u64::from(len);
     }
 
-    /// First seq of the segment.
+    /// The segment.
     #[must_use]
-    pub const fn first(&self) -> Seq {
-        self.first
+    pub const fn of(&self) -> TermsOf {
+        TermsOf {
+            first: self.first,
+            records: self.records,
+            bytes: self.segment_bytes,
+        }
     }
 
     /// How many messages the segment has.
@@ -391,7 +410,7 @@ const TERMS_FORMAT: u32 = 1;
 /// A block is closed when it has so many bytes.
 const BLOCK_BYTES: usize = 4 << 10;
 const CRC_AT: usize = 12;
-const HEAD_LEN: usize = 80;
+const HEAD_LEN: usize = 88;
 const ENTRY_LEN: u64 = 24;
 
 #[cfg(test)]
@@ -402,12 +421,20 @@ mod tests {
 
     const LOG: Uuid = Uuid([5; 16]);
 
+    const fn of(records: u32) -> TermsOf {
+        TermsOf {
+            first: Seq(100),
+            records,
+            bytes: 9000,
+        }
+    }
+
     fn file(kind: TermKind, records: u32, pairs: &[(u128, u32)]) -> Vec<u8> {
         let stamp = Stamp {
             tags: 9,
             check: [4; 16],
         };
-        encode_terms(kind, LOG, (Seq(100), records), stamp, &mut pairs.to_vec())
+        encode_terms(kind, LOG, of(records), stamp, &mut pairs.to_vec())
     }
 
     fn places(pairs: &[(u128, u32)], wants: impl Fn(u128) -> bool) -> Vec<u32> {
@@ -488,7 +515,7 @@ mod tests {
         let bytes = file(TermKind::Keys, 40, &[]);
         let terms = Terms::open(&bytes, TermKind::Keys, LOG).unwrap();
         assert!(terms.is_empty());
-        assert_eq!((terms.first(), terms.records()), (Seq(100), 40));
+        assert_eq!(terms.of(), of(40));
         let mut out = Bits::default();
         terms.probe(&bytes, [7], &mut out).unwrap();
         assert_eq!(out.count(), 0);

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::fs;
 
 use hbuf_core::commitment::{Leaf, commitment, facts_hash};
-use hbuf_core::filter::{Dictionary, Seed, TermKind, encode_terms};
+use hbuf_core::filter::{Dictionary, Seed, TagListWriter, TermKind, TermsOf, encode_terms};
 use hbuf_core::ids::{Epoch, Hash, Seq, Uuid};
 use hbuf_core::journal::{Entry, EntryLine, encode_entry};
 use hbuf_core::mark::{Mark, SLOT_LEN};
@@ -252,7 +252,21 @@ fn dictionary() -> Vec<u8> {
 fn tags() -> Vec<u8> {
     let stamp = Dictionary::open(&dictionary(), log()).unwrap().stamp();
     let mut pairs = vec![(0_u32, 0), (0, 1), (0, 2), (1, 3)];
-    encode_terms(TermKind::Tags, log(), (Seq(101), 4), stamp, &mut pairs)
+    let of = TermsOf {
+        first: Seq(101),
+        records: 4,
+        bytes: 2081,
+    };
+    encode_terms(TermKind::Tags, log(), of, stamp, &mut pairs)
+}
+
+fn filter() -> String {
+    let (mut writer, mut lines) = (TagListWriter::default(), Vec::new());
+    writer.push(b"web7", &mut lines).unwrap();
+    writer.push(b"eu-west-1", &mut lines).unwrap();
+    let mut file = writer.list(b"Some").head();
+    file.extend(lines);
+    String::from_utf8(file).unwrap()
 }
 
 /// Bytes as the page shows them: sixteen a line.
@@ -281,6 +295,7 @@ fn vectors() -> BTreeMap<&'static str, String> {
         ("proof", proof_file()),
         ("dictionary", dumped(&dictionary())),
         ("tags", dumped(&tags())),
+        ("filter", filter()),
     ])
 }
 

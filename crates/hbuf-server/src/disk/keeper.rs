@@ -22,6 +22,7 @@ use super::sync::{self, SyncPoint};
 use crate::engine::Buffer;
 use crate::engine::Shards;
 use crate::engine::counters::Counters;
+use crate::read::remove_derived_files;
 
 /// From this many marks on, two syncs of the whole file system are cheaper than those of each file.
 const BULK_MARKS: usize = 16;
@@ -336,9 +337,8 @@ pub(crate) fn drop_files(directory: &std::path::Path, keep_from: Seq) -> io::Res
         }
         let path = directory.join(hbuf_core::segment::file_name(pair[0]));
         fs::remove_file(&path)?;
-        for beside in ["idx", "ids"] {
-            let _ = fs::remove_file(path.with_extension(beside));
-        }
+        // Whatever stays is of no segment, and is never read.
+        drop(remove_derived_files(directory, pair[0]));
         dropped += 1;
     }
     Ok(dropped)

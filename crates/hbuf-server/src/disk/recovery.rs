@@ -21,6 +21,7 @@ use hbuf_core::segment::{self, End, LogKind, OpenError, ReadFailed, file_name, f
 use super::layout::Layout;
 use super::source::FileSource;
 use super::sync::{self, SyncPoint};
+use crate::read::remove_derived_files;
 
 /// What the manager says about a buffer that is to be opened.
 #[derive(Clone, Debug)]
@@ -371,9 +372,7 @@ fn repair(layout: &Layout, buffer: Uuid, recovered: &Recovered) -> io::Result<()
             }
             Repair::Remove { log, file } => {
                 let path = layout.file(buffer, *log, *file);
-                for beside in ["idx", "ids"] {
-                    let _ = fs::remove_file(path.with_extension(beside));
-                }
+                drop(remove_derived_files(&layout.log(buffer, *log), *file));
                 fs::remove_file(path)?;
             }
         }

@@ -66,6 +66,14 @@ pub(crate) enum SyncPoint {
     ManagerEntry,
     /// The removal of a deleted buffer's directory.
     Delete,
+    /// The tags of a stored filter, before it gets its name.
+    FilterFile,
+    /// The name of a stored filter.
+    FilterEntry,
+    /// The directory of a buffer's filters.
+    FilterDirectory,
+    /// The removal of a stored filter.
+    FilterRemoved,
 }
 
 /// Makes a file's data durable, and as much of its metadata as reading it needs.

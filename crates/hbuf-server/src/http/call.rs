@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::App;
 use super::body::Body;
-use super::collect::collect;
+use super::collect::{Pieces, collect};
 use super::problem::{Code, Problem};
 
 /// What a handler gives.
@@ -52,6 +52,11 @@ impl Call {
         parse_name(self.name())
     }
 
+    /// The second name of the path, unchecked.
+    pub(crate) fn second_name(&self) -> &str {
+        &self.params.0[1]
+    }
+
     /// The seq that is the second name of the path.
     pub(crate) fn seq(&self) -> Result<Seq, Box<Problem>> {
         match parse_seq(&self.params.0[1]) {
@@ -86,6 +91,11 @@ impl Call {
         collect(self.body, bytes_max, &self.app.budget)
             .await
             .map(|collected| collected.bytes)
+    }
+
+    /// The body in pieces as they come, at most `bytes_max` of it.
+    pub(crate) fn into_pieces(self, bytes_max: u64) -> Result<Pieces, Box<Problem>> {
+        Pieces::new(self.body, bytes_max, &self.app.budget)
     }
 
     /// The body as JSON; nothing reads as `empty`.

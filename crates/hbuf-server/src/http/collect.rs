@@ -88,6 +88,52 @@ pub(crate) async fn collect(
     })
 }
 
+/// A body that is taken in as it comes, and never held as a whole.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    body: Incoming,
+    bytes: u64,
+    bytes_max: u64,
+    deadline: Instant,
+    _share: Share,
+}
+
+impl Pieces {
+    pub(crate) fn new(
+        body: Incoming,
+        bytes_max: u64,
+        budget: &Budget,
+    ) -> Result<Self, Box<Problem>> {
+        let claimed = body.size_hint().exact();
+        if claimed.is_some_and(|claimed| claimed > bytes_max) {
+            return Err(too_large(bytes_max));
+        }
+        let mut share = Share::default();
+        share.grow(budget, STREAM_BYTES)?;
+        let more = Duration::from_secs(claimed.unwrap_or(bytes_max) / BODY_RATE_MIN);
+        Ok(Self {
+            body,
+            bytes: 0,
+            bytes_max,
+            deadline: Instant::now() + budget.patience + more,
+            _share: share,
+        })
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Box<Problem>> {
+        let piece = next(&mut self.body, self.deadline).await?;
+        self.bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        if self.bytes > self.bytes_max {
+            return Err(too_large(self.bytes_max));
+        }
+        Ok(piece)
+    }
+}
+
+/// What a stream counts for: what its reader holds of it at once.
+const STREAM_BYTES: u64 = 32 << 20;
+
 /// So much memory is reserved before the bytes are there.
 const CLAIM_TRUSTED_MAX: u64 = 1 << 20;
 

@@ -64,11 +64,13 @@ codes! {
     ProofInvalid => BAD_REQUEST, "proof-invalid", "There is no such proof", Retry::No;
     RequestMalformed => BAD_REQUEST, "request-malformed", "This is not HTTP", Retry::No;
     OriginRefused => FORBIDDEN, "origin-refused", "This web page may not call this server", Retry::No;
+    FilterInvalid => BAD_REQUEST, "filter-invalid", "A line of the filter is no tag", Retry::No;
     RouteNotFound => NOT_FOUND, "route-not-found", "There is nothing at this path", Retry::No;
     TenantNotFound => NOT_FOUND, "tenant-not-found", "There is no such tenant", Retry::No;
     BufferNotFound => NOT_FOUND, "buffer-not-found", "There is no such buffer", Retry::No;
     TopicNotFound => NOT_FOUND, "topic-not-found", "There is no such topic", Retry::No;
     MessageNotFound => NOT_FOUND, "message-not-found", "There is no such message yet", Retry::No;
+    FilterNotFound => NOT_FOUND, "filter-not-found", "There is no such filter", Retry::No;
     MethodNotAllowed => METHOD_NOT_ALLOWED, "method-not-allowed", "This path has no such method", Retry::No;
     NotAcceptable => NOT_ACCEPTABLE, "not-acceptable", "None of the accepted types is served here", Retry::No;
     RequestSlow => REQUEST_TIMEOUT, "request-slow", "The request came too slowly", Retry::After(1);
@@ -79,6 +81,7 @@ codes! {
     LimitReached => CONFLICT, "limit-reached", "There are as many as there can be", Retry::No;
     BeingCreated => CONFLICT, "being-created", "It is being created or deleted", Retry::After(1);
     SeveralBuffers => CONFLICT, "several-buffers", "The topic has several buffers", Retry::No;
+    FilterBusy => CONFLICT, "filter-busy", "The filter is being uploaded", Retry::After(1);
     BufferClosed => CONFLICT, "buffer-closed", "The buffer is closed", Retry::No;
     ProducerGap => CONFLICT, "producer-gap", "A producer number was skipped", Retry::No;
     ProducerFenced => CONFLICT, "producer-fenced", "A newer producer has taken over", Retry::No;

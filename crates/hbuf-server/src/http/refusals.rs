@@ -1,12 +1,15 @@
 //! From the engine's refusals to problems. No `_` arm: a new refusal must choose its code.
 
+use std::io::ErrorKind;
+
 use hbuf_core::append::AppendRefused;
+use hbuf_core::filter::LineError;
 use hbuf_manager::Refused;
 
 use super::problem::{Code, Problem};
 use crate::engine::{AppendError, CatalogError, LookupError};
 use crate::manager::ProposeError;
-use crate::read::{ProofError, ReadError};
+use crate::read::{FilterError, ProofError, ReadError};
 
 impl From<AppendError> for Box<Problem> {
     fn from(error: AppendError) -> Self {
@@ -62,8 +65,30 @@ impl From<ReadError> for Box<Problem> {
                 Problem::new(Code::LogDamaged, text).fact("seq", seq.0)
             }
             ReadError::Io { .. } => Problem::new(Code::ReadFailed, text),
+            ReadError::NoFilter { .. } => Problem::new(Code::FilterNotFound, text),
             ReadError::Closed => Problem::new(Code::BufferOpening, text),
             ReadError::Stopping => Problem::new(Code::Stopping, text),
+        }
+    }
+}
+
+impl From<FilterError> for Box<Problem> {
+    fn from(error: FilterError) -> Self {
+        let text = sentence(&error);
+        match error {
+            FilterError::Line(LineError { line, .. }) => {
+                let text = format!("{text} Nothing was changed: mend the line and send it again.");
+                Problem::new(Code::FilterInvalid, text).fact("line", line)
+            }
+            FilterError::DictionaryFull | FilterError::TooMany => {
+                Problem::new(Code::LimitReached, text)
+            }
+            FilterError::Busy => Problem::new(Code::FilterBusy, text),
+            FilterError::Read(error) => error.into(),
+            FilterError::Io(error) if error.kind() == ErrorKind::StorageFull => {
+                Problem::new(Code::DiskFull, text)
+            }
+            FilterError::Io(_) => Problem::new(Code::ReadFailed, text),
         }
     }
 }

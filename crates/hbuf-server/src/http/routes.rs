@@ -4,6 +4,7 @@ mod appends;
 mod buffers;
 mod controls;
 mod events;
+mod filters;
 mod health;
 mod message;
 mod pages;
@@ -59,7 +60,7 @@ macro_rules! routes {
 routes! {
     POST "/buffers/{buffer}" => appends::to_buffer, "append a message, or a batch: all or nothing (?ids)";
     POST "/topics/{topic}" => appends::to_topic, "append a message, or a batch that gets a reply per message";
-    GET "/buffers/{buffer}/messages" => read::from_buffer, "read or follow: ?after= limit= wait= from-time= tag= key= kinds=all";
+    GET "/buffers/{buffer}/messages" => read::from_buffer, "read or follow: ?after= limit= wait= from-time= tag= filter= key= latest= kinds=all";
     GET "/topics/{topic}/messages" => read::from_topic, "read or follow a topic, with the same query";
     GET "/buffers/{buffer}/messages/{seq}" => message::read, "one message (?id= to be sure that it is the one)";
     DELETE "/buffers/{buffer}/messages/{seq}" => message::erase, "erase a message (not supported yet)";
@@ -67,6 +68,10 @@ routes! {
     PUT "/buffers/{buffer}" => buffers::put, "create or configure a buffer";
     GET "/buffers/{buffer}" => buffers::describe, "describe a buffer";
     DELETE "/buffers/{buffer}" => buffers::delete, "delete a buffer and its messages (?force when it is in a topic)";
+    GET "/buffers/{buffer}/filters" => filters::list, "list the stored filters: ?after=NAME limit=";
+    PUT "/buffers/{buffer}/filters/{filter}" => filters::put, "store a filter: a tag a line (text/plain, or NDJSON)";
+    GET "/buffers/{buffer}/filters/{filter}" => filters::describe, "describe a stored filter";
+    DELETE "/buffers/{buffer}/filters/{filter}" => filters::delete, "delete a stored filter";
     GET "/buffers/{buffer}/state" => state::get, "whether a buffer takes messages";
     PUT "/buffers/{buffer}/state" => state::put, "set it: open, closed or paused";
     GET "/buffers/{buffer}/checkpoint" => proof::checkpoint, "size and root of the buffer's tree";

@@ -10,15 +10,19 @@ use hbuf_core::record::{Kind, Record, decode};
 use hbuf_core::skim::skim;
 
 use super::json::push_record;
-use crate::read::{ReadError, Readable};
+use crate::read::{Bounds, Pick, ReadError, Readable};
 
-/// Which messages are wanted.
+/// Which messages are wanted; all that is set must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
     /// Any of these tags; none is every message.
     pub(crate) tags: Vec<Vec<u8>>,
     /// This key, as it is stored.
     pub(crate) key: Option<Vec<u8>>,
+    /// Any tag of the stored filter with this name.
+    pub(crate) stored: Option<String>,
+    /// Only the newest of each key.
+    pub(crate) latest: bool,
     /// Also hbuf's own records.
     pub(crate) all_kinds: bool,
 }
@@ -46,6 +50,8 @@ pub(crate) struct Scan {
     /// How many messages are still wanted; `None` is all.
     pub(crate) left: Option<u64>,
     pub(crate) filter: Filter,
+    /// What of the filter the files can be asked; `None` while it is under way, or open.
+    pub(crate) pick: Option<Pick>,
     pub(crate) form: Form,
     /// Something was written already.
     pub(crate) begun: bool,
@@ -54,9 +60,29 @@ pub(crate) struct Scan {
 impl Filter {
     /// Whether every data message is wanted.
     pub(crate) fn is_open(&self) -> bool {
-        self.tags.is_empty() && self.key.is_none()
+        self.tags.is_empty() && self.key.is_none() && self.stored.is_none() && !self.latest
     }
 
+    /// What the files are asked, made ready; `None` for every message.
+    pub(crate) async fn pick(&self, buffer: &Arc<Readable>) -> Result<Option<Pick>, ReadError> {
+        if self.is_open() {
+            return Ok(None);
+        }
+        let mut pick = Pick {
+            tags: self.tags.clone(),
+            key: self.key.clone(),
+            ..Pick::default()
+        };
+        if let Some(name) = &self.stored {
+            pick.filter = Some(buffer.filter(name.clone()).await?);
+        }
+        if self.latest {
+            pick.newest = Some(buffer.newest().await?);
+        }
+        Ok(Some(pick))
+    }
+
+    /// Whether a record that was found is wanted: its kind, and the bytes of tags and key.
     fn wants(&self, record: &Record<'_>) -> bool {
         if !self.all_kinds && record.facts.kind != Kind::Data {
             return false;
@@ -78,6 +104,9 @@ impl Filter {
 impl Scan {
     /// The next page that holds a wanted message; `None` when there is none through the end.
     pub(crate) async fn page(&mut self) -> Result<Option<Bytes>, ReadError> {
+        if !self.filter.is_open() {
+            return self.picked_page().await;
+        }
         while self.after < self.through && self.left != Some(0) {
             let behind = self.through.0 - self.after.0;
             let limit = match self.left {
@@ -98,6 +127,33 @@ impl Scan {
                 self.render(&records.bytes)?
             };
             self.after = records.last;
+            if !page.is_empty() {
+                self.begun = true;
+                return Ok(Some(page));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next page of a read that wants some messages only.
+    async fn picked_page(&mut self) -> Result<Option<Bytes>, ReadError> {
+        while self.after < self.through && self.left != Some(0) {
+            // An error before has ended the read.
+            let Some(pick) = self.pick.take() else {
+                return Ok(None);
+            };
+            let bounds = Bounds {
+                through: self.through,
+                limit: self.left.unwrap_or(u64::MAX),
+                bytes: PIECE_BYTES,
+            };
+            let (pick, picked) = self.buffer.pick(pick, self.after, bounds).await?;
+            self.pick = Some(pick);
+            if picked.last <= self.after {
+                return Ok(None);
+            }
+            self.after = picked.last;
+            let page = self.render(&picked.bytes)?;
             if !page.is_empty() {
                 self.begun = true;
                 return Ok(Some(page));

@@ -27,11 +27,8 @@ use super::{ReadError, Readable};
 
 /// The names of the files that are derived from the segment of `first` and go when it goes.
 #[must_use]
-pub fn derived_files(first: Seq) -> [String; 2] {
-    [
-        derived_name(first, INDEX_SUFFIX),
-        derived_name(first, IDS_SUFFIX),
-    ]
+pub fn derived_files(first: Seq) -> [String; 4] {
+    [INDEX_SUFFIX, IDS_SUFFIX, TAGS_SUFFIX, KEYS_SUFFIX].map(|suffix| derived_name(first, suffix))
 }
 
 /// Removes what is derived from the segment of `first`; that there is nothing is no error.
@@ -248,6 +245,10 @@ fn read_checks(file: &File, log: Uuid, first: Seq, count: u64) -> io::Result<Vec
 pub(super) const INDEX_SUFFIX: &str = "idx";
 /// Suffix of the ids.
 pub(super) const IDS_SUFFIX: &str = "ids";
+/// Suffix of the tags.
+pub(super) const TAGS_SUFFIX: &str = "tags";
+/// Suffix of the keys.
+pub(super) const KEYS_SUFFIX: &str = "keys";
 /// The version of the ids file that this code writes and reads.
 const IDS_FORMAT: u32 = 1;
 

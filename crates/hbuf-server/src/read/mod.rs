@@ -9,6 +9,9 @@
 //! pieces.rs    a stream of any length             by_time.rs  a time to a position
 //! level_zero.rs  ids beside sealed segments       prove.rs    roots and proofs
 //! scrub.rs     the slow check of sealed files      shared.rs  bounded caches of the process
+//! book.rs      the buffer's dictionary of tags     terms.rs   tags and keys of sealed segments
+//! pick.rs      a read of some messages             newest.rs  which are the newest of their key
+//! stored_filter.rs  sets of tags with a name
 //! ```
 //!
 //! Files are read with `pread` on blocking threads, in large pieces; nothing is mapped, so an error
@@ -16,9 +19,12 @@
 //! every record must continue the seqs; the open segment and single messages are checked by their
 //! CRC.
 
+mod book;
 mod by_time;
 mod level_zero;
 mod lru;
+mod newest;
+mod pick;
 mod pieces;
 mod prove;
 mod range;
@@ -26,6 +32,8 @@ mod recent;
 pub mod scrub;
 mod segments;
 mod shared;
+mod stored_filter;
+mod terms;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -33,12 +41,15 @@ mod tests;
 mod walk;
 
 pub use level_zero::{derived_files, remove_derived_files};
+pub(crate) use pick::{Bounds, Pick};
 pub use pieces::{Piece, Pieces};
 pub use prove::{Consistency, Inclusion, ProofError};
 pub use range::Records;
 pub use segments::SegmentAt;
 pub use shared::ReadShared;
+pub(crate) use stored_filter::{FilterError, FilterForm, FilterUpload};
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -69,6 +80,10 @@ pub struct Readable {
     tailing: AtomicU32,
     tail: Mutex<Option<Box<Tail>>>,
     damage: OnceLock<Box<Damage>>,
+    /// Held while the book is read from its files.
+    opening_book: Mutex<()>,
+    /// Filters that are being uploaded, by the names of their files.
+    uploads: Mutex<BTreeSet<String>>,
 }
 
 /// Why a read got nothing.
@@ -97,6 +112,12 @@ pub enum ReadError {
         file: Seq,
         /// The refusal.
         source: io::Error,
+    },
+    /// The buffer has no stored filter of this name.
+    #[error("the buffer has no filter `{name}`: upload it with PUT, or list what there is")]
+    NoFilter {
+        /// The name.
+        name: String,
     },
     /// This opening of the buffer is over; it may be gone.
     #[error("the buffer is being opened again on this node: try again shortly")]
@@ -141,6 +162,8 @@ impl Readable {
             tailing: AtomicU32::new(0),
             tail: Mutex::new(None),
             damage: OnceLock::new(),
+            opening_book: Mutex::new(()),
+            uploads: Mutex::default(),
         })
     }
 
@@ -188,7 +211,8 @@ impl Readable {
         }
     }
 
-    /// The segment `file` never changes again. Writes its index; called on a thread that may block.
+    /// The segment `file` never changes again. Writes its index and its terms; called on a thread
+    /// that may block.
     pub fn sealed(&self, file: Seq, bytes: u64) {
         lock(&self.layout).sealed(file, bytes);
         if let Err(error) = self.keep_index(file) {
@@ -196,6 +220,14 @@ impl Readable {
             tracing::warn!(
                 event = "index_not_made", dir = %self.dir.display(), file = file.0, %error,
                 "the sealed segment has no index"
+            );
+            return;
+        }
+        if let Err(error) = self.keep_terms_of(file) {
+            self.note(&error);
+            tracing::warn!(
+                event = "terms_not_made", dir = %self.dir.display(), file = file.0, %error,
+                "reads by tag or key make them again"
             );
         }
     }

@@ -12,13 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hbuf_core::ids::{Hash, Seq};
 use hbuf_core::index::SegmentIndex;
 use hbuf_core::limits::{
-    DISK_READS_MAX, INDEX_MEMORY_MAX, PIECE_BYTES, READ_AHEAD_MAX, READ_FILES_MAX,
-    SPARE_PIECES_MAX, TREE_MEMORY_MAX,
+    DISK_READS_MAX, INDEX_MEMORY_MAX, LATEST_MEMORY_MAX, PIECE_BYTES, READ_AHEAD_MAX,
+    READ_FILES_MAX, SPARE_PIECES_MAX, TAG_MEMORY_MAX, TERMS_MEMORY_MAX, TREE_MEMORY_MAX,
 };
 use rustix::io::ReadWriteFlags;
 use tokio::sync::Semaphore;
 
+use super::book::Book;
 use super::lru::Lru;
+use super::newest::SealedNewest;
+use super::terms::SegmentTerms;
 use super::walk::read_at;
 
 /// A file beside or of a segment, over all buffers of the process.
@@ -32,7 +35,17 @@ pub(super) struct FileKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FileKind {
     Segment,
+    Tags,
+    Keys,
     Ids,
+}
+
+/// The sealed segments `first` through `last` of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NewestKey {
+    pub(super) buffer: u64,
+    pub(super) last: Seq,
+    pub(super) first: Seq,
 }
 
 /// 256 neighbouring subtrees of 2^`level` leaves.
@@ -55,6 +68,9 @@ pub struct ReadShared {
     files: Mutex<Lru<FileKey, Arc<File>>>,
     indexes: Mutex<Lru<FileKey, Arc<Mutex<SegmentIndex>>>>,
     blocks: Mutex<Lru<BlockKey, Arc<Block>>>,
+    books: Mutex<Lru<u64, Arc<Mutex<Book>>>>,
+    terms: Mutex<Lru<FileKey, Arc<SegmentTerms>>>,
+    newest: Mutex<Lru<NewestKey, Arc<SealedNewest>>>,
     spare: Mutex<Vec<Vec<u8>>>,
     pub(super) disk: Arc<Semaphore>,
     pub(super) ahead: Arc<Semaphore>,
@@ -70,6 +86,9 @@ impl ReadShared {
             files: Mutex::new(Lru::new(READ_FILES_MAX)),
             indexes: Mutex::new(Lru::new(INDEX_MEMORY_MAX)),
             blocks: Mutex::new(Lru::new(TREE_MEMORY_MAX)),
+            books: Mutex::new(Lru::new(TAG_MEMORY_MAX)),
+            terms: Mutex::new(Lru::new(TERMS_MEMORY_MAX)),
+            newest: Mutex::new(Lru::new(LATEST_MEMORY_MAX)),
             spare: Mutex::default(),
             disk: Arc::new(Semaphore::new(DISK_READS_MAX)),
             ahead: Arc::new(Semaphore::new(READ_AHEAD_MAX)),
@@ -95,6 +114,18 @@ impl ReadShared {
         lock(&self.blocks)
     }
 
+    pub(super) fn books(&self) -> MutexGuard<'_, Lru<u64, Arc<Mutex<Book>>>> {
+        lock(&self.books)
+    }
+
+    pub(super) fn terms(&self) -> MutexGuard<'_, Lru<FileKey, Arc<SegmentTerms>>> {
+        lock(&self.terms)
+    }
+
+    pub(super) fn newest(&self) -> MutexGuard<'_, Lru<NewestKey, Arc<SealedNewest>>> {
+        lock(&self.newest)
+    }
+
     /// Forgets the files `from` through `through` of a buffer: they were removed or replaced.
     pub(super) fn forget_files(&self, buffer: u64, from: Seq, through: Seq) {
         let first = FileKey {
@@ -109,6 +140,14 @@ impl ReadShared {
         };
         self.files().remove_range(first..=last);
         self.indexes().remove_range(first..=last);
+        self.terms().remove_range(first..=last);
+        let newest = |file| NewestKey {
+            buffer,
+            last: file,
+            first: Seq::ZERO,
+        };
+        self.newest()
+            .remove_range(newest(Seq::ZERO)..=newest(Seq(u64::MAX)));
     }
 
     /// Forgets all of a buffer.
@@ -125,6 +164,7 @@ impl ReadShared {
             group: u64::MAX,
         };
         self.blocks().remove_range(first..=last);
+        self.books().remove(buffer);
     }
 
     #[cfg(test)]

@@ -16,6 +16,12 @@ use super::{ReadShared, Readable, SegmentAt, remove_derived_files};
 
 pub(super) const LOG: Uuid = Uuid([0x4c; 16]);
 
+/// The header lines of a message.
+pub(super) type Lines = fn(u64) -> String;
+
+/// One key for all.
+const ONE_KEY: Lines = |_| "x-hbuf-key: k\r\n".into();
+
 /// How long the body of a message is.
 pub(super) type BodyLen = fn(u64) -> usize;
 
@@ -26,7 +32,7 @@ pub(super) const WRITE_PLAIN: BodyLen = |seq| (seq % 7) as usize;
 pub(super) fn records(first: u64, last: u64, body_len: BodyLen) -> Vec<u8> {
     let mut out = Vec::new();
     (first..=last).for_each(|seq| {
-        record(seq, body_len(seq), &mut out);
+        record(seq, body_len(seq), ONE_KEY(seq).as_bytes(), &mut out);
     });
     out
 }
@@ -36,9 +42,8 @@ pub(super) fn time(seq: u64) -> Micros {
     Micros(1_000 + seq / 3)
 }
 
-fn record(seq: u64, body_len: usize, out: &mut Vec<u8>) -> Hash {
+fn record(seq: u64, body_len: usize, lines: &[u8], out: &mut Vec<u8>) -> Hash {
     let facts = Facts::default();
-    let lines = b"x-hbuf-key: k\r\n";
     let body = vec![b'a' + (seq % 26) as u8; body_len];
     let salt = [seq as u8; 32];
     let leaf = Leaf {
@@ -99,6 +104,7 @@ pub(super) struct Writer {
     pub(super) ids: Vec<Hash>,
     pub(super) segments: Vec<SegmentAt>,
     body_len: BodyLen,
+    lines: Lines,
     frontier: Frontier,
     open: File,
     next: u64,
@@ -106,6 +112,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(body_len: BodyLen) -> Self {
+        Self::with_lines(body_len, ONE_KEY)
+    }
+
+    pub(super) fn with_lines(body_len: BodyLen, lines: Lines) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let shared = ReadShared::new();
         let path = dir.path().to_owned();
@@ -119,6 +129,7 @@ impl Writer {
             ids,
             segments,
             body_len,
+            lines,
             frontier,
             open,
             next: 1,
@@ -131,7 +142,8 @@ impl Writer {
     pub(super) fn frame(&mut self, count: u64) {
         let (first, mut out) = (self.next, Vec::new());
         for seq in first..first + count {
-            let id = record(seq, (self.body_len)(seq), &mut out);
+            let lines = (self.lines)(seq);
+            let id = record(seq, (self.body_len)(seq), lines.as_bytes(), &mut out);
             self.ids.push(id);
             self.frontier.push(id);
         }

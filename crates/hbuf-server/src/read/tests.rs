@@ -3,6 +3,7 @@
 mod concurrent;
 mod damage;
 mod engine;
+mod picking;
 mod proofs;
 mod ranges;
 mod scrubbing;

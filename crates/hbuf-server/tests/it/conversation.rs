@@ -41,6 +41,11 @@ fn reading_follows_the_conversation() {
 }
 
 #[test]
+fn filters_follow_the_conversation() {
+    run(include_str!("conversations/filter.txt"));
+}
+
+#[test]
 fn single_messages_follow_the_conversation() {
     run(include_str!("conversations/message.txt"));
 }

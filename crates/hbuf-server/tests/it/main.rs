@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod conversation;
+mod filters;
 mod following;
 mod http2;
 mod server;

@@ -17,7 +17,7 @@ use crate::engine::{Buffer, BufferStatus};
 use crate::http::accept;
 use crate::http::body::{Body, BrokenOff, Source, Step};
 use crate::http::browser::confine;
-use crate::http::call::{Call, Query, Reply, parse_seq, shown, single};
+use crate::http::call::{Call, Query, Reply, parse_name, parse_seq, shown, single};
 use crate::http::json::encode_key;
 use crate::http::problem::{Code, Problem};
 use crate::http::scan::{Filter, Form, Scan};
@@ -83,7 +83,17 @@ impl Wanted {
         ];
         let headers = call.headers();
         let served = accept::choose(headers, &offers)?;
-        let query = call.query(&["after", "limit", "wait", "from-time", "tag", "key", "kinds"])?;
+        let query = call.query(&[
+            "after",
+            "limit",
+            "wait",
+            "from-time",
+            "tag",
+            "key",
+            "filter",
+            "latest",
+            "kinds",
+        ])?;
         let limit = query.number("limit", 1, READ_LIMIT_MAX)?;
         let limit = match served {
             Served::Raw | Served::Events => limit,
@@ -197,8 +207,21 @@ fn filter(query: &Query<'_>) -> Result<Filter, Box<Problem>> {
             ));
         }
     };
+    let stored = query.get("filter").map(parse_name).transpose()?;
+    let latest = match query.get("latest") {
+        None | Some("false") => false,
+        Some("true" | "") => true,
+        Some(text) => {
+            return Err(Problem::new(
+                Code::QueryInvalid,
+                format!("`latest={}` is neither true nor false.", shown(text)),
+            ));
+        }
+    };
     Ok(Filter {
         tags,
+        stored: stored.map(|name| name.as_str().to_owned()),
+        latest,
         key: query.get("key").map(|key| encode_key(key.as_bytes())),
         all_kinds,
     })
@@ -218,8 +241,10 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
     }
     let readable = Arc::clone(buffer.readable());
     let after = position(&buffer, wanted.start).await?;
+    let pick = wanted.filter.pick(&readable).await?;
     let mut scan = Scan {
         buffer: readable,
+        pick,
         after,
         through: buffer.readable().commit(),
         left: wanted.limit,

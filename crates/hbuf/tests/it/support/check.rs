@@ -65,7 +65,53 @@ pub(crate) fn check_server(server: &Server, ledger: &mut Ledger) -> Vec<String> 
         // The doubt is settled now: the next round must find the same.
         settle(claims, records.as_deref());
     }
+    wrong.extend(check_filters(&mut http, ledger));
     wrong
+}
+
+/// Every filter is as it was left, and whole.
+fn check_filters(http: &mut Http, ledger: &mut Ledger) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for ((buffer, name), claim) in &mut ledger.filters {
+        let found = match filter_tags(http, buffer, name) {
+            Ok(found) => found,
+            Err(why) => {
+                wrong.push(format!("filter {name} of {buffer}: {why}"));
+                continue;
+            }
+        };
+        if !claim.contains(&found) {
+            wrong.push(format!(
+                "filter {name} of {buffer}: has {found} tags, expected one of {claim:?}"
+            ));
+        }
+        *claim = vec![found];
+    }
+    wrong
+}
+
+/// How many tags a filter has, read through; 0 when there is none.
+fn filter_tags(http: &mut Http, buffer: &str, name: &str) -> Result<u64, String> {
+    let get = |http: &mut Http, path: &str| {
+        let reply = http.get(path).map_err(|error| error.to_string())?;
+        match reply.status {
+            200 => Ok(Some(reply.text())),
+            404 => Ok(None),
+            status => Err(format!("{path}: {status} {}", reply.text())),
+        }
+    };
+    let Some(text) = get(http, &format!("/buffers/{buffer}/filters/{name}"))? else {
+        return Ok(0);
+    };
+    get(
+        http,
+        &format!("/buffers/{buffer}/messages?filter={name}&limit=1"),
+    )?;
+    let tags = text.split("\"tags\":").nth(1).unwrap_or_default();
+    let digits: String = tags.chars().take_while(char::is_ascii_digit).collect();
+    digits
+        .parse()
+        .map_err(|_| format!("no count of tags in {text}"))
 }
 
 fn settle(claims: &mut super::ledger::Claims, records: Option<&[record::Record]>) {

@@ -73,6 +73,15 @@ impl Http {
         )
     }
 
+    pub(crate) fn put_text(&mut self, path: &str, text: &str) -> io::Result<Reply> {
+        self.send(
+            "PUT",
+            path,
+            &[("content-type", "text/plain")],
+            text.as_bytes(),
+        )
+    }
+
     pub(crate) fn delete(&mut self, path: &str) -> io::Result<Reply> {
         self.send("DELETE", path, &[], b"")
     }

@@ -43,6 +43,9 @@ pub(crate) struct Ledger {
     pub(crate) buffers: BTreeMap<String, Claims>,
     /// Requests that were right and were refused as wrong.
     pub(crate) refused: Vec<String>,
+    /// By buffer and name of a stored filter, how many tags it may have; 0 is no filter. One entry
+    /// when the last change was acknowledged, and one for each that was tried since.
+    pub(crate) filters: BTreeMap<(String, String), Vec<u64>>,
 }
 
 impl Ledger {
@@ -61,6 +64,8 @@ impl Ledger {
     /// furthest life is the true one.
     pub(crate) fn merge(&mut self, other: Self) {
         self.refused.extend(other.refused);
+        // A filter belongs to one client in one round.
+        self.filters.extend(other.filters);
         for (name, claims) in other.buffers {
             let mine = self.buffer(&name);
             if rank(claims.life) > rank(mine.life) {

@@ -109,6 +109,7 @@ impl Client {
                 self.append(self.spread_buffer(), count)
             }
             88..=93 => self.make_or_delete(),
+            94..=96 => self.change_filter(),
             _ => self.read(),
         }
     }
@@ -228,6 +229,43 @@ impl Client {
         }
         if matches!(&reply, Ok(reply) if reply.is_success()) {
             self.ledger.buffer(&name).life = Life::Deleted;
+        }
+        self.goes_on(reply)
+    }
+
+    /// Stores a filter, replaces it, or removes it.
+    fn change_filter(&mut self) -> bool {
+        let Plan { client, round, .. } = self.plan;
+        let buffer = match self.draw(2, "filtered") {
+            0 => "main".to_owned(),
+            _ => format!("small-{}", client % 2),
+        };
+        let name = format!("f-{client}-{round}");
+        let path = format!("/buffers/{buffer}/filters/{name}");
+        let tags = match self.draw(4, "remove") {
+            0 => 0,
+            _ => self.step,
+        };
+        let key = (buffer, name);
+        let claim = self
+            .ledger
+            .filters
+            .entry(key.clone())
+            .or_insert_with(|| vec![0]);
+        claim.push(tags);
+        let reply = if tags == 0 {
+            self.http.delete(&path)
+        } else {
+            let lines: String = (0..tags).map(|tag| format!("tag-{tag}\n")).collect();
+            self.http.put_text(&path, &lines)
+        };
+        match &reply {
+            Ok(reply) if reply.is_success() => {
+                self.ledger.filters.insert(key, vec![tags]);
+            }
+            // Nobody has appended to the buffer yet, or there is no such filter.
+            Ok(reply) if reply.status == 404 => return true,
+            Ok(_) | Err(_) => {}
         }
         self.goes_on(reply)
     }

@@ -1,0 +1,157 @@
+//! Stored filters of a buffer: uploaded as a stream of lines, described, listed, removed.
+
+use bytes::BytesMut;
+use hbuf_core::filter::TagList;
+use hbuf_core::input::BufferState;
+use hbuf_core::limits::{FILTER_BYTES_MAX, LIST_LIMIT_MAX, PIECE_BYTES};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use super::buffers::no_content;
+use super::json_reply;
+use crate::engine::Buffer;
+use crate::http::call::{Call, Reply, parse_name, shown};
+use crate::http::problem::{Code, Problem};
+use crate::read::{FilterError, FilterForm, FilterUpload};
+
+/// `PUT /buffers/{buffer}/filters/{filter}`
+pub(super) async fn put(call: Call) -> Reply {
+    call.query(&[])?;
+    let form = form(&call)?;
+    let name = parse_name(call.second_name())?;
+    let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
+    check_state(&buffer)?;
+    let readable = buffer.readable().clone();
+    let mut upload = blocking(move || FilterUpload::begin(&readable, &name, form)).await?;
+    let mut body = call.into_pieces(FILTER_BYTES_MAX)?;
+    let mut more = true;
+    while more {
+        let mut chunk = BytesMut::new();
+        while chunk.len() < CHUNK_BYTES && more {
+            match body.next().await? {
+                Some(piece) => chunk.extend_from_slice(&piece),
+                None => more = false,
+            }
+        }
+        upload = blocking(move || {
+            upload.feed(&chunk)?;
+            Ok(upload)
+        })
+        .await?;
+    }
+    check_state(&buffer)?;
+    let (stored, new) = blocking(move || upload.finish()).await?;
+    let status = if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok(json_reply(status, &described(stored.list())))
+}
+
+/// `GET /buffers/{buffer}/filters/{filter}`
+pub(super) async fn describe(call: Call) -> Reply {
+    call.query(&[])?;
+    let name = parse_name(call.second_name())?;
+    let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
+    let readable = buffer.readable().clone();
+    let text = name.as_str().to_owned();
+    let list = blocking(move || readable.filter_list(&text)).await?;
+    let list = list.ok_or_else(|| not_found(name.as_str()))?;
+    Ok(json_reply(StatusCode::OK, &described(&list)))
+}
+
+/// `GET /buffers/{buffer}/filters`
+pub(super) async fn list(call: Call) -> Reply {
+    let query = call.query(&["after", "limit"])?;
+    let limit = query.number("limit", 1, LIST_LIMIT_MAX)?;
+    let limit = usize::try_from(limit.unwrap_or(LIST_LIMIT_MAX)).unwrap_or(usize::MAX);
+    let after = query.get("after").map(parse_name).transpose()?;
+    let after = after.map(|name| name.fold());
+    let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
+    let readable = buffer.readable().clone();
+    let (lists, more) = blocking(move || readable.filter_lists(after.as_deref(), limit)).await?;
+    let next = more.then(|| lists.last().map(name_of)).flatten();
+    let filters: Vec<Value> = lists.iter().map(described).collect();
+    let list = json!({ "filters": filters, "next": next });
+    Ok(json_reply(StatusCode::OK, &list))
+}
+
+/// `DELETE /buffers/{buffer}/filters/{filter}`
+pub(super) async fn delete(call: Call) -> Reply {
+    call.query(&[])?;
+    let name = parse_name(call.second_name())?;
+    let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
+    check_state(&buffer)?;
+    let readable = buffer.readable().clone();
+    let text = name.as_str().to_owned();
+    if !blocking(move || readable.remove_filter(&text)).await? {
+        return Err(not_found(name.as_str()));
+    }
+    Ok(no_content())
+}
+
+/// How the lines are written.
+fn form(call: &Call) -> Result<FilterForm, Box<Problem>> {
+    let text = call.headers().get(CONTENT_TYPE);
+    let text = text.map_or(Ok("text/plain"), |value| value.to_str());
+    let text = text.unwrap_or("?");
+    let media = text.split(';').next().unwrap_or_default().trim();
+    match media.to_ascii_lowercase().as_str() {
+        "text/plain" | "application/x-www-form-urlencoded" => Ok(FilterForm::Text),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(FilterForm::Json),
+        _ => Err(Problem::new(
+            Code::ContentTypeUnsupported,
+            format!(
+                "`{}` is no list of tags: send text/plain with a tag a line, or application/x-ndjson with a JSON \
+                 string a line.",
+                shown(text)
+            ),
+        )),
+    }
+}
+
+/// A paused buffer's directory is being copied, and filters are part of it.
+fn check_state(buffer: &Buffer) -> Result<(), Box<Problem>> {
+    let state = buffer.status().map(|status| status.state);
+    if state == Some(BufferState::Paused) {
+        return Err(Problem::new(
+            Code::BufferPaused,
+            "The buffer is paused, so that its files stand still: set its state to open first.",
+        ));
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FilterError> + Send + 'static,
+) -> Result<T, Box<Problem>> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Problem::new(
+            Code::Stopping,
+            "The node is stopping: nothing was changed.",
+        )),
+    }
+}
+
+fn described(list: &TagList) -> Value {
+    let sha256 = list.sha256.to_string();
+    json!({ "name": name_of(list), "tags": list.tags, "bytes": list.bytes, "sha256": sha256 })
+}
+
+fn name_of(list: &TagList) -> String {
+    String::from_utf8_lossy(&list.name).into_owned()
+}
+
+fn not_found(name: &str) -> Box<Problem> {
+    Problem::new(
+        Code::FilterNotFound,
+        format!("The buffer has no filter `{name}`: upload it with PUT, or list what there is."),
+    )
+}
+
+/// Bytes of an upload that are taken in together.
+const CHUNK_BYTES: usize = 4 * PIECE_BYTES;

@@ -1,0 +1,481 @@
+//! Stored filters: sets of tags with a name, each a file of text in the buffer's directory.
+//!
+//! The file is the filter; its numbers in the dictionary are derived, when it is uploaded and when
+//! it is first used after a start. A tag that no message has yet gets a number too, so a message
+//! that comes with it later matches.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hbuf_core::filter::{
+    BadLine, LineError, Stamp, TagId, TagLines, TagList, TagListWriter, TagSet,
+};
+use hbuf_core::ids::Seq;
+use hbuf_core::limits::{DICTIONARY_TAGS_MAX, FILTERS_PER_BUFFER_MAX, PIECE_BYTES};
+use hbuf_core::name::Name;
+
+use super::book::{Book, UNSAVED_BYTES_MAX};
+use super::shared::lock;
+use super::{ReadError, Readable};
+use crate::disk::sync::{self, SyncPoint};
+
+/// The directory of filters in that of the buffer.
+const FILTERS_DIRECTORY: &str = "filters";
+const FILTER_SUFFIX: &str = ".filter";
+const UNFINISHED_SUFFIX: &str = ".filter.tmp";
+/// Text, and number, of tags that are looked up together.
+const TOGETHER_BYTES: usize = 4 << 20;
+const TOGETHER_TAGS: usize = 1 << 18;
+
+/// A set of tags with a name.
+pub(crate) struct StoredFilter {
+    list: TagList,
+    set: Arc<TagSet>,
+    /// The dictionary whose numbers the set holds.
+    stamp: Stamp,
+}
+
+impl StoredFilter {
+    /// The name as it was given.
+    pub(crate) fn name(&self) -> &str {
+        std::str::from_utf8(&self.list.name).unwrap_or_default()
+    }
+
+    /// What its file says about it.
+    pub(crate) const fn list(&self) -> &TagList {
+        &self.list
+    }
+
+    pub(super) fn set(&self) -> Arc<TagSet> {
+        Arc::clone(&self.set)
+    }
+
+    pub(super) fn fits(&self, book: &Book) -> bool {
+        book.dictionary.holds(&self.stamp)
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Self>() + self.set.memory()
+    }
+}
+
+/// How the lines of an upload are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FilterForm {
+    /// A tag a line.
+    Text,
+    /// A JSON string a line.
+    Json,
+}
+
+/// Why a filter was not stored, or not removed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FilterError {
+    /// A line is no tag.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// The dictionary has no room for its tags.
+    #[error("the buffer has {DICTIONARY_TAGS_MAX} distinct tags, the most that can be told apart")]
+    DictionaryFull,
+    /// The buffer has no room for another.
+    #[error("the buffer has {FILTERS_PER_BUFFER_MAX} filters: delete one that is not used")]
+    TooMany,
+    /// The same filter is being uploaded by someone else.
+    #[error("the filter is being uploaded by another request: wait for its end")]
+    Busy,
+    /// The buffer cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The disk refused.
+    #[error("the filter's file: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// An upload under way. Dropped before its end, it leaves nothing behind but numbers of tags.
+pub(crate) struct FilterUpload {
+    buffer: Arc<Readable>,
+    name: String,
+    form: FilterForm,
+    lines: Option<TagLines>,
+    /// The line at hand.
+    line: u64,
+    gathered: Gathered,
+    writer: TagListWriter,
+    file: BufWriter<File>,
+    unfinished: PathBuf,
+    renamed: bool,
+}
+
+/// Tags on their way into a set.
+#[derive(Default)]
+struct Gathered {
+    text: Vec<u8>,
+    /// End in `text`, and line, of each.
+    ends: Vec<(usize, u64)>,
+    set: TagSet,
+}
+
+impl Gathered {
+    fn is_much(&self) -> bool {
+        self.text.len() >= TOGETHER_BYTES || self.ends.len() >= TOGETHER_TAGS
+    }
+
+    fn push(&mut self, tag: &[u8], line: u64) {
+        self.text.extend_from_slice(tag);
+        self.ends.push((self.text.len(), line));
+    }
+
+    /// Puts the tags into the set; `each` takes those that are new in it.
+    fn settle(
+        &mut self,
+        book: &mut Book,
+        mut each: impl FnMut(&[u8], u64) -> Result<(), FilterError>,
+    ) -> Result<(), FilterError> {
+        let mut tags = Vec::with_capacity(self.ends.len());
+        let mut start = 0;
+        for &(end, _) in &self.ends {
+            tags.push(&self.text[start..end]);
+            start = end;
+        }
+        let failed = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
+        let found = book.find_all(&tags).map_err(|error| failed(&error))?;
+        for ((tag, id), &(_, line)) in tags.iter().zip(found).zip(&self.ends) {
+            let id = match id {
+                Some(id) => id,
+                None => book.intern_rare(tag).map_err(|error| failed(&error))?,
+            };
+            if id == TagId::OTHER {
+                return Err(FilterError::DictionaryFull);
+            }
+            if self.set.insert(id) {
+                each(tag, line)?;
+            }
+            if book.dictionary.unsaved() > UNSAVED_BYTES_MAX {
+                book.save()?;
+            }
+        }
+        self.text.clear();
+        self.ends.clear();
+        Ok(())
+    }
+}
+
+impl FilterUpload {
+    /// Begins an upload; blocks.
+    pub(crate) fn begin(
+        buffer: &Arc<Readable>,
+        name: &Name,
+        form: FilterForm,
+    ) -> Result<Self, FilterError> {
+        let key = name.fold();
+        let directory = buffer.filters_directory()?;
+        let path = directory.join(format!("{key}{FILTER_SUFFIX}"));
+        if !path.exists() && buffer.filter_files()?.len() >= FILTERS_PER_BUFFER_MAX {
+            return Err(FilterError::TooMany);
+        }
+        if !lock(&buffer.uploads).insert(key.clone()) {
+            return Err(FilterError::Busy);
+        }
+        let unfinished = directory.join(format!("{key}{UNFINISHED_SUFFIX}"));
+        let started = File::create(&unfinished).and_then(|file| {
+            let mut file = BufWriter::with_capacity(PIECE_BYTES, file);
+            // Its place is kept; what it says is known at the end.
+            file.write_all(
+                &TagListWriter::default()
+                    .list(name.as_str().as_bytes())
+                    .head(),
+            )?;
+            Ok(file)
+        });
+        let file = match started {
+            Ok(file) => file,
+            Err(error) => {
+                lock(&buffer.uploads).remove(&key);
+                return Err(error.into());
+            }
+        };
+        Ok(Self {
+            buffer: Arc::clone(buffer),
+            name: name.as_str().to_owned(),
+            form,
+            lines: Some(TagLines::default()),
+            line: 0,
+            gathered: Gathered::default(),
+            writer: TagListWriter::default(),
+            file,
+            unfinished,
+            renamed: false,
+        })
+    }
+
+    /// Takes in the next bytes of the body; blocks.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), FilterError> {
+        let mut lines = self.lines.take().unwrap_or_default();
+        lines.feed(bytes, |line, text| self.take(line, text))?;
+        self.lines = Some(lines);
+        Ok(())
+    }
+
+    fn take(&mut self, line: u64, text: &[u8]) -> Result<(), FilterError> {
+        let bad = |why| LineError { line, why };
+        let parsed: String;
+        let tag = match self.form {
+            FilterForm::Text => text,
+            FilterForm::Json => {
+                parsed = serde_json::from_slice(text).map_err(|_| bad(BadLine::Json))?;
+                parsed.trim_ascii().as_bytes()
+            }
+        };
+        if tag.is_empty() {
+            return Ok(());
+        }
+        TagListWriter::check(tag).map_err(bad)?;
+        self.gathered.push(tag, line);
+        self.line = line;
+        if self.gathered.is_much() {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), FilterError> {
+        let Self {
+            buffer,
+            gathered,
+            writer,
+            file,
+            ..
+        } = self;
+        let mut out = Vec::with_capacity(gathered.text.len() + gathered.ends.len());
+        buffer.with_book_for_filters(|book| {
+            gathered.settle(book, |tag, line| {
+                writer
+                    .push(tag, &mut out)
+                    .map_err(|why| LineError { line, why }.into())
+            })
+        })?;
+        file.write_all(&out)?;
+        Ok(())
+    }
+
+    /// The body has ended: stores the filter; blocks. Answers whether there was none of this name.
+    ///
+    /// A crash before the name is given leaves the filter of before; behind it, the new one.
+    pub(crate) fn finish(mut self) -> Result<(Arc<StoredFilter>, bool), FilterError> {
+        let lines = self.lines.take().unwrap_or_default();
+        lines.finish(|line, text| self.take(line, text))?;
+        self.settle()?;
+        self.file.flush()?;
+        let list = self.writer.list(self.name.as_bytes());
+        let file = self.file.get_ref();
+        file.write_all_at(&list.head(), 0)?;
+        sync::sync_all(file, SyncPoint::FilterFile)?;
+        if self.buffer.closed.load(Ordering::Acquire) {
+            // Another opening may have read the filter of before.
+            return Err(ReadError::Closed.into());
+        }
+        let path = self.unfinished.with_extension("");
+        let new = !path.exists();
+        fs::rename(&self.unfinished, &path)?;
+        self.renamed = true;
+        let directory = self.buffer.dir.join(FILTERS_DIRECTORY);
+        sync::sync_dir(&directory, SyncPoint::FilterEntry)?;
+        let set = Arc::new(std::mem::take(&mut self.gathered.set));
+        let stored = self
+            .buffer
+            .with_book_for_filters(|book| Ok(book.keep_filter(list, set)?))?;
+        Ok((stored, new))
+    }
+}
+
+impl Drop for FilterUpload {
+    fn drop(&mut self) {
+        if !self.renamed {
+            // What stays is overwritten by the next upload of the name.
+            drop(fs::remove_file(&self.unfinished));
+        }
+        let name = self.unfinished.file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
+        lock(&self.buffer.uploads).remove(name.trim_end_matches(UNFINISHED_SUFFIX));
+    }
+}
+
+impl Book {
+    /// Keeps a filter whose numbers were just found out.
+    fn keep_filter(&mut self, list: TagList, set: Arc<TagSet>) -> io::Result<Arc<StoredFilter>> {
+        self.save()?;
+        self.dictionary.shrink();
+        let stamp = self.dictionary.stamp();
+        let stored = Arc::new(StoredFilter { list, set, stamp });
+        let key = stored.name().to_ascii_lowercase();
+        self.filters.insert(key, Arc::clone(&stored));
+        Ok(stored)
+    }
+}
+
+impl Readable {
+    fn with_book_for_filters<T>(
+        &self,
+        work: impl FnOnce(&mut Book) -> Result<T, FilterError>,
+    ) -> Result<T, FilterError> {
+        let mut outcome = None;
+        self.with_book(|book| {
+            outcome = Some(work(book));
+            Ok(())
+        })?;
+        outcome.expect("the work was done")
+    }
+
+    /// The filter of a name, ready to be used.
+    pub(crate) async fn filter(
+        self: &Arc<Self>,
+        name: String,
+    ) -> Result<Arc<StoredFilter>, ReadError> {
+        self.blocking(move |buffer| buffer.with_book(|book| buffer.load_filter(&name, book)))
+            .await
+    }
+
+    pub(super) fn load_filter(
+        &self,
+        name: &str,
+        book: &mut Book,
+    ) -> Result<Arc<StoredFilter>, ReadError> {
+        let key = name.to_ascii_lowercase();
+        if let Some(stored) = book.filters.get(&key).filter(|stored| stored.fits(book)) {
+            return Ok(Arc::clone(stored));
+        }
+        match self.read_filter(&key, book) {
+            Ok(stored) => Ok(stored),
+            Err(FilterError::Read(error)) => Err(error),
+            Err(FilterError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ReadError::NoFilter { name: name.into() })
+            }
+            Err(error) => {
+                let text = format!("the filter `{name}`: {error}");
+                Err(self.labels_failed(Seq::ZERO, &text))
+            }
+        }
+    }
+
+    /// Reads a filter's file, checks it, and finds its numbers.
+    fn read_filter(&self, key: &str, book: &mut Book) -> Result<Arc<StoredFilter>, FilterError> {
+        let mut file = File::open(self.filter_path(key))?;
+        let (list, mut rest) = read_head(&mut file)?;
+        let (mut lines, mut gathered) = (TagLines::default(), Gathered::default());
+        let (mut check, mut out) = (TagListWriter::default(), Vec::new());
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let (pushed, hashed) = (&mut gathered, &mut check);
+            lines.feed(&rest, |line, tag| {
+                pushed.push(tag, line);
+                hashed
+                    .push(tag, &mut out)
+                    .map_err(|why| FilterError::from(LineError { line, why }))
+            })?;
+            out.clear();
+            if gathered.is_much() {
+                gathered.settle(book, |_, _| Ok(()))?;
+            }
+            let count = file.read(&mut piece)?;
+            if count == 0 {
+                break;
+            }
+            rest.clear();
+            rest.extend_from_slice(&piece[..count]);
+        }
+        gathered.settle(book, |_, _| Ok(()))?;
+        check.agrees(&list).map_err(io::Error::other)?;
+        Ok(book.keep_filter(list, Arc::new(gathered.set))?)
+    }
+
+    /// What the filters of the buffer say about themselves, by name; blocks.
+    ///
+    /// At most `limit` of those behind `after`, and whether there are more.
+    pub(crate) fn filter_lists(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<TagList>, bool), FilterError> {
+        let names = self.filter_files()?;
+        let mut behind = names
+            .iter()
+            .filter(|name| after.is_none_or(|after| name.as_str() > after));
+        let mut lists = Vec::new();
+        for key in behind.by_ref().take(limit) {
+            lists.extend(self.filter_list(key)?);
+        }
+        Ok((lists, behind.next().is_some()))
+    }
+
+    /// What one filter says about itself; blocks. `None` when there is none.
+    pub(crate) fn filter_list(&self, name: &str) -> Result<Option<TagList>, FilterError> {
+        match File::open(self.filter_path(&name.to_ascii_lowercase())) {
+            Ok(mut file) => Ok(Some(read_head(&mut file)?.0)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a filter; blocks. Answers whether there was one. Reads under way go on with it.
+    pub(crate) fn remove_filter(&self, name: &str) -> Result<bool, FilterError> {
+        let key = name.to_ascii_lowercase();
+        match fs::remove_file(self.filter_path(&key)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        sync::sync_dir(&self.dir.join(FILTERS_DIRECTORY), SyncPoint::FilterRemoved)?;
+        self.with_book_for_filters(|book| {
+            book.filters.remove(&key);
+            Ok(true)
+        })
+    }
+
+    fn filter_path(&self, key: &str) -> PathBuf {
+        let name = format!("{key}{FILTER_SUFFIX}");
+        self.dir.join(FILTERS_DIRECTORY).join(name)
+    }
+
+    /// The directory of filters, made when it is not there.
+    fn filters_directory(&self) -> io::Result<PathBuf> {
+        let directory = self.dir.join(FILTERS_DIRECTORY);
+        match fs::create_dir(&directory) {
+            Ok(()) => sync::sync_dir(&self.dir, SyncPoint::FilterDirectory)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        Ok(directory)
+    }
+
+    /// The names of the filters, as they name their files, in order.
+    fn filter_files(&self) -> io::Result<BTreeSet<String>> {
+        let entries = match fs::read_dir(self.dir.join(FILTERS_DIRECTORY)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            entries => entries?,
+        };
+        let mut names = BTreeSet::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let name = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(FILTER_SUFFIX));
+            names.extend(name.map(str::to_owned));
+        }
+        Ok(names)
+    }
+}
+
+/// The first line of a filter's file, and what was read behind it.
+fn read_head(file: &mut File) -> io::Result<(TagList, Vec<u8>)> {
+    let mut bytes = Vec::with_capacity(TagList::HEAD_BYTES_MAX);
+    file.take(TagList::HEAD_BYTES_MAX as u64)
+        .read_to_end(&mut bytes)?;
+    let (list, len) = TagList::parse(&bytes).map_err(io::Error::other)?;
+    bytes.drain(..len);
+    Ok((list, bytes))
+}
