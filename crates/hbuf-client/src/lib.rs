@@ -28,6 +28,7 @@
 mod append;
 mod catalog;
 mod client;
+mod filters;
 mod message;
 mod problem;
 mod proof;

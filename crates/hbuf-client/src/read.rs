@@ -25,6 +25,10 @@ pub struct ReadOptions {
     pub tags: Vec<String>,
     /// Messages with this key.
     pub key: Option<String>,
+    /// Messages with any tag of this stored filter.
+    pub filter: Option<String>,
+    /// Only the newest message of each key, as of the read's start.
+    pub latest: bool,
     /// Records of hbuf's own kinds, too.
     pub all_kinds: bool,
 }
@@ -68,6 +72,12 @@ impl ReadOptions {
         }
         if let Some(key) = &self.key {
             part("key", key);
+        }
+        if let Some(filter) = &self.filter {
+            part("filter", filter);
+        }
+        if self.latest {
+            part("latest", "true");
         }
         if self.all_kinds {
             part("kinds", "all");

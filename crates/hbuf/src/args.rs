@@ -5,7 +5,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use hbuf_client::{Client, Collection};
 
 use crate::commands::{
-    append, cat, catalog, completions, grep, ls, prove, read, serve, sim, tail, verify,
+    append, cat, catalog, completions, filters, grep, ls, prove, read, serve, sim, tail, verify,
 };
 
 /// A replicated log you can curl, grep and prove.
@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// Create, configure, describe, list and delete topics
     #[command(subcommand)]
     Topics(catalog::TopicsCommand),
+    /// Store, describe, list and delete filters: sets of tags with a name
+    #[command(subcommand, after_help = filters::EXAMPLES)]
+    Filters(filters::FiltersCommand),
     /// Print messages from files, without a server
     #[command(after_help = cat::EXAMPLES)]
     Cat(cat::CatArgs),

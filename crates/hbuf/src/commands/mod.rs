@@ -4,6 +4,7 @@ pub(crate) mod append;
 pub(crate) mod cat;
 pub(crate) mod catalog;
 pub(crate) mod completions;
+pub(crate) mod filters;
 pub(crate) mod grep;
 pub(crate) mod ls;
 pub(crate) mod prove;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Tail(args) => tail::command(&args),
         Command::Buffers(command) => catalog::buffers(&command),
         Command::Topics(command) => catalog::topics(&command),
+        Command::Filters(command) => filters::command(&command),
         Command::Cat(args) => cat::command(&args),
         Command::Grep(args) => grep::command(&args),
         Command::Ls(args) => ls::command(&args),

@@ -15,6 +15,7 @@ pub(crate) const EXAMPLES: &str = "Examples:
   hbuf read orders
   hbuf read orders --after 100 --limit 10 --format ndjson
   hbuf read orders --from-time 2026-11-20T11:00:00Z --tag web7
+  hbuf read orders --filter vip --latest
   hbuf read orders --format raw > orders.http";
 
 /// What to read, and how to print it.
@@ -44,16 +45,24 @@ pub(crate) struct FilterArgs {
     /// Only messages with this tag; of several, with any of them
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
+    /// Only messages with any tag of this stored filter
+    #[arg(long)]
+    filter: Option<String>,
     /// Only messages with this key
     #[arg(long)]
     key: Option<String>,
+    /// Only the newest message of each key, as of the start
+    #[arg(long)]
+    latest: bool,
 }
 
 impl FilterArgs {
     pub(crate) fn apply(&self, options: ReadOptions) -> ReadOptions {
         ReadOptions {
             tags: self.tags.clone(),
+            filter: self.filter.clone(),
             key: self.key.clone(),
+            latest: self.latest,
             ..options
         }
     }

@@ -179,3 +179,56 @@ async fn the_servers_proofs_hold() {
         assert!(holds, "{} to {}", old.size, last.size);
     }
 }
+
+#[tokio::test]
+async fn a_filter_is_stored_used_listed_and_removed() {
+    let node = Node::new();
+    let client = node.client(false);
+    let buffers = Collection::Buffers;
+    for tag in ["a", "b", "a"] {
+        let message = Message::new(tag).tag(tag).unwrap().key("k");
+        let options = AppendOptions::default();
+        client
+            .append(buffers, "f", &message, &options)
+            .await
+            .unwrap();
+    }
+    let stored = client
+        .put_filter("f", "Some", "a\nlater\n".into())
+        .await
+        .unwrap();
+    assert_eq!(
+        (&stored["name"], &stored["tags"]),
+        (&"Some".into(), &2.into())
+    );
+    assert_eq!(client.describe_filter("f", "some").await.unwrap(), stored);
+    let page = client.list_filters_page("f", "").await.unwrap();
+    assert_eq!(
+        (&page["filters"][0], &page["next"]),
+        (&stored, &serde_json::Value::Null)
+    );
+    let filter = Some("some".to_owned());
+    let options = ReadOptions {
+        filter,
+        ..ReadOptions::default()
+    };
+    let mut records = client.read(buffers, "f", &options).await.unwrap();
+    assert_eq!(records.next().await.unwrap().unwrap().seq().0, 1);
+    assert_eq!(records.next().await.unwrap().unwrap().seq().0, 3);
+    assert!(records.next().await.unwrap().is_none());
+    let latest = ReadOptions {
+        latest: true,
+        ..ReadOptions::default()
+    };
+    let mut records = client.read(buffers, "f", &latest).await.unwrap();
+    assert_eq!(records.next().await.unwrap().unwrap().seq().0, 3);
+    assert!(records.next().await.unwrap().is_none());
+    client.delete_filter("f", "some").await.unwrap();
+    let gone = client.describe_filter("f", "some").await.unwrap_err();
+    assert_eq!(gone.problem().unwrap().status, 404);
+    let bad = client
+        .put_filter("f", "some", "a,b".into())
+        .await
+        .unwrap_err();
+    assert!(bad.to_string().contains("ine 1"), "{bad}");
+}

@@ -339,6 +339,44 @@ fn a_topic_of_several_buffers_is_made_changed_and_appended_to() {
 }
 
 #[test]
+fn filters_are_stored_from_a_file_or_a_pipe_and_read_with() {
+    let bench = Bench::new();
+    for tag in ["a", "b", "c"] {
+        let file = bench.file("body", tag.as_bytes());
+        bench.say(&["append", "demo", &file, "--tag", tag, "--key", "k"]);
+    }
+    let file = bench.file("tags", b"a\nb\n");
+    let said: Value =
+        serde_json::from_str(&bench.say(&["filters", "put", "demo", "Some", &file])).unwrap();
+    assert_eq!((&said["tags"], &said["bytes"]), (&json!(2), &json!(4)));
+    assert_eq!(bench.say(&["read", "demo", "--filter", "some"]), "a\nb\n");
+    assert_eq!(
+        bench.say(&["read", "demo", "--filter", "some", "--tag", "b"]),
+        "b\n"
+    );
+    assert_eq!(bench.say(&["read", "demo", "--latest"]), "c\n");
+    let words = ["filters", "put", "demo", "other"];
+    good(&words, &bench.run_with(&words, b"c\n"));
+    let list = bench.say(&["filters", "list", "demo"]);
+    assert!(
+        list.starts_with("NAME ") && list.lines().count() == 3,
+        "{list}"
+    );
+    assert_eq!(
+        lines_of_json(&bench.say(&["filters", "list", "demo", "--json"])).len(),
+        2
+    );
+    let refusal = bench.run_with(&["filters", "put", "demo", "some"], b"x\ny,z\n");
+    refused(&refusal, 2, "Line 2");
+    bench.say(&["filters", "delete", "demo", "some"]);
+    refused(
+        &bench.run(&["filters", "describe", "demo", "some"]),
+        2,
+        "no filter",
+    );
+}
+
+#[test]
 fn tenants_have_names_of_their_own() {
     let bench = Bench::new();
     bench.say(&["append", "demo", "-m", "default"]);
