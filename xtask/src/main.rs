@@ -26,9 +26,11 @@ usage: cargo xtask <task>
   mutate-sync [--seeds N]   leave out each sync of the disk path in turn: the power-loss test must
                             fail within N seeds (60)
   recovery-time [--megabytes N]
-                            how long a start takes after SIGKILL with N MiB (1900) that no mark covers
+                            how long a start takes after SIGKILL with N MiB (1900) of data that
+                            no mark covers
   billion [--messages N]    N small messages (1,000,000,000) in one buffer, of which the newest
-                            [--keep-gigabytes G] (20) are kept: append, read, restart, prove, verify
+                            [--keep-gigabytes G] (20) are kept: append, read, restart, prove,
+                            verify
 ";
 
 fn main() -> ExitCode {
