@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::ids::{Epoch, Hash, Micros, Seq};
 use crate::record::{Kind, Producer};
+use crate::stream::{StreamAppend, StreamEnd, StreamRefused};
 
 /// How far an append must have come before it is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +67,8 @@ pub struct AppendRequest {
     pub producer: Option<Producer>,
     /// The keyed hash of the `Idempotency-Key`.
     pub idem: Option<Hash>,
+    /// The append means the stream in the buffer.
+    pub stream: Option<StreamAppend>,
 }
 
 /// The good end of an append.
@@ -85,6 +88,8 @@ pub struct Appended {
     pub level: AckLevel,
     /// True when an earlier append with the same producer number or idempotency key is repeated.
     pub replayed: bool,
+    /// Where the stream stands, when the append meant one.
+    pub stream: Option<StreamEnd>,
 }
 
 /// Why an append was refused. Nothing of it was stored.
@@ -125,9 +130,9 @@ pub enum AppendRefused {
     #[error("producer epoch {got} is fenced by epoch {current}: start a higher epoch")]
     ProducerFenced {
         /// The highest epoch seen.
-        current: u32,
+        current: u64,
         /// The epoch that came.
-        got: u32,
+        got: u64,
     },
     /// The number is older than the producer's last: its reply stands in the log only.
     #[error("producer number {number} was appended before {last}: its reply is in the log")]
@@ -150,6 +155,9 @@ pub enum AppendRefused {
     /// The log has reached its last number.
     #[error("the log is full: it holds 2^63 messages; append to another buffer")]
     SeqExhausted,
+    /// The rules of the stream in the buffer refuse it.
+    #[error(transparent)]
+    Stream(#[from] StreamRefused),
     /// The disk has no room left.
     #[error("the disk is full: free space or drop segments by retention; reading goes on")]
     DiskFull,

@@ -10,6 +10,7 @@ use crate::input::{BufferState, Token};
 use crate::mark::Mark;
 use crate::record::{Facts, Frame, Proof, encode};
 use crate::segment::LogKind;
+use crate::stream::StreamSeen;
 
 /// The effects of one input, in order.
 pub type Effects = Vec<Effect>;
@@ -62,6 +63,15 @@ pub enum Effect {
         token: Token,
         /// The state.
         state: BufferState,
+    },
+    /// What somebody who reads the buffer's stream finds.
+    StreamUsed {
+        /// The reader.
+        token: Token,
+        /// The stream.
+        seen: StreamSeen,
+        /// The use should be put on record: append [`crate::stream::StreamAppend::Use`].
+        due: bool,
     },
     /// Writes of the buffer failed and the waiting appends were refused: cut the file back to what
     /// was acknowledged, then open the buffer again through recovery.

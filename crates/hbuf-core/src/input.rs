@@ -139,6 +139,13 @@ pub enum Input {
         /// The buffer.
         buffer: Uuid,
     },
+    /// Somebody reads the buffer's stream.
+    StreamUsed {
+        /// The buffer.
+        buffer: Uuid,
+        /// Who waits for what is there.
+        token: Token,
+    },
     /// Time to look at retention, in all buffers of the shard.
     Retention,
     /// The buffer was deleted: whatever waits for it is refused.

@@ -33,6 +33,7 @@ pub mod rules;
 pub mod segment;
 pub mod shard;
 pub mod skim;
+pub mod stream;
 pub mod time;
 pub mod topic;
 pub mod tree;

@@ -18,11 +18,19 @@ pub const TAGS_MAX: usize = 64;
 pub const NAME_BYTES_MAX: usize = 200;
 /// Longest `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Longest content type of a stream.
+pub const STREAM_TYPE_BYTES_MAX: usize = 256;
+/// Longest `Stream-Seq`.
+pub const STREAM_SEQ_BYTES_MAX: usize = 256;
+/// Highest epoch or number of a stream's producer: what JavaScript counts exactly.
+pub const STREAM_PRODUCER_MAX: u64 = (1 << 53) - 1;
 /// Longest producer id in `x-hbuf-producer`.
 pub const PRODUCER_ID_BYTES_MAX: usize = 128;
 
 /// Most messages of one batch. `r` has four hex digits, so 65,536 would be the format's own end.
 pub const BATCH_MESSAGES_MAX: usize = 10_000;
+/// Most messages of one append to a stream: beside them stands the record of its closing.
+pub const STREAM_MESSAGES_MAX: usize = BATCH_MESSAGES_MAX - 1;
 /// Longest body of one batch request.
 pub const BATCH_BYTES_MAX: u64 = 128 << 20;
 /// Longest head that hbuf itself writes around the user's header lines (line, facts, salt, id).
@@ -109,6 +117,13 @@ pub const BODY_BYTES_UNCOUNTED: u64 = 64 << 10;
 pub const BODIES_BYTES_MAX: u64 = 512 << 20;
 /// Seconds of silence after which a tail of events sends a comment.
 pub const HEARTBEAT_SECONDS: u64 = 15;
+/// How long a long poll of a stream waits, in seconds, unless the server says otherwise.
+pub const STREAM_WAIT_SECONDS: u64 = 20;
+/// How long the server-sent events of a stream go on before the client is to come back, in
+/// seconds, so that caches in between can join readers.
+pub const STREAM_EVENTS_SECONDS: u64 = 60;
+/// Buffers of streams that are opened a second only to learn when they expire.
+pub const STREAM_PATROL_MAX: usize = 16;
 /// Streams that a client may have open on one connection of HTTP/2.
 pub const HTTP2_STREAMS_MAX: u32 = 256;
 /// Entries of one page of a list.

@@ -9,6 +9,7 @@ use crate::ids::{Micros, Seq, Uuid};
 use crate::input::{DiskHealth, Input, Token};
 use crate::rules::Rules;
 use crate::segment::LogKind;
+use crate::stream::StreamSeen;
 
 /// The buffers of one shard. Shards share nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +95,14 @@ impl Shard {
                     buffer.on_roll_next();
                 }
             }
+            Input::StreamUsed { buffer, token } => match self.buffers.get_mut(&buffer) {
+                Some(buffer) => buffer.on_stream_used(now, token, out),
+                None => out.push(Effect::StreamUsed {
+                    token,
+                    seen: StreamSeen::NotOpen,
+                    due: false,
+                }),
+            },
             Input::Retention => {
                 for buffer in self.buffers.values_mut() {
                     buffer.on_retention(&self.rules, now, out);

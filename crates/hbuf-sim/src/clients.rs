@@ -71,7 +71,7 @@ impl Ask {
         let (epoch, next) = client.producers[buffer];
         let producer = draw(4).percent(plan.producers).then(|| Producer {
             id: format!("c{number}").into(),
-            epoch,
+            epoch: u64::from(epoch),
             number: next,
         });
         let keyed = producer.is_none() && draw(5).percent(plan.keys);
@@ -123,6 +123,7 @@ impl Ask {
             if_match: self.if_match,
             producer: self.producer.clone(),
             idem: self.idem,
+            stream: None,
         }
     }
 }

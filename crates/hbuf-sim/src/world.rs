@@ -408,6 +408,7 @@ impl<'w> World<'w> {
                 self.on_drop(cause, buffer, keep_from);
             }
             Effect::StateReached { token, state } => self.on_state_reached(cause, token, state),
+            Effect::StreamUsed { .. } => unreachable!("no client of this world reads streams"),
             Effect::Reopen {
                 buffer,
                 file,

@@ -84,6 +84,7 @@ pub(crate) struct Config {
     pub(crate) create_on_write: bool,
     pub(crate) insecure: bool,
     pub(crate) scrub_bytes_per_second: u64,
+    pub(crate) stream_wait_seconds: u64,
     pub(crate) drain_seconds: u64,
     pub(crate) log: String,
     pub(crate) log_format: String,
@@ -199,6 +200,15 @@ pub(crate) const KEYS: &[Key] = &[
         },
         default: "4194304",
         doc: "How fast sealed segments are read over and over and checked; 0 never reads them",
+    },
+    Key {
+        name: "stream_wait_seconds",
+        form: Form::Count {
+            min: 1,
+            max: limits::WAIT_SECONDS_MAX,
+        },
+        default: "20",
+        doc: "How long a long poll of a Durable Stream waits",
     },
     Key {
         name: "drain_seconds",
@@ -355,6 +365,7 @@ impl Settings {
             create_on_write: self.text("create_on_write") == "true",
             insecure: self.text("insecure") == "true",
             scrub_bytes_per_second: self.number("scrub_bytes_per_second"),
+            stream_wait_seconds: self.number("stream_wait_seconds"),
             drain_seconds: self.number("drain_seconds"),
             log: self.text("log").to_owned(),
             log_format: self.text("log_format").to_owned(),

@@ -15,6 +15,7 @@ mod cursors;
 mod placing;
 mod progress;
 mod states;
+mod streams;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -28,6 +29,7 @@ use crate::input::{BufferConfig, BufferState, Token};
 use crate::insync::InSync;
 use crate::mark::Mark;
 use crate::retention::SegmentFacts;
+use crate::stream::{Shown, Stream};
 use crate::tree::Frontier;
 
 pub use cursors::{CursorsEnd, parse_retain, retain_body};
@@ -64,6 +66,8 @@ pub struct Opening {
     pub producers: Producers,
     /// Known idempotency keys.
     pub keys: IdempotencyKeys,
+    /// The stream that the buffer is.
+    pub stream: Option<Stream>,
     /// The configuration.
     pub config: BufferConfig,
     /// The state.
@@ -85,8 +89,7 @@ impl Opening {
     /// the journal is done with up to `fence`.
     #[must_use]
     pub fn mark(&self, fence: u64) -> (Mark, Option<Vec<u8>>) {
-        let empty = self.producers.is_empty() && self.keys.is_empty();
-        let tables = (!empty).then(|| table::encode(&self.producers, &self.keys));
+        let tables = table::encode(&self.producers, &self.keys, self.stream.as_ref());
         let segment = self.segments.last();
         let mark = Mark {
             generation: self.mark_generation + 1,
@@ -114,6 +117,8 @@ struct Unit {
     last: Seq,
     file: Seq,
     offset: u64,
+    /// What readers of the stream are shown from then on.
+    shown: Option<Shown>,
 }
 
 /// An append that waits for its level.
@@ -170,6 +175,7 @@ pub struct Buffer {
     cursors: cursors::Cursors,
     producers: Producers,
     keys: IdempotencyKeys,
+    stream: Option<Stream>,
     config: BufferConfig,
     state: BufferState,
     state_waiting: Option<StateChange>,
@@ -211,6 +217,7 @@ impl Buffer {
             cursors: cursors::Cursors::open(opening.cursors),
             producers: opening.producers,
             keys: opening.keys,
+            stream: opening.stream.map(Stream::recovered),
             config: opening.config,
             state: opening.state,
             state_waiting: None,

@@ -17,6 +17,7 @@ use crate::record::{Facts, ProofKind, head_len};
 use crate::retention::SegmentFacts;
 use crate::rules::Rules;
 use crate::segment::{FORMAT, LogKind, SegmentHead};
+use crate::stream::{Repeat, Stream, StreamAppend, StreamRefused};
 
 /// What the shard knows and every buffer needs.
 pub(crate) struct Context<'a> {
@@ -33,9 +34,12 @@ impl Buffer {
         request: AppendRequest,
         out: &mut Effects,
     ) {
+        if let (Some(stream), Some(_)) = (&mut self.stream, &request.stream) {
+            stream.used(context.now);
+        }
         match self.judge(context, &request) {
             Ok(None) => self.place(context, token, request, out),
-            Ok(Some(earlier)) => self.repeat(token, request.ack, earlier, out),
+            Ok(Some(repeat)) => self.repeat(token, request.ack, repeat, out),
             Err(refused) => out.push(Effect::Reply {
                 token,
                 outcome: Err(refused),
@@ -48,7 +52,7 @@ impl Buffer {
         &self,
         context: &Context<'_>,
         request: &AppendRequest,
-    ) -> Result<Option<Earlier>, AppendRefused> {
+    ) -> Result<Option<Repeat>, AppendRefused> {
         let count = request.items.len();
         if count == 0 || count > BATCH_MESSAGES_MAX {
             return Err(AppendRefused::BatchSize {
@@ -57,15 +61,8 @@ impl Buffer {
             });
         }
         // A repeated append is answered in every state: its message is in the log already.
-        if let Some(producer) = &request.producer
-            && let Seen::Repeated(earlier) = self.producers.judge(producer)?
-        {
-            return Ok(Some(earlier));
-        }
-        if let Some(key) = &request.idem
-            && let Some(earlier) = self.keys.judge(key, context.now)
-        {
-            return Ok(Some(earlier));
+        if let Some(repeat) = self.judge_repeated(context, request)? {
+            return Ok(Some(repeat));
         }
         match self.state_waiting.map_or(self.state, |change| change.state) {
             BufferState::Closed if context.rules.closed_refuses => {
@@ -103,6 +100,28 @@ impl Buffer {
         Ok(None)
     }
 
+    fn judge_repeated(
+        &self,
+        context: &Context<'_>,
+        request: &AppendRequest,
+    ) -> Result<Option<Repeat>, AppendRefused> {
+        if let Some(append) = &request.stream {
+            return self.judge_stream(context, request, append);
+        }
+        if self.stream.is_some() {
+            return Err(StreamRefused::IsStream.into());
+        }
+        let repeat = |earlier| Some(Repeat { earlier, end: None });
+        if let Some(producer) = &request.producer
+            && let Seen::Repeated(earlier) = self.producers.judge(producer)?
+        {
+            return Ok(repeat(earlier));
+        }
+        let key = request.idem.as_ref();
+        let earlier = key.and_then(|key| self.keys.judge(key, context.now));
+        Ok(earlier.and_then(repeat))
+    }
+
     /// Gives the messages their seqs, time and ids, and hands them to the disk.
     fn place(
         &mut self,
@@ -136,8 +155,8 @@ impl Buffer {
             placed,
             bytes,
         };
+        self.note_appended(&request, &write);
         self.advance_end(&write);
-        self.note_dedupe(&request, &write);
         let appended = Appended {
             first,
             last: self.end,
@@ -146,6 +165,11 @@ impl Buffer {
             epoch: self.epoch,
             level: AckLevel::None,
             replayed: false,
+            stream: request
+                .stream
+                .as_ref()
+                .and(self.stream.as_ref())
+                .map(|stream| stream.end_for(request.producer.as_ref())),
         };
         out.push(Effect::Write(write));
         self.wait_or_reply(token, request.ack, appended, out);
@@ -168,6 +192,7 @@ impl Buffer {
             last: end,
             file,
             offset,
+            shown: self.stream.as_ref().map(Stream::framed),
         });
     }
 
@@ -213,7 +238,7 @@ impl Buffer {
         placed
     }
 
-    fn note_dedupe(&mut self, request: &AppendRequest, write: &Write) {
+    fn note_appended(&mut self, request: &AppendRequest, write: &Write) {
         let earlier = Earlier {
             first: write.first,
             rest: u16::try_from(write.placed.len() - 1).expect("a batch fits 16 bits"),
@@ -226,10 +251,14 @@ impl Buffer {
         if let Some(key) = request.idem {
             self.keys.note(key, earlier);
         }
+        if let Some(append) = &request.stream {
+            self.note_stream(append, earlier);
+        }
     }
 
     /// Answers with the first reply, once the asked level is reached for it.
-    fn repeat(&mut self, token: Token, asked: AckLevel, earlier: Earlier, out: &mut Effects) {
+    fn repeat(&mut self, token: Token, asked: AckLevel, repeat: Repeat, out: &mut Effects) {
+        let earlier = repeat.earlier;
         let appended = Appended {
             first: earlier.first,
             last: earlier.last(),
@@ -238,6 +267,7 @@ impl Buffer {
             epoch: earlier.epoch,
             level: AckLevel::None,
             replayed: true,
+            stream: repeat.end,
         };
         self.wait_or_reply(token, asked, appended, out);
     }
@@ -339,8 +369,7 @@ impl Buffer {
         self.mark_generation += 1;
         self.marked = Some(self.end);
         self.fence = fence.max(self.fence);
-        let tables = (!self.producers.is_empty() || !self.keys.is_empty())
-            .then(|| table::encode(&self.producers, &self.keys));
+        let tables = table::encode(&self.producers, &self.keys, self.stream.as_ref());
         let mark = Mark {
             generation: self.mark_generation,
             buffer: self.buffer,
@@ -382,13 +411,16 @@ impl Buffer {
 fn first_facts(request: &AppendRequest) -> Option<Box<Facts>> {
     let kind = request.items[0].kind;
     let plain = Facts::default();
-    if request.producer.is_none() && request.idem.is_none() && kind == plain.kind {
+    let stream_seq = request.stream.as_ref().and_then(StreamAppend::seq);
+    let dedupe = request.producer.is_some() || request.idem.is_some();
+    if !dedupe && kind == plain.kind && stream_seq.is_none() {
         return None;
     }
     Some(Box::new(Facts {
         kind,
         producer: request.producer.clone(),
         idem: request.idem,
+        stream_seq: stream_seq.map(Box::from),
         ..plain
     }))
 }

@@ -29,9 +29,17 @@ impl Buffer {
         assert!(through <= self.end, "the commit never passes the log's end");
         let done = self.units.partition_point(|unit| unit.last <= through);
         if let Some(unit) = self.units.drain(..done).next_back() {
-            let Unit { last, file, offset } = unit;
+            let Unit {
+                last,
+                file,
+                offset,
+                shown,
+            } = unit;
             assert!(last > self.commit, "what is committed is no unit any more");
             self.commit = last;
+            if let (Some(stream), Some(shown)) = (&mut self.stream, shown) {
+                stream.show(shown);
+            }
             out.push(Effect::Committed {
                 buffer: self.buffer,
                 commit: last,
@@ -132,6 +140,7 @@ mod tests {
             cursors: CursorsEnd::default(),
             producers: Default::default(),
             keys: Default::default(),
+            stream: None,
             config: BufferConfig {
                 segment_bytes: 4 << 10,
                 ..BufferConfig::default()
@@ -167,6 +176,7 @@ mod tests {
             if_match: None,
             producer: None,
             idem: None,
+            stream: None,
         };
         let token = Token(buffer.end.0 + count as u64);
         buffer.on_append(&context, token, request, out);

@@ -16,7 +16,7 @@ use crate::record::Producer;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Last {
     /// The producer's epoch.
-    pub epoch: u32,
+    pub epoch: u64,
     /// Its last number.
     pub number: u64,
     /// The append with that number.
@@ -40,6 +40,12 @@ pub struct Producers {
 }
 
 impl Producers {
+    /// What a producer did last.
+    #[must_use]
+    pub fn last(&self, id: &str) -> Option<&Last> {
+        self.by_id.get(id)
+    }
+
     /// Judges a producer's number.
     pub fn judge(&self, producer: &Producer) -> Result<Seen, AppendRefused> {
         let last = self.by_id.get(&producer.id);
@@ -117,7 +123,7 @@ mod tests {
     use crate::ids::{Epoch, Micros};
     use alloc::format;
 
-    fn producer(id: &str, epoch: u32, number: u64) -> Producer {
+    fn producer(id: &str, epoch: u64, number: u64) -> Producer {
         Producer {
             id: id.into(),
             epoch,

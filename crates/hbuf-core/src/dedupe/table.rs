@@ -1,4 +1,5 @@
-//! The file of both tables: text lines, one a producer or key, closed by a checksum line.
+//! The file of the tables: text lines, one a producer or key, closed by a checksum line. Of a
+//! buffer that is a stream the stream's lines come first, and the version is 2.
 //!
 //! ```text
 //! hbuf-tables 1
@@ -17,15 +18,17 @@ use super::idempotency::IdempotencyKeys;
 use super::producers::Producers;
 use crate::ids::{Epoch, Hash, Micros, Seq};
 use crate::record::Producer;
+use crate::stream::{Saved, Stream};
 
 const HEADER: &str = "hbuf-tables 1";
+const STREAM_HEADER: &str = "hbuf-tables 2";
 
 /// Why a table file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TableError {
     /// It was made by another version.
     #[error(
-        "the table file starts with {0:?}, expected \"hbuf-tables 1\": use the hbuf that wrote it"
+        "the table file starts with {0:?}, expected \"hbuf-tables 1\" or 2: use the hbuf that wrote it"
     )]
     Version(String),
     /// Its checksum does not match.
@@ -36,12 +39,37 @@ pub enum TableError {
     Line(usize),
 }
 
-/// Writes both tables.
+/// What a buffer keeps beside its log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tables {
+    /// Known producers.
+    pub producers: Producers,
+    /// Known idempotency keys.
+    pub keys: IdempotencyKeys,
+    /// The stream that the buffer is.
+    pub stream: Option<Stream>,
+}
+
+/// Writes the tables; `None` when there is nothing to write.
 #[must_use]
-pub fn encode(producers: &Producers, keys: &IdempotencyKeys) -> Vec<u8> {
+pub fn encode(
+    producers: &Producers,
+    keys: &IdempotencyKeys,
+    stream: Option<&Stream>,
+) -> Option<Vec<u8>> {
+    if producers.is_empty() && keys.is_empty() && stream.is_none() {
+        return None;
+    }
     let mut text = String::with_capacity(64 + producers.len() * 64 + keys.len() * 110);
-    text.push_str(HEADER);
+    text.push_str(if stream.is_some() {
+        STREAM_HEADER
+    } else {
+        HEADER
+    });
     text.push('\n');
+    if let Some(stream) = stream {
+        stream.save(&mut text);
+    }
     for (id, last) in producers.iter() {
         write!(text, "producer {id} {} {}", last.epoch, last.number).expect("strings take all");
         earlier_fields(&mut text, &last.earlier);
@@ -52,10 +80,10 @@ pub fn encode(producers: &Producers, keys: &IdempotencyKeys) -> Vec<u8> {
     }
     let crc = crc32c::crc32c(text.as_bytes());
     writeln!(text, "crc32c {crc:08x}").expect("strings take all");
-    text.into_bytes()
+    Some(text.into_bytes())
 }
 
-fn earlier_fields(text: &mut String, earlier: &Earlier) {
+pub(crate) fn earlier_fields(text: &mut String, earlier: &Earlier) {
     let Earlier {
         first,
         rest,
@@ -65,11 +93,11 @@ fn earlier_fields(text: &mut String, earlier: &Earlier) {
     writeln!(text, " {first} {rest} {} {epoch}", time.0).expect("strings take all");
 }
 
-/// Reads both tables back.
-pub fn decode(bytes: &[u8]) -> Result<(Producers, IdempotencyKeys), TableError> {
+/// Reads the tables back.
+pub fn decode(bytes: &[u8]) -> Result<Tables, TableError> {
     let text = core::str::from_utf8(bytes).map_err(|_| TableError::Checksum)?;
     let header = text.lines().next().unwrap_or_default();
-    if header != HEADER {
+    if header != HEADER && header != STREAM_HEADER {
         return Err(TableError::Version(header.chars().take(40).collect()));
     }
     let cut = text
@@ -85,14 +113,21 @@ pub fn decode(bytes: &[u8]) -> Result<(Producers, IdempotencyKeys), TableError> 
     if crc != Some(crc32c::crc32c(lines.as_bytes())) {
         return Err(TableError::Checksum);
     }
-    let mut tables = (Producers::default(), IdempotencyKeys::default());
+    let (mut tables, mut saved) = (Tables::default(), Saved::default());
+    let mut last = 1;
     for (number, line) in lines.lines().enumerate().skip(1) {
-        decode_line(line, &mut tables).ok_or(TableError::Line(number + 1))?;
+        last = number + 1;
+        let read = match line.split_once(' ') {
+            Some((name, rest)) if name.starts_with("stream-") => saved.line(name, rest),
+            _ => decode_line(line, &mut tables),
+        };
+        read.ok_or(TableError::Line(last))?;
     }
+    tables.stream = saved.finish().map_err(|()| TableError::Line(last))?;
     Ok(tables)
 }
 
-fn decode_line(line: &str, tables: &mut (Producers, IdempotencyKeys)) -> Option<()> {
+fn decode_line(line: &str, tables: &mut Tables) -> Option<()> {
     let mut words = line.split(' ');
     match words.next()? {
         "producer" => {
@@ -100,19 +135,19 @@ fn decode_line(line: &str, tables: &mut (Producers, IdempotencyKeys)) -> Option<
             let epoch = words.next()?.parse().ok()?;
             let number = words.next()?.parse().ok()?;
             tables
-                .0
+                .producers
                 .note(&Producer { id, epoch, number }, decode_earlier(words)?);
         }
         "key" => {
             let key = Hash::parse_hex(words.next()?.as_bytes())?;
-            tables.1.note(key, decode_earlier(words)?);
+            tables.keys.note(key, decode_earlier(words)?);
         }
         _ => return None,
     }
     Some(())
 }
 
-fn decode_earlier<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Earlier> {
+pub(crate) fn decode_earlier<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Earlier> {
     let earlier = Earlier {
         first: Seq(words.next()?.parse().ok()?),
         rest: words.next()?.parse().ok()?,
@@ -126,15 +161,17 @@ fn decode_earlier<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Earlie
 mod tests {
     use super::*;
 
-    fn tables() -> (Producers, IdempotencyKeys) {
+    use crate::stream::{Definition, Life, Stream};
+
+    fn tables() -> Tables {
         let earlier = Earlier {
             first: Seq(7),
             rest: 3,
             time: Micros(99),
             epoch: Epoch(2),
         };
-        let mut tables = (Producers::default(), IdempotencyKeys::default());
-        tables.0.note(
+        let mut tables = Tables::default();
+        tables.producers.note(
             &Producer {
                 id: "web-1".into(),
                 epoch: 4,
@@ -142,7 +179,7 @@ mod tests {
             },
             earlier,
         );
-        tables.1.note(
+        tables.keys.note(
             Hash([9; 32]),
             Earlier {
                 first: Seq(11),
@@ -152,16 +189,45 @@ mod tests {
         tables
     }
 
+    fn with_stream() -> Tables {
+        let mut tables = tables();
+        let at = Earlier {
+            first: Seq(1),
+            rest: 0,
+            time: Micros(5),
+            epoch: Epoch(1),
+        };
+        let life = Life::Idle { seconds: 60 };
+        let definition = Definition::new("text/plain; charset=utf-8", life).unwrap();
+        let mut stream = Stream::define(definition, true, at);
+        stream.note(
+            None,
+            Some("00 7"),
+            Earlier {
+                first: Seq(2),
+                ..at
+            },
+        );
+        tables.stream = Some(stream);
+        tables
+    }
+
+    fn encoded(tables: &Tables) -> Vec<u8> {
+        encode(&tables.producers, &tables.keys, tables.stream.as_ref()).unwrap()
+    }
+
     #[test]
     fn tables_round_trip() {
-        let tables = tables();
-        assert_eq!(decode(&encode(&tables.0, &tables.1)), Ok(tables));
+        for tables in [tables(), with_stream()] {
+            assert_eq!(decode(&encoded(&tables)), Ok(tables));
+        }
+        let none = Tables::default();
+        assert_eq!(encode(&none.producers, &none.keys, None), None);
     }
 
     #[test]
     fn every_flipped_byte_and_every_cut_is_noticed() {
-        let (producers, keys) = tables();
-        let bytes = encode(&producers, &keys);
+        let bytes = encoded(&with_stream());
         for at in 0..bytes.len() - 1 {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;

@@ -11,7 +11,7 @@ use crate::digits::{
     write_decimal_20, write_hash,
 };
 use crate::ids::{Hash, Seq, Uuid};
-use crate::limits::PRODUCER_ID_BYTES_MAX;
+use crate::limits::{PRODUCER_ID_BYTES_MAX, STREAM_SEQ_BYTES_MAX};
 
 /// What a record is for. Every kind that the format knows, also those that later work writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +27,8 @@ pub enum Kind {
     Compact,
     /// Says which messages are no longer kept.
     Retain,
+    /// What happened to the stream in the buffer besides its messages.
+    Stream,
     /// A move of a consumer's cursor, an ack, a delivery count.
     Cursor,
     /// A journal entry: bytes that belong at the end of a file.
@@ -55,7 +57,7 @@ pub struct Producer {
     /// The producer's own name: visible ASCII without `/`.
     pub id: Box<str>,
     /// Its incarnation; a higher one fences a lower one.
-    pub epoch: u32,
+    pub epoch: u64,
     /// Its number of the message, counting without gaps.
     pub number: u64,
 }
@@ -108,6 +110,8 @@ pub struct Facts {
     pub buffer: Option<Uuid>,
     /// `x-hbuf-file`, in journal entries.
     pub file: Option<JournalFile>,
+    /// `x-hbuf-stream-seq`: the `Stream-Seq` of an append to a stream.
+    pub stream_seq: Option<Box<str>>,
 }
 
 /// Why the lines of server facts cannot be read.
@@ -152,6 +156,7 @@ impl Facts {
                 dek: None,
                 buffer: None,
                 file: None,
+                stream_seq: None,
             }
         )
     }
@@ -179,6 +184,7 @@ impl Facts {
             + line(DEK, self.dek.map(|dek| 37 + decimal_len(dek.counter)))
             + line(BUFFER, self.buffer.map(|_| 36))
             + line(FILE, self.file.map(JournalFile::text_len))
+            + line(STREAM_SEQ, self.stream_seq.as_ref().map(|seq| seq.len()))
     }
 
     /// Appends the lines in their fixed order: the order of the fields.
@@ -216,6 +222,9 @@ impl Facts {
         }
         if let Some(file) = self.file {
             push_line(FILE, out, |out| file.push(out));
+        }
+        if let Some(seq) = &self.stream_seq {
+            push_line(STREAM_SEQ, out, |out| out.extend_from_slice(seq.as_bytes()));
         }
     }
 
@@ -258,7 +267,8 @@ impl Facts {
                 self.dek = Some(Dek { id, counter });
             }
             BUFFER => self.buffer = Some(read_uuid(value)?),
-            _ => self.file = Some(JournalFile::parse(value)?),
+            FILE => self.file = Some(JournalFile::parse(value)?),
+            _ => self.stream_seq = Some(parse_stream_seq(value)?),
         }
         Some(())
     }
@@ -266,12 +276,13 @@ impl Facts {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Data,
         Self::Erase,
         Self::Tombstone,
         Self::Compact,
         Self::Retain,
+        Self::Stream,
         Self::Cursor,
         Self::Journal,
         Self::Command,
@@ -293,6 +304,7 @@ impl Kind {
             Self::Tombstone => "tombstone",
             Self::Compact => "compact",
             Self::Retain => "retain",
+            Self::Stream => "stream",
             Self::Cursor => "cursor",
             Self::Journal => "journal",
             Self::Command => "command",
@@ -338,19 +350,19 @@ impl Producer {
         }
         Some(Self {
             id: core::str::from_utf8(id).ok()?.into(),
-            epoch: read_decimal_plain(epoch)?.try_into().ok()?,
+            epoch: read_decimal_plain(epoch)?,
             number: read_decimal_plain(number)?,
         })
     }
 
     fn text_len(&self) -> usize {
-        self.id.len() + 2 + decimal_len(u64::from(self.epoch)) + decimal_len(self.number)
+        self.id.len() + 2 + decimal_len(self.epoch) + decimal_len(self.number)
     }
 
     fn push(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.id.as_bytes());
         out.push(b'/');
-        push_decimal(u64::from(self.epoch), out);
+        push_decimal(self.epoch, out);
         out.push(b'/');
         push_decimal(self.number, out);
     }
@@ -396,6 +408,17 @@ impl JournalFile {
     }
 }
 
+/// Reads a `Stream-Seq`: visible ASCII, with spaces only within, and not too long.
+pub(crate) fn parse_stream_seq(text: &[u8]) -> Option<Box<str>> {
+    let text = core::str::from_utf8(text).ok()?;
+    let printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    let whole = !text.is_empty()
+        && text.len() <= STREAM_SEQ_BYTES_MAX
+        && text.trim() == text
+        && text.bytes().all(printable);
+    whole.then(|| text.into())
+}
+
 fn push_line(name: &str, out: &mut Vec<u8>, value: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -435,8 +458,9 @@ const ORIGIN_ID: &str = "x-hbuf-origin-id";
 const DEK: &str = "x-hbuf-dek";
 const BUFFER: &str = "x-hbuf-buffer";
 const FILE: &str = "x-hbuf-file";
+const STREAM_SEQ: &str = "x-hbuf-stream-seq";
 
 /// The names of the facts, in their fixed order.
-pub(crate) const NAMES: [&str; 9] = [
-    KIND, FORMAT, PRODUCER, IDEM, ORIGIN, ORIGIN_ID, DEK, BUFFER, FILE,
+pub(crate) const NAMES: [&str; 10] = [
+    KIND, FORMAT, PRODUCER, IDEM, ORIGIN, ORIGIN_ID, DEK, BUFFER, FILE, STREAM_SEQ,
 ];

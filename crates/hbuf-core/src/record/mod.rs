@@ -31,6 +31,7 @@ pub use line::{LINE_LEN, Line, LineError, State};
 
 pub(crate) use decode::{decode_behind, read_head};
 pub(crate) use facts::NAMES as FACT_NAMES;
+pub(crate) use facts::parse_stream_seq;
 pub(crate) use line::{CRC_AT, CRC_END, STATE_AT};
 
 const HOST: &[u8] = b"host:\r\n";

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::commitment::{Leaf, commitment, facts_hash};
 use crate::ids::{Epoch, Hash, Micros, Seq, Uuid};
-use crate::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_BYTES_MAX, PRODUCER_ID_BYTES_MAX};
+use crate::limits::{
+    BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_BYTES_MAX, PRODUCER_ID_BYTES_MAX, STREAM_SEQ_BYTES_MAX,
+};
 
 const LOG: Uuid = Uuid([0x11; 16]);
 
@@ -90,11 +92,12 @@ fn some_facts() -> impl Strategy<Value = Facts> {
         Kind::Compact,
         Kind::Retain,
         Kind::Snapshot,
+        Kind::Stream,
     ]);
     let hash = || any::<[u8; 32]>().prop_map(Hash);
     let uuid = || any::<[u8; 16]>().prop_map(Uuid);
     let producer =
-        ("[!-.0-~]{1,20}", any::<u32>(), any::<u64>()).prop_map(|(id, epoch, number)| Producer {
+        ("[!-.0-~]{1,20}", any::<u64>(), any::<u64>()).prop_map(|(id, epoch, number)| Producer {
             id: id.into(),
             epoch,
             number,
@@ -116,9 +119,10 @@ fn some_facts() -> impl Strategy<Value = Facts> {
         prop::option::of(dek),
         prop::option::of(uuid()),
         prop::option::of(file),
+        prop::option::of("[!-~]{1,9}( [!-~]{1,9})?"),
     );
     (kind, options).prop_map(
-        |(kind, (producer, idem, origin, origin_id, dek, buffer, file))| Facts {
+        |(kind, (producer, idem, origin, origin_id, dek, buffer, file, seq))| Facts {
             kind,
             format: None,
             producer,
@@ -128,6 +132,7 @@ fn some_facts() -> impl Strategy<Value = Facts> {
             dek,
             buffer,
             file,
+            stream_seq: seq.map(Into::into),
         },
     )
 }
@@ -312,7 +317,8 @@ fn facts_out_of_order_or_in_another_form_are_refused() {
         "x-hbuf-kind: erase\r\nx-hbuf-kind: erase\r\n",
         "x-hbuf-producer: a/1/1\r\nx-hbuf-kind: erase\r\n",
         "x-hbuf-producer: a/01/1\r\n",
-        "x-hbuf-producer: a/4294967296/1\r\n",
+        "x-hbuf-producer: a/18446744073709551616/1\r\n",
+        "x-hbuf-stream-seq: \r\n",
         "x-hbuf-producer: /1/1\r\n",
         "x-hbuf-producer: a/1/1/1\r\n",
         "x-hbuf-origin: 11111111-1111-1111-1111-11111111111/1\r\n",
@@ -339,7 +345,7 @@ fn the_longest_message_is_within_the_bounds_of_a_head_and_a_record() {
         format: Some(u32::MAX),
         producer: Some(Producer {
             id: "p".repeat(PRODUCER_ID_BYTES_MAX).into(),
-            epoch: u32::MAX,
+            epoch: u64::MAX,
             number: u64::MAX,
         }),
         idem: Some(Hash([0xff; 32])),
@@ -354,6 +360,7 @@ fn the_longest_message_is_within_the_bounds_of_a_head_and_a_record() {
         }),
         buffer: Some(uuid),
         file: Some(JournalFile::Cursors(Seq::MAX)),
+        stream_seq: Some("s".repeat(STREAM_SEQ_BYTES_MAX).into()),
     };
     let value = "v".repeat(HEADERS_BYTES_MAX as usize - "a: \r\n".len());
     let message = Message {

@@ -1,22 +1,24 @@
 //! Recovery of a buffer's messages.
 
+use alloc::boxed::Box;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use super::replay::{Replay, Restored};
 use super::{Damage, Found, FoundFile, Progress, Repair, read_tables};
 use crate::dedupe::Earlier;
-use crate::dedupe::idempotency::IdempotencyKeys;
-use crate::dedupe::producers::Producers;
+use crate::dedupe::table::Tables;
 use crate::ids::{Epoch, Hash, Micros, Seq};
 use crate::mark::Mark;
-use crate::record::{Record, State};
+use crate::record::{Kind, Record, State};
 use crate::retention::SegmentFacts;
 use crate::rules::Rules;
 use crate::segment::{
     End, HeadError, LogKind, OpenError, Position, ReadFailed, SegmentHead, Stop, classify, open,
     walk,
 };
+use crate::stream::Stream;
+use crate::stream::control::Control;
 use crate::tree::Frontier;
 
 /// The log as far as it was walked.
@@ -30,8 +32,7 @@ pub(super) struct Messages {
     covered: Seq,
     /// Nothing is known of the tree yet: the head of the first file says it.
     at_head: bool,
-    producers: Producers,
-    keys: IdempotencyKeys,
+    tables: Tables,
     /// Records of a batch whose end was not reached yet.
     open_batch: Vec<Noted>,
 }
@@ -42,7 +43,18 @@ struct Noted {
     epoch: Epoch,
     seq: Seq,
     rest: u16,
-    dedupe: Option<(Option<crate::record::Producer>, Option<Hash>, Earlier)>,
+    time: Micros,
+    data: bool,
+    /// What few records have.
+    facts: Option<Box<NotedFacts>>,
+}
+
+/// What a record says besides its message.
+struct NotedFacts {
+    producer: Option<crate::record::Producer>,
+    key: Option<Hash>,
+    control: Option<Control>,
+    stream_seq: Option<Box<str>>,
 }
 
 impl Messages {
@@ -51,7 +63,7 @@ impl Messages {
     /// A crash may leave later files while the first one is only in the journal, and, since
     /// retention removes files without waiting for a mark, a mark whose file is let go.
     pub(super) fn start(found: &Found<'_>, kept: Seq, damage: &mut Option<Damage>) -> Self {
-        let (producers, keys) = read_tables(found, damage);
+        let tables = read_tables(found, damage);
         let mut log = Self {
             frontier: Frontier::default(),
             epochs: Vec::new(),
@@ -61,8 +73,7 @@ impl Messages {
             position: Position::at(0, kept),
             covered: Seq::ZERO,
             at_head: true,
-            producers,
-            keys,
+            tables,
             open_batch: Vec::new(),
         };
         let present = |seq| found.segments.iter().any(|file| file.first == seq);
@@ -107,11 +118,8 @@ impl Messages {
         self.position.time
     }
 
-    pub(super) fn tables(&mut self) -> (Producers, IdempotencyKeys) {
-        (
-            core::mem::take(&mut self.producers),
-            core::mem::take(&mut self.keys),
-        )
+    pub(super) fn tables(&mut self) -> Tables {
+        core::mem::take(&mut self.tables)
     }
 
     /// The mark names a file that a roll did not get to make.
@@ -345,15 +353,39 @@ impl Messages {
             {
                 self.epochs.push((noted.epoch, noted.seq));
             }
-            let Some((producer, key, earlier)) = noted.dedupe else {
-                continue;
-            };
-            if let Some(producer) = producer {
-                self.producers.note(&producer, earlier);
+            self.note_tables(&noted);
+        }
+    }
+
+    /// What the record adds to the tables of producers and keys, and to the stream.
+    fn note_tables(&mut self, noted: &Noted) {
+        let earlier = Earlier {
+            first: noted.seq,
+            rest: noted.rest,
+            time: noted.time,
+            epoch: noted.epoch,
+        };
+        let tables = &mut self.tables;
+        let Some(facts) = noted.facts.as_deref() else {
+            if let (true, Some(stream)) = (noted.data, &mut tables.stream) {
+                stream.note(None, None, earlier);
             }
-            if let Some(key) = key {
-                self.keys.note(key, earlier);
-            }
+            return;
+        };
+        if let Some(producer) = &facts.producer {
+            tables.producers.note(producer, earlier);
+        }
+        if let Some(key) = facts.key {
+            tables.keys.note(key, earlier);
+        }
+        if let Some(Control::Define { definition, closed }) = &facts.control {
+            tables.stream = Some(Stream::define(definition.clone(), *closed, earlier));
+        }
+        if let Some(stream) = &mut tables.stream
+            && (noted.data || facts.control.is_some())
+        {
+            let seq = facts.stream_seq.as_deref();
+            stream.note(facts.control.as_ref(), seq, earlier);
         }
     }
 
@@ -556,20 +588,28 @@ impl Noted {
         let line = &record.line;
         debug_assert!(line.state != State::Head);
         let facts = &record.facts;
-        let earlier = Earlier {
-            first: line.seq,
-            rest: line.rest,
-            time: line.time,
-            epoch: line.epoch,
-        };
-        let dedupe = (facts.producer.is_some() || facts.idem.is_some())
-            .then(|| (facts.producer.clone(), facts.idem, earlier));
+        let control = (facts.kind == Kind::Stream)
+            .then(|| Control::decode(record.body))
+            .flatten();
+        let some = facts.producer.is_some()
+            || facts.idem.is_some()
+            || control.is_some()
+            || facts.stream_seq.is_some();
         Self {
             id: record.id().unwrap_or_default(),
             epoch: line.epoch,
             seq: line.seq,
             rest: line.rest,
-            dedupe,
+            time: line.time,
+            data: facts.kind == Kind::Data,
+            facts: some.then(|| {
+                Box::new(NotedFacts {
+                    producer: facts.producer.clone(),
+                    key: facts.idem,
+                    control,
+                    stream_seq: facts.stream_seq.clone(),
+                })
+            }),
         }
     }
 }

@@ -24,7 +24,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::buffer::{CursorsEnd, Opening};
-use crate::dedupe::table;
+use crate::dedupe::table::{self, Tables};
 use crate::ids::{Epoch, NodeId, Seq, Uuid};
 use crate::input::{BufferConfig, BufferState};
 use crate::mark::Mark;
@@ -165,7 +165,11 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         // What is damaged is kept as it is: nothing is cut, nothing is removed.
         repairs.retain(|repair| matches!(repair, Repair::Write { .. }));
     }
-    let (mut producers, mut keys) = log.tables();
+    let Tables {
+        mut producers,
+        mut keys,
+        stream,
+    } = log.tables();
     if !rules.dedupe_survives_restart {
         (producers, keys) = Default::default();
     }
@@ -184,6 +188,7 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         cursors: cursors.end,
         producers,
         keys,
+        stream,
         config: found.config,
         state: found.state,
         sealed: log.last_is_sealed(),
@@ -233,13 +238,7 @@ struct CursorsRecovered {
 
 /// The tables that the mark names; damaged ones count as damage of the buffer, for repeated appends
 /// could no longer be told from new ones.
-fn read_tables(
-    found: &Found<'_>,
-    damage: &mut Option<Damage>,
-) -> (
-    crate::dedupe::producers::Producers,
-    crate::dedupe::idempotency::IdempotencyKeys,
-) {
+fn read_tables(found: &Found<'_>, damage: &mut Option<Damage>) -> Tables {
     let Some(mark) = found.mark.as_ref().filter(|mark| mark.table.is_some()) else {
         return Default::default();
     };

@@ -6,6 +6,7 @@ use hbuf_core::commitment::commitment;
 use hbuf_core::effect::Parts;
 use hbuf_core::ids::{Hash, Seq};
 use hbuf_core::record::{self, Producer};
+use hbuf_core::stream::StreamAppend;
 
 use crate::clock;
 use crate::read::ReadError;
@@ -66,6 +67,8 @@ pub struct Append {
     pub idempotency_key: Option<Vec<u8>>,
     /// Answer with the ids of all messages, not only the last.
     pub ids: bool,
+    /// The append means the stream in the buffer; the record that says so is the first content.
+    pub stream: Option<StreamAppend>,
 }
 
 /// The good end of an append.
@@ -126,6 +129,7 @@ pub(crate) fn replayed(record: &record::Record<'_>) -> Appended {
         epoch: line.epoch,
         level: AckLevel::InSync,
         replayed: true,
+        stream: None,
     }
 }
 

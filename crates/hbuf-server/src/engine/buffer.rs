@@ -9,6 +9,7 @@ use hbuf_core::dedupe::idempotency;
 use hbuf_core::ids::{Epoch, Hash, Micros, Seq, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::record::{self, Kind};
+use hbuf_core::stream::StreamAppend;
 use tokio::sync::oneshot;
 
 use super::append::{Append, AppendError, AppendReply, Content};
@@ -220,18 +221,9 @@ impl Buffer {
             .shards
             .admit(bytes)
             .map_err(|bytes| AppendError::Overloaded { bytes })?;
-        let idem = append
-            .idempotency_key
-            .as_deref()
-            .map(|key| idempotency::hash(&self.idem_key, key));
-        let compare = idem.is_some().then(|| append.contents.clone());
-        let request = AppendRequest {
-            items: append.contents.iter().map(item).collect(),
-            ack: append.ack,
-            if_match: append.if_match,
-            producer: append.producer.clone(),
-            idem,
-        };
+        let keyed = append.idempotency_key.is_some();
+        let compare = keyed.then(|| append.contents.clone());
+        let request = self.request(&append);
         let (reply, answer) = oneshot::channel();
         self.shards.host(self.shard).post(Mail::Append(AppendMail {
             buffer: self.uuid,
@@ -265,6 +257,38 @@ impl Buffer {
             }
             Err(refused) => Err(refused.into()),
         }
+    }
+
+    /// Appends to the stream; repetitions are answered by the shard alone.
+    pub(super) async fn place(&self, append: Append) -> Result<Placed, AppendError> {
+        let begun = self.begin(append)?;
+        let placed = begun.answer.await.map_err(|_| AppendError::Stopping)?;
+        Ok(placed?)
+    }
+
+    fn request(&self, append: &Append) -> AppendRequest {
+        let idem = append
+            .idempotency_key
+            .as_deref()
+            .map(|key| idempotency::hash(&self.idem_key, key));
+        let mut items: Vec<_> = append.contents.iter().map(item).collect();
+        let control = append.stream.as_ref().and_then(StreamAppend::control);
+        if let (Some(_), Some(first)) = (control, items.first_mut()) {
+            first.kind = Kind::Stream;
+        }
+        AppendRequest {
+            items,
+            ack: append.ack,
+            if_match: append.if_match,
+            producer: append.producer.clone(),
+            idem,
+            stream: append.stream.clone(),
+        }
+    }
+
+    /// The host of its shard.
+    pub(super) fn host(&self) -> &super::host::ShardHost {
+        self.shards.host(self.shard)
     }
 
     /// Reads the ids of an earlier append back; its content must be the same when a key says so.

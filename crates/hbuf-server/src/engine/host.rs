@@ -13,9 +13,11 @@ use hbuf_core::buffer::Opening;
 use hbuf_core::effect::{Effect, Effects, Write, WriteBytes};
 use hbuf_core::ids::{Hash, Uuid};
 use hbuf_core::input::{BufferState, DiskHealth, Input, Token};
+use hbuf_core::record::Kind;
 use hbuf_core::rules::Rules;
 use hbuf_core::segment::LogKind;
 use hbuf_core::shard::Shard;
+use hbuf_core::stream::StreamSeen;
 use tokio::sync::oneshot;
 
 use super::append::Content;
@@ -49,14 +51,24 @@ pub(crate) enum Mail {
     Append(AppendMail),
     Open(Box<Opening>, Arc<Buffer>),
     SetState(Uuid, BufferState, u64, oneshot::Sender<BufferState>),
+    StreamUsed(Uuid, oneshot::Sender<StreamUsed>),
     Evict(Uuid),
     Remove(Uuid),
     Input(Input),
 }
 
+/// What a reader of a stream finds.
+#[derive(Debug)]
+pub(crate) struct StreamUsed {
+    pub(crate) seen: StreamSeen,
+    /// The use should be put on record.
+    pub(crate) due: bool,
+}
+
 #[derive(Debug)]
 enum Waiter {
     Append(oneshot::Sender<Result<Placed, AppendRefused>>, Vec<Hash>),
+    Stream(oneshot::Sender<StreamUsed>),
     State(oneshot::Sender<BufferState>),
 }
 
@@ -185,6 +197,12 @@ impl ShardHost {
                 core.shard.handle(now, input, &mut core.effects);
                 self.perform(core, None);
             }
+            Mail::StreamUsed(buffer, reply) => {
+                let token = core.token(Waiter::Stream(reply));
+                let input = Input::StreamUsed { buffer, token };
+                core.shard.handle(now, input, &mut core.effects);
+                self.perform(core, None);
+            }
             Mail::Evict(buffer) => {
                 core.shard
                     .handle(now, Input::Evict { buffer }, &mut core.effects);
@@ -278,6 +296,11 @@ impl ShardHost {
                         let _ = reply.send(state);
                     }
                 }
+                Effect::StreamUsed { token, seen, due } => {
+                    if let Some(Waiter::Stream(reply)) = core.waiters.remove(&token) {
+                        let _ = reply.send(StreamUsed { seen, due });
+                    }
+                }
                 Effect::Reopen {
                     buffer,
                     durable: _,
@@ -314,6 +337,13 @@ impl ShardHost {
                 first: write.file,
                 bytes: head_len as u64,
             });
+        }
+        if write
+            .facts
+            .as_ref()
+            .is_some_and(|facts| facts.kind != Kind::Data)
+        {
+            buffer.readable().holds_controls();
         }
         let contents = framing.contents.iter().map(Content::parts);
         write.encode(contents, &mut bytes);

@@ -10,11 +10,14 @@ mod host;
 mod open;
 mod scrubbed;
 mod start;
+mod stream_expiry;
+pub mod streams;
 #[cfg(test)]
 mod tests;
 pub mod topic_routes;
 mod upkeep;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,11 +33,13 @@ use crate::disk::prewrite::Pool;
 use crate::manager::{Manager, ManagerHandle};
 use crate::read::ReadShared;
 
+pub(crate) use append::records;
 pub use append::{Append, AppendError, AppendReply, Content};
 pub use buffer::{Begun, Buffer, BufferStatus};
 pub use described::{BufferInfo, BufferSettings, CatalogError, MemberInfo, Page, TopicInfo};
 pub use open::LookupError;
 pub use start::{EngineSettings, StartError};
+pub use streams::StreamError;
 pub use topic_routes::{Routed, RoutedPart};
 
 use counters::Counters;
@@ -71,6 +76,8 @@ struct Inner {
     reasons: Mutex<Vec<String>>,
     checkpointed: Mutex<Micros>,
     draining: AtomicBool,
+    /// Buffers of expired streams whose removal is under way.
+    removing: Mutex<BTreeSet<Uuid>>,
     started: Micros,
 }
 

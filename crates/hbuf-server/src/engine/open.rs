@@ -235,6 +235,9 @@ impl Inner {
             opening.end,
             &segments,
         );
+        if opening.stream.is_some() {
+            readable.holds_controls();
+        }
         let buffer = Buffer::new(Parts {
             uuid: opening.buffer,
             log: opening.log,

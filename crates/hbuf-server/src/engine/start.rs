@@ -209,6 +209,7 @@ impl Starting {
             reasons: Mutex::new(reasons),
             checkpointed: Mutex::new(clock::now()),
             draining: AtomicBool::new(false),
+            removing: Mutex::default(),
             started: clock::now(),
         };
         inner.finish_half_done()?;

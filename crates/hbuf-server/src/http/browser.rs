@@ -188,7 +188,9 @@ const SHOWN: [&str; 9] = [
 
 const EXPOSED: &str = "content-disposition, etag, location, retry-after, x-hbuf-ack, x-hbuf-buffer, \
     x-hbuf-commit, x-hbuf-epoch, x-hbuf-history, x-hbuf-id, x-hbuf-key, x-hbuf-last-seq, \
-    x-hbuf-replayed, x-hbuf-seq, x-hbuf-tag, x-hbuf-time";
+    x-hbuf-replayed, x-hbuf-seq, x-hbuf-tag, x-hbuf-time, producer-epoch, producer-expected-seq, \
+    producer-received-seq, producer-seq, stream-closed, stream-cursor, stream-expires-at, \
+    stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date";
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -6,8 +6,9 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use hbuf_core::ids::Seq;
 use hbuf_core::name::Name;
+use http::header::IF_NONE_MATCH;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
@@ -116,6 +117,18 @@ impl Call {
             )
         })
     }
+}
+
+/// Whether the client knows this representation already (`if-none-match`), by the weak comparison.
+pub(crate) fn etag_is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let strip = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let tag = strip(tag.to_str().unwrap_or_default());
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|known| known.to_str().ok())
+        .flat_map(|known| known.split(','))
+        .any(|one| one.trim() == "*" || strip(one) == tag)
 }
 
 /// The tenant that a path names, or the default one.

@@ -5,6 +5,7 @@
 //! browser.rs     hosts and origins             routes.rs   the table of routes; bodies in routes/
 //! call.rs        a request taken apart         collect.rs  its body, within bounds
 //! accept.rs      which type to serve           problem.rs  refusals: the table of codes
+//! streams/       the Durable Streams protocol  refusals.rs refusals of the engine as problems
 //! scan.rs        records for a read, filtered  json.rs     records as JSON; ndjson.rs back again
 //! ```
 //!
@@ -24,13 +25,15 @@ mod refusals;
 mod routes;
 mod scan;
 mod socket;
+mod streams;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hbuf_core::limits::{
-    BODY_BYTES_MAX, BODY_SECONDS_MAX, HEAD_SECONDS_MAX, WRITE_STALL_SECONDS_MAX,
+    BODY_BYTES_MAX, BODY_SECONDS_MAX, HEAD_SECONDS_MAX, STREAM_WAIT_SECONDS,
+    WRITE_STALL_SECONDS_MAX,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -57,6 +60,8 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// How long a client may take nothing of its reply.
     pub stall_timeout: Duration,
+    /// How long a long poll of a stream waits.
+    pub stream_wait: Duration,
 }
 
 impl Default for HttpSettings {
@@ -69,6 +74,7 @@ impl Default for HttpSettings {
             head_timeout: Duration::from_secs(HEAD_SECONDS_MAX),
             body_timeout: Duration::from_secs(BODY_SECONDS_MAX),
             stall_timeout: Duration::from_secs(WRITE_STALL_SECONDS_MAX),
+            stream_wait: Duration::from_secs(STREAM_WAIT_SECONDS),
         }
     }
 }
@@ -80,6 +86,8 @@ struct App {
     budget: Budget,
     metrics: Arc<Metrics>,
     body_bytes_max: u64,
+    /// How long a long poll of a stream waits.
+    stream_wait: Duration,
     /// Turns true when the server stops: whoever waits for messages ends then.
     stopping: watch::Receiver<bool>,
 }
@@ -98,6 +106,7 @@ pub async fn serve(
         doors: Doors::new(&settings.allowed_hosts, &settings.cors_origins),
         budget: Budget::new(settings.body_timeout),
         body_bytes_max: settings.body_bytes_max.min(BODY_BYTES_MAX),
+        stream_wait: settings.stream_wait,
         engine,
         stopping,
     });

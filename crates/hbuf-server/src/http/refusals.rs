@@ -4,10 +4,12 @@ use std::io::ErrorKind;
 
 use hbuf_core::append::AppendRefused;
 use hbuf_core::filter::LineError;
+use hbuf_core::stream::StreamRefused;
 use hbuf_manager::Refused;
+use http::{HeaderName, HeaderValue};
 
 use super::problem::{Code, Problem};
-use crate::engine::{AppendError, CatalogError, LookupError};
+use crate::engine::{AppendError, CatalogError, LookupError, StreamError};
 use crate::manager::ProposeError;
 use crate::read::{FilterError, ProofError, ReadError};
 
@@ -47,9 +49,53 @@ impl From<AppendRefused> for Box<Problem> {
             AppendRefused::ProducerOld { .. } => Problem::new(Code::ReplyGone, text),
             AppendRefused::BatchSize { .. } => Problem::new(Code::BatchInvalid, text),
             AppendRefused::SeqExhausted => Problem::new(Code::LogFull, text),
+            AppendRefused::Stream(refused) => refused.into(),
             AppendRefused::DiskFull => Problem::new(Code::DiskFull, text),
             AppendRefused::DiskFailed => Problem::new(Code::DiskFailed, text),
             AppendRefused::Damaged { at } => Problem::new(Code::LogDamaged, text).fact("seq", at.0),
+        }
+    }
+}
+
+impl From<StreamRefused> for Box<Problem> {
+    fn from(refused: StreamRefused) -> Self {
+        let text = sentence(&refused);
+        let header = |name: &'static str, value: u64| {
+            (HeaderName::from_static(name), HeaderValue::from(value))
+        };
+        let with = |problem: Self, (name, value)| problem.header(name, value);
+        match refused {
+            StreamRefused::NotStream | StreamRefused::Expired => {
+                Problem::new(Code::StreamNotFound, text)
+            }
+            StreamRefused::Occupied => Problem::new(Code::NameTaken, text),
+            StreamRefused::IsStream => Problem::new(Code::BufferIsStream, text),
+            StreamRefused::Differs => Problem::new(Code::StreamDiffers, text),
+            StreamRefused::TypeDiffers { .. } => Problem::new(Code::StreamTypeDiffers, text),
+            StreamRefused::SeqOld { .. } => Problem::new(Code::StreamSeqOld, text),
+            StreamRefused::ProducerStale { current, .. } => with(
+                Problem::new(Code::ProducerStale, text).fact("epoch", current),
+                header("producer-epoch", current),
+            ),
+            StreamRefused::ProducerStart { .. } => Problem::new(Code::ProducerStart, text),
+            StreamRefused::ProducerGap { expected, got } => {
+                let problem = Problem::new(Code::ProducerGap, text).fact("expected", expected);
+                let problem = with(problem, header("producer-expected-seq", expected));
+                with(problem, header("producer-received-seq", got))
+            }
+        }
+    }
+}
+
+impl From<StreamError> for Box<Problem> {
+    fn from(error: StreamError) -> Self {
+        let text = sentence(&error);
+        match error {
+            StreamError::NotFound => Problem::new(Code::StreamNotFound, text),
+            StreamError::Changing => Problem::new(Code::BeingCreated, text),
+            StreamError::Append(error) => error.into(),
+            StreamError::Catalog(error) => error.into(),
+            StreamError::Lookup(error) => error.into(),
         }
     }
 }

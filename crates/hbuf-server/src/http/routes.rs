@@ -15,6 +15,8 @@ mod state;
 mod topic_appends;
 mod topics;
 
+pub(super) use appends::off_loop;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,7 +33,7 @@ use super::body::Body;
 use super::browser::{open_reply, preflight};
 use super::call::{Call, Params, Reply, decode, shown};
 use super::problem::{Code, Problem};
-use super::{App, accept};
+use super::{App, accept, streams};
 
 type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
 
@@ -81,6 +83,10 @@ routes! {
     PUT "/topics/{topic}" => topics::put, "create a topic of buffers, or change which it has: {\"buffers\": [NAME, …], \"version\": N}";
     GET "/topics/{topic}" => topics::describe, "describe a topic";
     DELETE "/topics/{topic}" => topics::delete, "delete a topic: ?buffers=keep or delete";
+    POST "/v1/stream/{path}" => streams::post, "append to a stream, or close it (Durable Streams)";
+    GET "/v1/stream/{path}" => streams::get, "read a stream: ?offset= live=long-poll or sse";
+    PUT "/v1/stream/{path}" => streams::put, "create a stream, perhaps with content";
+    DELETE "/v1/stream/{path}" => streams::delete, "delete a stream and its messages";
     GET "/healthz" => health::alive, "whether the process is alive";
     GET "/readyz" => health::ready, "whether the node takes requests";
     PUT "/readyz" => health::drain, "{\"ready\": false} drains the node, true undoes it";
@@ -141,6 +147,11 @@ struct Found {
 
 fn find(parts: &Parts) -> Result<Found, Box<Problem>> {
     let path = parts.uri.path();
+    if let Some((tenant, rest)) = stream_path(path) {
+        let tenant = tenant.map(parse_tenant).transpose()?;
+        // A stream's path is one name, however many slashes it has.
+        return choose(parts, &["v1", "stream", rest], tenant);
+    }
     let mut segments = [""; SEGMENTS_MAX];
     let count = split(path, &mut segments).ok_or_else(|| not_found(path))?;
     let mut segments = &segments[..count];
@@ -151,6 +162,20 @@ fn find(parts: &Parts) -> Result<Found, Box<Problem>> {
         tenant = Some(parse_tenant(name)?);
         segments = rest;
     }
+    choose(parts, segments, tenant)
+}
+
+/// The tenant, when the path names one, and the path of the stream that it leads to.
+fn stream_path(path: &str) -> Option<(Option<&str>, &str)> {
+    if let Some(rest) = path.strip_prefix("/v1/stream/") {
+        return Some((None, rest));
+    }
+    let (tenant, rest) = path.strip_prefix("/tenants/")?.split_once('/')?;
+    Some((Some(tenant), rest.strip_prefix("v1/stream/")?))
+}
+
+/// The route of these segments, by the method.
+fn choose(parts: &Parts, segments: &[&str], tenant: Option<Name>) -> Result<Found, Box<Problem>> {
     let mut others = Vec::new();
     for (index, route) in ROUTES.iter().enumerate() {
         if !fits(route.pattern, segments) {
@@ -167,7 +192,7 @@ fn find(parts: &Parts) -> Result<Found, Box<Problem>> {
         others.push(method_text(route));
     }
     if others.is_empty() {
-        return Err(not_found(path));
+        return Err(not_found(parts.uri.path()));
     }
     Err(method_not_allowed(&parts.method, others))
 }
@@ -339,7 +364,7 @@ fn typed_reply(status: StatusCode, text: String, content_type: &'static str) -> 
 }
 
 const TENANTS_HELP: &str =
-    "every path below /buffers and /topics also exists below /tenants/{tenant}";
+    "every path below /buffers, /topics and /v1/stream also exists below /tenants/{tenant}";
 
 /// More segments than any pattern has behind a tenant.
 const SEGMENTS_MAX: usize = 8;
@@ -405,6 +430,21 @@ mod tests {
             Some("-"),
         );
         check("GET", "/", "/", ["", ""], None);
+        let stream = "/v1/stream/{path}";
+        check(
+            "PUT",
+            "/v1/stream/a/b%20c/d/e/f/g/h/i/",
+            stream,
+            ["a/b c/d/e/f/g/h/i/", ""],
+            None,
+        );
+        check(
+            "HEAD",
+            "/tenants/t/v1/stream/a",
+            stream,
+            ["a", ""],
+            Some("t"),
+        );
     }
 
     #[test]
@@ -415,6 +455,8 @@ mod tests {
             "/tenants/t",
             "/tenants/t/healthz",
             "/a/b/c/d/e/f/g/h/i/j",
+            "/v1/stream",
+            "/v1/stream/",
         ] {
             assert_eq!(found("GET", path), Err(404), "{path}");
         }

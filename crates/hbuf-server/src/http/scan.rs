@@ -117,10 +117,9 @@ impl Scan {
             if records.count == 0 {
                 return Ok(None);
             }
-            let page = if self.form == Form::Raw && self.filter == Filter::default() {
-                // As they are: a read of a plain range costs no more than its bytes. No record of
-                // another kind than data is in a log of messages yet; who writes the first one
-                // must have this branch asked whether the range holds any.
+            let plain = self.form == Form::Raw && self.filter == Filter::default();
+            let page = if plain && self.buffer.messages_only() {
+                // As they are: a read of a plain range costs no more than its bytes.
                 self.left = self.left.map(|left| left.saturating_sub(records.count));
                 records.bytes
             } else {

@@ -84,6 +84,8 @@ pub struct Readable {
     opening_book: Mutex<()>,
     /// Filters that are being uploaded, by the names of their files.
     uploads: Mutex<BTreeSet<String>>,
+    /// The log holds, or will hold, records that are no messages.
+    controls: AtomicBool,
 }
 
 /// Why a read got nothing.
@@ -164,6 +166,7 @@ impl Readable {
             damage: OnceLock::new(),
             opening_book: Mutex::new(()),
             uploads: Mutex::default(),
+            controls: AtomicBool::new(false),
         })
     }
 
@@ -240,6 +243,12 @@ impl Readable {
         self.waiters.notify_waiters();
     }
 
+    /// Whether this opening of the buffer is over.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// The last seq that may be read.
     #[must_use]
     pub fn commit(&self) -> Seq {
@@ -262,6 +271,17 @@ impl Readable {
     #[must_use]
     pub const fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Says that the log holds records that are no messages, before the first of them is framed.
+    pub fn holds_controls(&self) {
+        self.controls.store(true, Ordering::Release);
+    }
+
+    /// Whether every record of the log is a message.
+    #[must_use]
+    pub fn messages_only(&self) -> bool {
+        !self.controls.load(Ordering::Acquire)
     }
 
     /// The first damage that a read or the scrubber met since the buffer was opened.

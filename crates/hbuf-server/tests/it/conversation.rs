@@ -80,6 +80,11 @@ fn operating_follows_the_conversation() {
     run(include_str!("conversations/operate.txt"));
 }
 
+#[test]
+fn streams_follow_the_conversation() {
+    run(include_str!("conversations/streams.txt"));
+}
+
 fn run(text: &str) {
     let server = Server::with(HttpSettings {
         allowed_hosts: vec!["hbuf.example".into()],

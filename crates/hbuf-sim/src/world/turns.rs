@@ -205,7 +205,11 @@ impl World<'_> {
                 }
                 after = 3_000;
             }
-            R::EndDiffers { .. } | R::BatchSize { .. } | R::SeqExhausted | R::Damaged { .. } => {}
+            R::EndDiffers { .. }
+            | R::BatchSize { .. }
+            | R::SeqExhausted
+            | R::Damaged { .. }
+            | R::Stream(_) => {}
         }
         self.due(event, after, Due::Client(client));
     }

@@ -93,6 +93,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         cors_origins: config.cors_origins.clone(),
         body_bytes_max: config.body_bytes_max,
         drain: Duration::from_secs(config.drain_seconds),
+        stream_wait: Duration::from_secs(config.stream_wait_seconds),
         ..HttpSettings::default()
     }
 }

@@ -11,5 +11,6 @@ mod kill;
 mod power;
 mod power_loss;
 mod readme;
+mod streams;
 mod support;
 mod tails;

@@ -126,6 +126,7 @@ pub(super) async fn whole(
         producer,
         idempotency_key,
         ids: batch && (what.ids || target == Target::Topic),
+        stream: None,
     };
     let done = buffer.append(append).await?;
     Ok(match (batch, target) {
@@ -239,7 +240,7 @@ fn requests(body: &Bytes) -> Result<Vec<ndjson::Parsed>, Box<Problem>> {
 }
 
 /// Runs hashing: at once when it is short, else on a thread that may be busy for long.
-async fn off_loop<T: Send + 'static>(
+pub(in crate::http) async fn off_loop<T: Send + 'static>(
     effort: usize,
     work: impl FnOnce() -> Result<T, Box<Problem>> + Send + 'static,
 ) -> Result<T, Box<Problem>> {

@@ -113,7 +113,7 @@ mod tests {
             &[("if-match", "\"-1\"")],
             &[("if-match", "\"9223372036854775809\"")],
             &[("x-hbuf-producer", "p/1")],
-            &[("x-hbuf-producer", "p/4294967296/1")],
+            &[("x-hbuf-producer", "p/18446744073709551616/1")],
             &[("x-hbuf-producer", "/1/1")],
             &[("idempotency-key", "")],
             &[("idempotency-key", "a"), ("x-hbuf-producer", "p/1/7")],

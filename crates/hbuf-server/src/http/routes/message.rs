@@ -2,15 +2,13 @@
 
 use hbuf_core::ids::{Hash, Seq};
 use hbuf_core::record::{Record, State, decode};
-use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY,
-};
+use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::engine::Buffer;
 use crate::http::body::Body;
 use crate::http::browser::{confine, may_show};
-use crate::http::call::{Call, Reply, shown};
+use crate::http::call::{Call, Reply, etag_is_known, shown};
 use crate::http::problem::{Code, Problem};
 use crate::read::ReadError;
 
@@ -53,15 +51,7 @@ pub(super) async fn read(call: Call) -> Reply {
     let mut headers = headers(&buffer, &record);
     let tag = format!("\"{}\"", record.id().unwrap_or_default());
     let tag = HeaderValue::try_from(tag).expect("hex digits and quotes are visible ASCII");
-    let known = call
-        .headers()
-        .get(IF_NONE_MATCH)
-        .and_then(|known| known.to_str().ok());
-    let known = known.is_some_and(|known| {
-        known
-            .split(',')
-            .any(|one| one.trim() == "*" || one.trim().as_bytes() == tag.as_bytes())
-    });
+    let known = etag_is_known(call.headers(), &tag);
     headers.insert(ETAG, tag);
     let mut reply = if known {
         let mut reply = Response::new(Body::empty());

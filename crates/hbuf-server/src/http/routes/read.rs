@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::limits::{READ_LIMIT_DEFAULT, READ_LIMIT_MAX, TAGS_MAX, WAIT_SECONDS_MAX};
 use hbuf_core::time::parse_rfc3339;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +17,7 @@ use crate::engine::{Buffer, BufferStatus};
 use crate::http::accept;
 use crate::http::body::{Body, BrokenOff, Source, Step};
 use crate::http::browser::confine;
-use crate::http::call::{Call, Query, Reply, parse_name, parse_seq, shown, single};
+use crate::http::call::{Call, Query, Reply, etag_is_known, parse_name, parse_seq, shown, single};
 use crate::http::json::encode_key;
 use crate::http::problem::{Code, Problem};
 use crate::http::scan::{Filter, Form, Scan};
@@ -265,10 +265,7 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
     let settled = settled(&wanted, &scan);
     if settled {
         let tag = etag(&status, &wanted, &scan);
-        let known = call
-            .headers()
-            .get(IF_NONE_MATCH)
-            .is_some_and(|known| is_in(&tag, known));
+        let known = etag_is_known(call.headers(), &tag);
         reply.insert(ETAG, tag);
         if known {
             let mut unchanged = Response::new(Body::empty());
@@ -285,7 +282,10 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
     reply.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     let body = if call.is_head() {
         Body::uncounted()
-    } else if wanted.served == Served::Raw && plain_stream(&wanted) {
+    } else if wanted.served == Served::Raw
+        && plain_stream(&wanted)
+        && buffer.readable().messages_only()
+    {
         stream(&scan).await?
     } else {
         let first = first_page(&mut scan, wanted.wait, call.app.stopping.clone()).await?;
@@ -324,7 +324,8 @@ fn settled(wanted: &Wanted, scan: &Scan) -> bool {
     let full = scan
         .left
         .is_some_and(|left| scan.through.0.saturating_sub(scan.after.0) >= left);
-    full && wanted.wait.is_none()
+    full && scan.buffer.messages_only()
+        && wanted.wait.is_none()
         && wanted.filter.is_open()
         && matches!(wanted.start, Start::After(_))
 }
@@ -342,13 +343,6 @@ fn etag(status: &BufferStatus, wanted: &Wanted, scan: &Scan) -> HeaderValue {
         status.history, scan.after, wanted.served
     );
     HeaderValue::try_from(tag).expect("digits, letters and quotes are visible ASCII")
-}
-
-fn is_in(tag: &HeaderValue, known: &HeaderValue) -> bool {
-    let known = known.to_str().unwrap_or_default();
-    known
-        .split(',')
-        .any(|one| one.trim() == "*" || one.trim().as_bytes() == tag.as_bytes())
 }
 
 /// What every reply to a read says.

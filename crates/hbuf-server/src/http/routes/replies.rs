@@ -245,6 +245,7 @@ mod tests {
             epoch: Epoch(3),
             level,
             replayed,
+            stream: None,
         };
         AppendReply {
             appended,
