@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{Options, fuzz, shell, tidy, tools};
+use crate::{Options, fuzz, shell, streams, tidy, tools};
 
 /// Time for each fuzz target.
 const FUZZ_SECONDS: u64 = 10;
@@ -31,6 +31,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     step(&mut done, "crates outside the workspace", lint_apart)?;
     step(&mut done, "tests", || {
         tests = nextest()?;
+        Ok(())
+    })?;
+    step(&mut done, "durable streams", || {
+        tests.extend(streams::run()?);
         Ok(())
     })?;
     step(&mut done, "documentation tests", || {

@@ -8,6 +8,7 @@ mod mutate_sync;
 mod node;
 mod recovery_time;
 mod shell;
+mod streams;
 mod tidy;
 mod tools;
 
@@ -21,6 +22,7 @@ usage: cargo xtask <task>
   ci                        everything that must pass: format, lints, tests, docs, dependencies
   tidy                      the checks of the tree alone (seconds)
   fuzz [--seconds N]        each fuzz target for N seconds (60)
+  streams                   the conformance suite of the Durable Streams protocol (needs Node)
   power-loss [--seeds N]    the power-loss tests with N seeds (200), [--seed S] first
   kill [--rounds N]         the SIGKILL test with N rounds (200)
   mutate-sync [--seeds N]   leave out each sync of the disk path in turn: the power-loss test must
@@ -53,6 +55,10 @@ fn run(arguments: &[String]) -> Result<()> {
         "ci" => ci::run(&Options::parse(rest, &[])?),
         "tidy" => tidy::run(&Options::parse(rest, &[])?),
         "fuzz" => fuzz::run(Options::parse(rest, &["--seconds"])?.number("--seconds", 60)),
+        "streams" => {
+            Options::parse(rest, &[])?;
+            streams::run().map(drop)
+        }
         "power-loss" => {
             let options = Options::parse(rest, &["--seeds", "--seed"])?;
             faults::power_loss(options.number("--seeds", 200), options.number("--seed", 1))

@@ -1,0 +1,276 @@
+//! The conformance suite of the Durable Streams protocol, which others wrote, against the binary:
+//! on new data, and again after a SIGKILL on what is left of it.
+//!
+//! `conformance/durable-streams` says which version of the suite, and which of its tests cannot
+//! pass here. A test of that list that passes is as wrong as another that fails or was not run.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{shell, tools};
+
+/// Where the suite's version, its caller and the list stand.
+const SOURCE: &str = "conformance/durable-streams";
+/// The tests that cannot pass here.
+const LISTED: &str = "cannot-pass.txt";
+/// What is copied to where the suite is installed.
+const COPIED: [&str; 4] = [
+    "package.json",
+    "package-lock.json",
+    "suite.test.mjs",
+    "vitest.config.mjs",
+];
+/// What the server prints before its address.
+const LISTENING: &str = "listening on ";
+/// The suite waits for whole long polls, so they are short here.
+const WAIT_SECONDS: u64 = 1;
+/// Of the other tests so many must have run: less means that the suite is not what it was.
+const OTHERS: usize = 250;
+
+/// Runs the suite twice; returns a line that says what passed.
+pub(crate) fn run() -> Result<Vec<String>> {
+    tools::debian_program("npm", "npm")?;
+    let begun = Instant::now();
+    let place = install()?;
+    let build = ["build", "--quiet", "--package", "hbuf"];
+    shell::run(&mut shell::command("cargo", &build))?;
+    let data = target().join("conformance/durable-streams-data");
+    if data.exists() {
+        fs::remove_dir_all(&data)?;
+    }
+    let listed = listed()?;
+    let first = pass(&place, &data, &listed).context("on new data")?;
+    // The server was killed while streams were open; everything must be there again.
+    let again = pass(&place, &data, &listed).context("after SIGKILL, on the same data")?;
+    fs::remove_dir_all(&data)?;
+    let line = format!(
+        "Durable Streams: {first} tests passed, {again} again after SIGKILL; {} of the suite cannot pass here; {:.1} s",
+        listed.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    println!("{line}");
+    Ok(vec![line])
+}
+
+/// Installs the suite below the target directory, unless it is there in this version.
+fn install() -> Result<PathBuf> {
+    let place = target().join("conformance/durable-streams");
+    fs::create_dir_all(&place)?;
+    let stamp = place.join("installed-lock.json");
+    let lock = fs::read(shell::root().join(SOURCE).join("package-lock.json"))?;
+    for name in COPIED {
+        fs::copy(shell::root().join(SOURCE).join(name), place.join(name))?;
+    }
+    if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
+        return Ok(place);
+    }
+    let ci = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
+    shell::run(shell::command("npm", &ci).current_dir(&place))?;
+    fs::write(stamp, lock)?;
+    Ok(place)
+}
+
+fn target() -> PathBuf {
+    let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    given.unwrap_or_else(|| shell::root().join("target"))
+}
+
+/// The tests that cannot pass, one a line.
+fn listed() -> Result<BTreeSet<String>> {
+    let text = fs::read_to_string(shell::root().join(SOURCE).join(LISTED))?;
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// One run against a server of its own; returns how many tests passed.
+fn pass(place: &Path, data: &Path, listed: &BTreeSet<String>) -> Result<usize> {
+    let server = Server::start(data)?;
+    let report = place.join("report.json");
+    if report.exists() {
+        fs::remove_file(&report)?;
+    }
+    let output = format!("--outputFile={}", report.display());
+    let arguments = ["vitest", "run", "--reporter=json", &output];
+    let mut vitest = shell::command("npx", &arguments);
+    vitest
+        .current_dir(place)
+        .env("STREAMS_URL", &server.url)
+        .env("STREAMS_WAIT_MS", (WAIT_SECONDS * 1000).to_string())
+        .stdout(Stdio::null());
+    // That listed tests fail is no news: the report says which did.
+    let _ = vitest.status().context("cannot run npx")?;
+    let text = fs::read_to_string(&report).context("the suite left no report")?;
+    drop(server);
+    judge(&serde_json::from_str(&text)?, listed)
+}
+
+/// Compares a report with the list.
+fn judge(report: &Value, listed: &BTreeSet<String>) -> Result<usize> {
+    let (mut passed, mut failed, mut wrong) = (0, BTreeSet::new(), Vec::new());
+    let files = report["testResults"].as_array().context("no results")?;
+    for test in files
+        .iter()
+        .filter_map(|file| file["assertionResults"].as_array())
+        .flatten()
+    {
+        let name = name(test);
+        match (test["status"].as_str(), listed.contains(&name)) {
+            (Some("passed"), false) => passed += 1,
+            (Some("failed"), true) => {
+                failed.insert(name);
+            }
+            (Some("passed"), true) => wrong.push(format!("passes, take it off the list: {name}")),
+            (status, _) => {
+                let status = status.unwrap_or("nothing known");
+                let why = test["failureMessages"][0].as_str().unwrap_or_default();
+                let why: String = why.chars().take(300).collect();
+                wrong.push(format!("{status}: {name}\n    {why}"));
+            }
+        }
+    }
+    wrong.extend(
+        listed
+            .difference(&failed)
+            .filter(|name| !wrong.iter().any(|line| line.ends_with(*name)))
+            .map(|name| format!("not in the suite: {name}"))
+            .collect::<Vec<_>>(),
+    );
+    ensure!(
+        wrong.is_empty(),
+        "the suite and {LISTED} disagree:\n{}",
+        wrong.join("\n")
+    );
+    ensure!(
+        passed >= OTHERS,
+        "only {passed} tests were run, {OTHERS} are expected"
+    );
+    Ok(passed)
+}
+
+/// A test's groups and title, as the list has it.
+fn name(test: &Value) -> String {
+    let groups = test["ancestorTitles"].as_array().into_iter().flatten();
+    let words = groups.chain(std::iter::once(&test["title"]));
+    words
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join(" > ")
+}
+
+/// A server on a free port of loopback; dropping it kills it, and gives it no time for anything.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(data: &Path) -> Result<Self> {
+        let binary = target().join("debug/hbuf");
+        let wait = WAIT_SECONDS.to_string();
+        let data = data.display().to_string();
+        let arguments = [
+            "serve",
+            "--listen=127.0.0.1:0",
+            "--data",
+            &data,
+            "--stream-wait-seconds",
+            &wait,
+            // The suite asks as a page of this origin whether it may call.
+            "--cors-origins=https://example.com",
+            "--log=warn",
+        ];
+        let mut child = shell::command(&binary.display().to_string(), &arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start the server")?;
+        let pipe = child.stdout.take().context("stdout was asked for")?;
+        let mut lines = BufReader::new(pipe).lines();
+        let url = lines.find_map(|line| {
+            let line = line.ok()?;
+            let (_, url) = line.split_once(LISTENING)?;
+            Some(url.split_whitespace().next()?.to_owned())
+        });
+        // The pipe stays open: a server that cannot print would stop.
+        std::thread::spawn(move || lines.for_each(drop));
+        let mut server = Self {
+            child,
+            url: url.unwrap_or_default(),
+        };
+        if server.url.is_empty() {
+            let status = server.child.wait()?;
+            bail!("the server did not start: {status}");
+        }
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGKILL; that it is gone already is told by the suite.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn report(tests: &[(&str, &str)]) -> Value {
+        let test = |(title, status): &(&str, &str)| json!({ "ancestorTitles": ["A"], "title": title, "status": status });
+        let mut tests: Vec<Value> = tests.iter().map(test).collect();
+        let more = (0..OTHERS).map(
+            |n| json!({ "ancestorTitles": ["B"], "title": n.to_string(), "status": "passed" }),
+        );
+        tests.extend(more);
+        json!({ "testResults": [{ "assertionResults": tests }] })
+    }
+
+    fn check(tests: &[(&str, &str)], says: Option<&str>) {
+        let listed = BTreeSet::from(["A > forked".to_owned()]);
+        let judged = judge(&report(tests), &listed).map_err(|error| error.to_string());
+        match says {
+            None => assert_eq!(judged, Ok(OTHERS + tests.len() - 1)),
+            Some(says) => assert!(
+                judged.as_ref().is_err_and(|text| text.contains(says)),
+                "{judged:?}"
+            ),
+        }
+    }
+
+    #[test]
+    fn the_list_holds_exactly_what_fails() {
+        check(&[("forked", "failed"), ("read", "passed")], None);
+        check(
+            &[("forked", "passed")],
+            Some("take it off the list: A > forked"),
+        );
+        check(
+            &[("forked", "failed"), ("read", "failed")],
+            Some("failed: A > read"),
+        );
+        check(
+            &[("forked", "failed"), ("read", "skipped")],
+            Some("skipped: A > read"),
+        );
+        check(&[("forked", "skipped")], Some("skipped: A > forked"));
+        check(&[("read", "passed")], Some("not in the suite: A > forked"));
+    }
+
+    #[test]
+    fn a_suite_that_has_become_shorter_is_noticed() {
+        let report = json!({ "testResults": [{ "assertionResults": [] }] });
+        assert!(judge(&report, &BTreeSet::new()).is_err());
+    }
+}
