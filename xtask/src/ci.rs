@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{Options, fuzz, shell, streams, tidy, tools};
+use crate::{Options, fuzz, openapi, shell, streams, tidy, tools};
 
 /// Time for each fuzz target.
 const FUZZ_SECONDS: u64 = 10;
+/// Examples of each operation of the API.
+const OPENAPI_EXAMPLES: u64 = 15;
 /// Seeds of the simulator's sweep.
 const SIM_SEEDS: &str = "200";
 
@@ -34,7 +36,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Ok(())
     })?;
     step(&mut done, "durable streams", || {
-        tests.extend(streams::run()?);
+        tests.splice(0..0, streams::run()?);
+        Ok(())
+    })?;
+    step(&mut done, "description", || {
+        tests.splice(0..0, openapi::run(OPENAPI_EXAMPLES, 1)?);
         Ok(())
     })?;
     step(&mut done, "documentation tests", || {

@@ -6,6 +6,7 @@ mod faults;
 mod fuzz;
 mod mutate_sync;
 mod node;
+mod openapi;
 mod recovery_time;
 mod shell;
 mod streams;
@@ -23,6 +24,8 @@ usage: cargo xtask <task>
   tidy                      the checks of the tree alone (seconds)
   fuzz [--seconds N]        each fuzz target for N seconds (60)
   streams                   the conformance suite of the Durable Streams protocol (needs Node)
+  openapi [--examples N]    the server against its description: N examples an operation (500),
+                            [--seed S] first
   power-loss [--seeds N]    the power-loss tests with N seeds (200), [--seed S] first
   kill [--rounds N]         the SIGKILL test with N rounds (200)
   mutate-sync [--seeds N]   leave out each sync of the disk path in turn: the power-loss test must
@@ -58,6 +61,14 @@ fn run(arguments: &[String]) -> Result<()> {
         "streams" => {
             Options::parse(rest, &[])?;
             streams::run().map(drop)
+        }
+        "openapi" => {
+            let options = Options::parse(rest, &["--examples", "--seed"])?;
+            openapi::run(
+                options.number("--examples", 500),
+                options.number("--seed", 1),
+            )
+            .map(drop)
         }
         "power-loss" => {
             let options = Options::parse(rest, &["--seeds", "--seed"])?;

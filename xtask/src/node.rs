@@ -1,5 +1,5 @@
-//! The release binary as a server of its own, on a scratch directory, and a plain way to speak to
-//! it: for the long runs, which measure the binary as it is used.
+//! The binary as a server of its own, on a scratch directory, and a plain way to speak to it: for
+//! the long runs, which measure the release binary, and for checks from outside.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,11 +15,24 @@ use crate::shell;
 /// How long a start or a stop may take before a run is given up.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    given.unwrap_or_else(|| shell::root().join("target"))
+}
+
+/// Builds the binary of the tests, which is there soon, and says where it is.
+pub(crate) fn debug_binary() -> Result<PathBuf> {
+    let build = ["build", "--quiet", "--package", "hbuf"];
+    shell::run(&mut shell::command("cargo", &build))?;
+    Ok(target().join("debug/hbuf"))
+}
+
 /// Builds the release binary and says where it is.
 pub(crate) fn binary() -> Result<PathBuf> {
     let build = ["build", "--release", "--quiet", "--package", "hbuf"];
     shell::run(&mut shell::command("cargo", &build))?;
-    Ok(shell::root().join("target/release/hbuf"))
+    Ok(target().join("release/hbuf"))
 }
 
 /// A directory below `target` that goes with everything in it.
@@ -96,6 +109,10 @@ impl Node {
         }
         node.ready_after = begun.elapsed();
         Ok(node)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     pub(crate) fn connect(&self) -> Result<Http> {

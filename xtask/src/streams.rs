@@ -6,14 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::node::{Node, debug_binary, target};
 use crate::{shell, tools};
 
 /// Where the suite's version, its caller and the list stand.
@@ -27,8 +27,6 @@ const COPIED: [&str; 4] = [
     "suite.test.mjs",
     "vitest.config.mjs",
 ];
-/// What the server prints before its address.
-const LISTENING: &str = "listening on ";
 /// The suite waits for whole long polls, so they are short here.
 const WAIT_SECONDS: u64 = 1;
 /// Of the other tests so many must have run: less means that the suite is not what it was.
@@ -39,16 +37,15 @@ pub(crate) fn run() -> Result<Vec<String>> {
     tools::debian_program("npm", "npm")?;
     let begun = Instant::now();
     let place = install()?;
-    let build = ["build", "--quiet", "--package", "hbuf"];
-    shell::run(&mut shell::command("cargo", &build))?;
+    let binary = debug_binary()?;
     let data = target().join("conformance/durable-streams-data");
     if data.exists() {
         fs::remove_dir_all(&data)?;
     }
     let listed = listed()?;
-    let first = pass(&place, &data, &listed).context("on new data")?;
+    let first = pass(&place, &binary, &data, &listed).context("on new data")?;
     // The server was killed while streams were open; everything must be there again.
-    let again = pass(&place, &data, &listed).context("after SIGKILL, on the same data")?;
+    let again = pass(&place, &binary, &data, &listed).context("after SIGKILL, on the same data")?;
     fs::remove_dir_all(&data)?;
     let line = format!(
         "Durable Streams: {first} tests passed, {again} again after SIGKILL; {} of the suite cannot pass here; {:.1} s",
@@ -77,11 +74,6 @@ fn install() -> Result<PathBuf> {
     Ok(place)
 }
 
-fn target() -> PathBuf {
-    let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    given.unwrap_or_else(|| shell::root().join("target"))
-}
-
 /// The tests that cannot pass, one a line.
 fn listed() -> Result<BTreeSet<String>> {
     let text = fs::read_to_string(shell::root().join(SOURCE).join(LISTED))?;
@@ -92,8 +84,13 @@ fn listed() -> Result<BTreeSet<String>> {
 }
 
 /// One run against a server of its own; returns how many tests passed.
-fn pass(place: &Path, data: &Path, listed: &BTreeSet<String>) -> Result<usize> {
-    let server = Server::start(data)?;
+fn pass(place: &Path, binary: &Path, data: &Path, listed: &BTreeSet<String>) -> Result<usize> {
+    let settings = [
+        format!("--stream-wait-seconds={WAIT_SECONDS}"),
+        // The suite asks as a page of this origin whether it may call.
+        "--cors-origins=https://example.com".to_owned(),
+    ];
+    let server = Node::start(binary, data, &settings)?;
     let report = place.join("report.json");
     if report.exists() {
         fs::remove_file(&report)?;
@@ -103,13 +100,13 @@ fn pass(place: &Path, data: &Path, listed: &BTreeSet<String>) -> Result<usize> {
     let mut vitest = shell::command("npx", &arguments);
     vitest
         .current_dir(place)
-        .env("STREAMS_URL", &server.url)
+        .env("STREAMS_URL", server.url())
         .env("STREAMS_WAIT_MS", (WAIT_SECONDS * 1000).to_string())
         .stdout(Stdio::null());
     // That listed tests fail is no news: the report says which did.
     let _ = vitest.status().context("cannot run npx")?;
     let text = fs::read_to_string(&report).context("the suite left no report")?;
-    drop(server);
+    server.kill()?;
     judge(&serde_json::from_str(&text)?, listed)
 }
 
@@ -164,62 +161,6 @@ fn name(test: &Value) -> String {
         .filter_map(Value::as_str)
         .collect::<Vec<_>>()
         .join(" > ")
-}
-
-/// A server on a free port of loopback; dropping it kills it, and gives it no time for anything.
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(data: &Path) -> Result<Self> {
-        let binary = target().join("debug/hbuf");
-        let wait = WAIT_SECONDS.to_string();
-        let data = data.display().to_string();
-        let arguments = [
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--data",
-            &data,
-            "--stream-wait-seconds",
-            &wait,
-            // The suite asks as a page of this origin whether it may call.
-            "--cors-origins=https://example.com",
-            "--log=warn",
-        ];
-        let mut child = shell::command(&binary.display().to_string(), &arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start the server")?;
-        let pipe = child.stdout.take().context("stdout was asked for")?;
-        let mut lines = BufReader::new(pipe).lines();
-        let url = lines.find_map(|line| {
-            let line = line.ok()?;
-            let (_, url) = line.split_once(LISTENING)?;
-            Some(url.split_whitespace().next()?.to_owned())
-        });
-        // The pipe stays open: a server that cannot print would stop.
-        std::thread::spawn(move || lines.for_each(drop));
-        let mut server = Self {
-            child,
-            url: url.unwrap_or_default(),
-        };
-        if server.url.is_empty() {
-            let status = server.child.wait()?;
-            bail!("the server did not start: {status}");
-        }
-        Ok(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // SIGKILL; that it is gone already is told by the suite.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[cfg(test)]

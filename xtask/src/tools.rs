@@ -33,6 +33,17 @@ pub(crate) fn debian_program(program: &str, package: &str) -> Result<()> {
     ))
 }
 
+/// Python's environments, which Debian packs apart.
+pub(crate) fn python_environments() -> Result<()> {
+    debian_program("python3", "python3")?;
+    if shell::succeeds(&mut shell::command("python3", &["-c", "import ensurepip"])) {
+        return Ok(());
+    }
+    shell::run(&mut shell::command("apt-get", &["update", "-qq"]))?;
+    let install = ["install", "-y", "-qq", "python3-venv"];
+    shell::run(&mut shell::command("apt-get", &install))
+}
+
 /// The device behind which the tests put a file system that loses power.
 pub(crate) fn fuse_device() -> Result<()> {
     let device = Path::new("/dev/fuse");

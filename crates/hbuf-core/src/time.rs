@@ -41,9 +41,9 @@ pub fn parse(text: &[u8]) -> Option<Micros> {
     Some(Micros(seconds * SECOND + micros))
 }
 
-/// Reads any RFC 3339 time from 1970 to 9999: offsets, lower-case `t` and `z`, a space for the `T`,
-/// any number of fraction digits (those past microseconds are dropped), a leap second as the
-/// last microsecond before it ends.
+/// Reads any RFC 3339 time: offsets, lower-case `t` and `z`, a space for the `T`, any number of
+/// fraction digits (those past microseconds are dropped), a leap second as the last microsecond
+/// before it ends. What lies before 1970 or behind 9999 is the nearest time that a record can have.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<Micros> {
     let text = text.as_bytes();
@@ -56,6 +56,10 @@ pub fn parse_rfc3339(text: &str) -> Option<Micros> {
     }
     let leap = &head[17..19] == b"60";
     let mut clock = *head;
+    let early = read_digits::<4>(head.first_chunk()?)? < 1970;
+    if early {
+        clock[..4].copy_from_slice(b"2000");
+    }
     if leap {
         clock[17..19].copy_from_slice(b"59");
     }
@@ -64,8 +68,8 @@ pub fn parse_rfc3339(text: &str) -> Option<Micros> {
     let micros = if leap { SECOND - 1 } else { micros };
     let local = i64::try_from(seconds * SECOND + micros).ok()?;
     let utc = local.checked_sub(offset_seconds(zone)? * SECOND.cast_signed())?;
-    let t = Micros(u64::try_from(utc).ok()?);
-    (t <= Micros::MAX).then_some(t)
+    let t = Micros(u64::try_from(utc).unwrap_or(0)).min(Micros::MAX);
+    Some(if early { Micros(0) } else { t })
 }
 
 impl fmt::Display for Micros {
@@ -236,12 +240,15 @@ mod tests {
         );
         check("2026-11-19T23:45:22-11:30", "2026-11-20T11:15:22.000000Z");
         check("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999Z");
+        check("1970-01-01T00:00:00+01:00", "1970-01-01T00:00:00.000000Z");
+        check("0179-10-19T02:14:20+21:09", "1970-01-01T00:00:00.000000Z");
+        check("9999-12-31T23:59:59-23:00", "9999-12-31T23:59:59.999999Z");
         for text in [
             "",
             "2026-11-20",
             "2026-11-20T11:15:22",
             "2026-11-20T11:15:22.Z",
-            "1970-01-01T00:00:00+01:00",
+            "1902-13-01T00:00:00Z",
             "2026-11-20T11:15:22+0100",
             "2026-11-20T11:15:22Zx",
         ] {

@@ -99,7 +99,7 @@ impl Call {
         Pieces::new(self.body, bytes_max, &self.app.budget)
     }
 
-    /// The body as JSON; nothing reads as `empty`.
+    /// The body, an object of JSON; nothing reads as `empty`.
     pub(crate) async fn json<T: DeserializeOwned>(
         self,
         empty: &'static str,
@@ -110,12 +110,15 @@ impl Call {
         } else {
             &bytes[..]
         };
-        serde_json::from_slice(text).map_err(|error| {
-            Problem::new(
-                Code::BodyInvalid,
-                format!("The body is not the JSON that is expected here: {error}."),
-            )
-        })
+        let invalid = |what: String| {
+            let detail = format!("The body is not the JSON that is expected here: {what}.");
+            Problem::new(Code::BodyInvalid, detail)
+        };
+        // An array would be taken for the object's values in their order.
+        if !text.trim_ascii_start().starts_with(b"{") && !text.is_empty() {
+            return Err(invalid("it is no object".to_owned()));
+        }
+        serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))
     }
 }
 

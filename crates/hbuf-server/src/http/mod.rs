@@ -7,6 +7,7 @@
 //! accept.rs      which type to serve           problem.rs  refusals: the table of codes
 //! streams/       the Durable Streams protocol  refusals.rs refusals of the engine as problems
 //! scan.rs        records for a read, filtered  json.rs     records as JSON; ndjson.rs back again
+//! openapi/       the description of all routes for programs
 //! ```
 //!
 //! Architecture invariant: a route parses, sends one input, awaits one output, renders. It never
@@ -20,12 +21,14 @@ mod collect;
 mod connection;
 mod json;
 mod ndjson;
+mod openapi;
 mod problem;
 mod refusals;
 mod routes;
 mod scan;
 mod socket;
 mod streams;
+mod whole;
 
 use std::future::Future;
 use std::sync::Arc;

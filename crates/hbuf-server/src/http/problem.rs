@@ -48,6 +48,11 @@ macro_rules! codes {
                     },)*
                 }
             }
+
+            /// The type of its problems.
+            pub(crate) fn kind(self) -> String {
+                format!("urn:hbuf:problem:{}", self.row().slug)
+            }
         }
     };
 }
@@ -63,11 +68,10 @@ codes! {
     ConfigInvalid => BAD_REQUEST, "config-invalid", "The configuration is out of range", Retry::No;
     OffsetInvalid => BAD_REQUEST, "offset-invalid", "This is not an offset of the stream", Retry::No;
     ProducerStart => BAD_REQUEST, "producer-start", "A new producer epoch starts at 0", Retry::No;
-    ProofInvalid => BAD_REQUEST, "proof-invalid", "There is no such proof", Retry::No;
+    FilterInvalid => BAD_REQUEST, "filter-invalid", "A line of the filter is no tag", Retry::No;
     RequestMalformed => BAD_REQUEST, "request-malformed", "This is not HTTP", Retry::No;
     ProducerStale => FORBIDDEN, "producer-stale", "A newer producer writes to the stream", Retry::No;
     OriginRefused => FORBIDDEN, "origin-refused", "This web page may not call this server", Retry::No;
-    FilterInvalid => BAD_REQUEST, "filter-invalid", "A line of the filter is no tag", Retry::No;
     RouteNotFound => NOT_FOUND, "route-not-found", "There is nothing at this path", Retry::No;
     TenantNotFound => NOT_FOUND, "tenant-not-found", "There is no such tenant", Retry::No;
     BufferNotFound => NOT_FOUND, "buffer-not-found", "There is no such buffer", Retry::No;
@@ -75,10 +79,12 @@ codes! {
     StreamNotFound => NOT_FOUND, "stream-not-found", "There is no such stream", Retry::No;
     MessageNotFound => NOT_FOUND, "message-not-found", "There is no such message yet", Retry::No;
     FilterNotFound => NOT_FOUND, "filter-not-found", "There is no such filter", Retry::No;
+    ProofInvalid => NOT_FOUND, "proof-invalid", "There is no such proof", Retry::No;
     MethodNotAllowed => METHOD_NOT_ALLOWED, "method-not-allowed", "This path has no such method", Retry::No;
     NotAcceptable => NOT_ACCEPTABLE, "not-acceptable", "None of the accepted types is served here", Retry::No;
     RequestSlow => REQUEST_TIMEOUT, "request-slow", "The request came too slowly", Retry::After(1);
     NameTaken => CONFLICT, "name-taken", "The name is taken", Retry::No;
+    NamedMissing => CONFLICT, "named-missing", "What the body names does not exist", Retry::No;
     InTopics => CONFLICT, "in-topics", "The buffer is in a topic", Retry::No;
     LastTopic => CONFLICT, "last-topic", "It is a buffer's last topic", Retry::No;
     VersionDiffers => CONFLICT, "version-differs", "Someone else changed it", Retry::No;
@@ -157,7 +163,7 @@ impl Problem {
     pub(crate) fn document(&self) -> Value {
         let row = self.code.row();
         let mut document = Map::new();
-        document.insert("type".into(), kind(row.slug).into());
+        document.insert("type".into(), self.code.kind().into());
         document.insert("title".into(), row.title.into());
         document.insert("status".into(), row.status.as_u16().into());
         document.insert("detail".into(), self.detail.as_str().into());
@@ -191,11 +197,6 @@ impl Problem {
 
 /// The media type of problems.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
-
-/// The type of a problem.
-fn kind(slug: &str) -> String {
-    format!("urn:hbuf:problem:{slug}")
-}
 
 #[cfg(test)]
 mod tests {

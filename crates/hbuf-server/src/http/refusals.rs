@@ -200,7 +200,8 @@ impl From<Refused> for Box<Problem> {
         let text = sentence(&refused);
         let code = match refused {
             Refused::NoSuchTenant { .. } => Code::TenantNotFound,
-            Refused::NoSuchBuffer { .. } | Refused::NoSuchBufferName { .. } => Code::BufferNotFound,
+            Refused::NoSuchBuffer { .. } => Code::BufferNotFound,
+            Refused::NoSuchBufferName { .. } => Code::NamedMissing,
             Refused::NoSuchTopic { .. } => Code::TopicNotFound,
             Refused::TenantExists { .. }
             | Refused::BufferExists { .. }

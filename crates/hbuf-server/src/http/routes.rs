@@ -19,7 +19,7 @@ pub(super) use appends::off_loop;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use hbuf_core::name::Name;
@@ -32,6 +32,7 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::browser::{open_reply, preflight};
 use super::call::{Call, Params, Reply, decode, shown};
+use super::openapi::{self, Described};
 use super::problem::{Code, Problem};
 use super::{App, accept, streams};
 
@@ -91,6 +92,7 @@ routes! {
     GET "/readyz" => health::ready, "whether the node takes requests";
     PUT "/readyz" => health::drain, "{\"ready\": false} drains the node, true undoes it";
     GET "/metrics" => health::metrics, "counters for Prometheus";
+    GET "/openapi.json" => openapi_document, "this API in OpenAPI 3.1, for programs";
     GET "/" => list, "this list";
 }
 
@@ -100,6 +102,15 @@ pub(super) fn patterns() -> Vec<(&'static str, &'static str)> {
         .iter()
         .map(|route| (method_text(route), route.pattern))
         .collect()
+}
+
+/// The table, for its description.
+pub(super) fn described() -> impl Iterator<Item = Described> {
+    ROUTES.iter().map(|route| Described {
+        method: method_text(route),
+        pattern: route.pattern,
+        help: route.help,
+    })
 }
 
 /// Answers one request.
@@ -287,6 +298,13 @@ fn method_text(route: &Route) -> &'static str {
         .into_iter()
         .find(|text| route.method.as_str() == *text)
         .unwrap_or("?")
+}
+
+/// `GET /openapi.json`
+async fn openapi_document(call: Call) -> Reply {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(described()));
+    call.query(&[])?;
+    Ok(json_reply(StatusCode::OK, &DOCUMENT))
 }
 
 /// `GET /`

@@ -8,7 +8,7 @@ use hbuf_core::content::parse_batch;
 use hbuf_core::content::{Source, stored_lines};
 use hbuf_core::limits::BATCH_BYTES_MAX;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::controls::Controls;
 use super::replies::{Place, batch_reply, lines_reply, single_reply};
@@ -51,6 +51,9 @@ async fn append(call: Call, target: Target) -> Reply {
         form(call.headers(), query.get("lines"))?,
     );
     drop(query);
+    if form != Form::Message {
+        no_message_headers(call.headers())?;
+    }
     let bytes_max = match form {
         Form::Message => call.app.body_bytes_max,
         Form::Requests | Form::Lines(_) => BATCH_BYTES_MAX,
@@ -178,6 +181,22 @@ fn form(headers: &HeaderMap, lines: Option<&str>) -> Result<Form, Box<Problem>> 
             "`lines` is messages or bodies, and goes with content-type: application/x-ndjson.",
         )),
     }
+}
+
+/// What describes a message stands at each message of a batch: at the batch it would be lost.
+fn no_message_headers(headers: &HeaderMap) -> Result<(), Box<Problem>> {
+    let of_a_message = |name: &&str| {
+        matches!(*name, "x-hbuf-key" | "x-hbuf-tag") || name.starts_with("x-hbuf-meta-")
+    };
+    let Some(name) = headers.keys().map(HeaderName::as_str).find(of_a_message) else {
+        return Ok(());
+    };
+    Err(Problem::new(
+        Code::HeaderInvalid,
+        format!(
+            "`{name}` belongs to one message: write it at each message of the batch. Nothing was stored."
+        ),
+    ))
 }
 
 /// The message that a request itself is.

@@ -11,25 +11,23 @@ use crate::engine::{BufferInfo, BufferSettings, BufferStatus};
 use crate::http::body::Body;
 use crate::http::call::{Call, Reply};
 use crate::http::problem::{Code, Problem};
+use crate::http::whole::{limit, whole};
 
 /// What a client may set. A name that is not there leaves the value as it is; `null` is the
 /// default.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
+    #[serde(default, deserialize_with = "whole")]
     segment_bytes: Option<u64>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "limit")]
     retention_seconds: Option<u64>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "limit")]
     retention_bytes: Option<u64>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "limit")]
     retention_count: Option<u64>,
-    replicas: Option<u8>,
-}
-
-/// A limit that is named: `null` takes it away, which the engine is told as 0.
-fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Ok(Some(Option::<u64>::deserialize(deserializer)?.unwrap_or(0)))
+    #[serde(default, deserialize_with = "whole")]
+    replicas: Option<u64>,
 }
 
 /// `GET /buffers`
@@ -51,7 +49,9 @@ pub(super) async fn put(call: Call) -> Reply {
         retention_seconds: settings.retention_seconds,
         retention_bytes: settings.retention_bytes,
         retention_count: settings.retention_count,
-        replicas: settings.replicas,
+        replicas: settings
+            .replicas
+            .map(|copies| u8::try_from(copies).unwrap_or(u8::MAX)),
     };
     let (info, created) = app.engine.create_buffer(&tenant, &name, &settings).await?;
     let buffer = app.engine.buffer(&tenant, name.as_str()).await?;

@@ -67,8 +67,8 @@ pub(super) async fn list(call: Call) -> Reply {
     let query = call.query(&["after", "limit"])?;
     let limit = query.number("limit", 1, LIST_LIMIT_MAX)?;
     let limit = usize::try_from(limit.unwrap_or(LIST_LIMIT_MAX)).unwrap_or(usize::MAX);
-    let after = query.get("after").map(parse_name).transpose()?;
-    let after = after.map(|name| name.fold());
+    // As names are folded: two that differ only in case are one.
+    let after = query.get("after").map(str::to_ascii_lowercase);
     let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
     let readable = buffer.readable().clone();
     let (lists, more) = blocking(move || readable.filter_lists(after.as_deref(), limit)).await?;

@@ -67,7 +67,8 @@ struct Wanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start {
     After(Seq),
-    Time(Micros),
+    /// At a time, but not before the message behind a seq.
+    Time(Micros, Seq),
 }
 
 impl Wanted {
@@ -139,20 +140,18 @@ fn start(query: &Query<'_>, headers: &HeaderMap, served: Served) -> Result<Start
         });
     }
     let after = query.seq("after")?;
-    match (after, query.get("from-time")) {
-        (Some(_), Some(_)) => Err(Problem::new(
-            Code::QueryInvalid,
-            "`after` and `from-time` both say where to start: give one of them.",
-        )),
-        (after, None) => Ok(Start::After(after.unwrap_or(Seq::ZERO))),
-        (None, Some(text)) => {
+    let after = after.unwrap_or(Seq::ZERO);
+    match query.get("from-time") {
+        None => Ok(Start::After(after)),
+        Some(text) => {
             // An offset such as +01:00 that was not percent-encoded has become a space.
             let time = text.get(..11).zip(text.get(11..));
             let time = time.map_or_else(
                 || text.to_owned(),
                 |(date, rest)| date.to_owned() + &rest.replace(' ', "+"),
             );
-            parse_rfc3339(&time).map(Start::Time).ok_or_else(|| {
+            let start = parse_rfc3339(&time).map(|time| Start::Time(time, after));
+            start.ok_or_else(|| {
                 Problem::new(
                     Code::QueryInvalid,
                     format!(
@@ -315,7 +314,7 @@ async fn position(buffer: &Buffer, start: Start) -> Result<Seq, Box<Problem>> {
         Start::After(Seq::ZERO) => Ok(first.prev()),
         Start::After(after) if after < first.prev() => Err(ReadError::BeforeFirst { first }.into()),
         Start::After(after) => Ok(after),
-        Start::Time(time) => Ok(buffer.readable().seq_at_time(time).await?),
+        Start::Time(time, after) => Ok(buffer.readable().seq_at_time(time).await?.max(after)),
     }
 }
 

@@ -11,11 +11,13 @@ use super::json_reply;
 use super::pages::paged;
 use crate::engine::{MemberInfo, TopicInfo};
 use crate::http::call::{Call, Reply, parse_name};
+use crate::http::whole::whole;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     buffers: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "whole")]
     version: Option<u64>,
 }
 

@@ -1,0 +1,216 @@
+//! The JSON objects of the API.
+
+use hbuf_core::limits::{
+    BUFFERS_PER_TOPIC_MAX, RETENTION_SECONDS_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+};
+use serde_json::{Map, Value, json};
+
+use super::parameters::{NAME, number, one_of, seq, text, time, uuid};
+
+/// Where a schema stands.
+pub(super) fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// All of them.
+pub(super) fn components() -> Value {
+    let mut all = Map::new();
+    let parts = [requests(), catalog(), messages(), proofs(), of_the_node()];
+    for (name, schema) in parts.into_iter().flatten() {
+        all.insert(name.to_owned(), schema);
+    }
+    Value::Object(all)
+}
+
+fn requests() -> Vec<(&'static str, Value)> {
+    let limit = |most: u64| json!({ "type": ["integer", "null"], "minimum": 0, "maximum": most });
+    let segment = json!({
+        "type": ["integer", "null"], "minimum": SEGMENT_BYTES_MIN, "maximum": SEGMENT_BYTES_MAX,
+    });
+    // A node alone has no copy to give.
+    let replicas = json!({ "type": ["integer", "null"], "minimum": 0, "maximum": 0 });
+    let settings = json!({
+        "segment_bytes": segment, "retention_seconds": limit(RETENTION_SECONDS_MAX), "retention_bytes": limit(u64::MAX),
+        "retention_count": limit(u64::MAX), "replicas": replicas,
+    });
+    let names = json!({
+        "type": ["array", "null"], "items": text(NAME), "minItems": 1,
+        "maxItems": BUFFERS_PER_TOPIC_MAX, "uniqueItems": true,
+    });
+    vec![
+        ("BufferSettings", closed(&[], settings)),
+        (
+            "TopicSettings",
+            closed(
+                &[],
+                json!({ "buffers": names, "version": { "type": ["integer", "null"], "minimum": 0, "maximum": u64::MAX } }),
+            ),
+        ),
+        (
+            "State",
+            closed(
+                &["state"],
+                json!({ "state": one_of(&["open", "closed", "paused"]) }),
+            ),
+        ),
+        (
+            "Wanted",
+            closed(&["ready"], json!({ "ready": { "type": "boolean" } })),
+        ),
+    ]
+}
+
+fn catalog() -> Vec<(&'static str, Value)> {
+    let maybe = json!({ "type": ["integer", "null"] });
+    let count = json!({ "type": "integer", "minimum": 0 });
+    let buffer = json!({
+        "name": text(NAME), "uuid": uuid(), "state": one_of(&["open", "closed", "paused"]),
+        "topics": { "type": "array", "items": text(NAME) }, "created": time(), "version": count,
+        "segment_bytes": count, "retention_seconds": maybe, "retention_bytes": maybe,
+        "retention_count": maybe, "replicas": count, "log": uuid(), "history": uuid(),
+        "epoch": count, "first": seq(1), "commit": seq(0), "messages": count, "bytes": count,
+        "segments": count, "damaged_at": maybe,
+    });
+    let topic = json!({
+        "name": text(NAME), "buffers": { "type": "array", "items": text(NAME) },
+        "created": time(), "version": count,
+    });
+    vec![
+        (
+            "Buffer",
+            open(
+                &["name", "uuid", "state", "topics", "created", "version"],
+                buffer,
+            ),
+        ),
+        (
+            "Topic",
+            open(&["name", "buffers", "created", "version"], topic),
+        ),
+        ("FilterList", page("filters", "Filter")),
+        ("BufferList", page("buffers", "Buffer")),
+        ("TopicList", page("topics", "Topic")),
+    ]
+}
+
+/// A SHA-256 in hex digits.
+fn hash() -> Value {
+    text("^[0-9a-f]{64}$")
+}
+
+fn hashes() -> Value {
+    json!({ "type": "array", "items": hash() })
+}
+
+fn words() -> Value {
+    json!({ "type": "string" })
+}
+
+fn count() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+fn yes_or_no() -> Value {
+    json!({ "type": "boolean" })
+}
+
+fn messages() -> Vec<(&'static str, Value)> {
+    let message = json!({
+        "seq": seq(1), "time": time(), "epoch": count(), "id": hash(), "kind": words(),
+        "key": words(), "key_base64": words(), "tags": { "type": "array", "items": words() },
+        "headers": { "type": "object", "additionalProperties": words() }, "body": words(),
+        "body_base64": words(), "erased": yes_or_no(),
+    });
+    let batch = json!({
+        "first": seq(1), "last": seq(1), "count": count(), "replayed": yes_or_no(),
+        "ids": hashes(),
+    });
+    let filter = json!({
+        "name": text(NAME), "tags": count(), "bytes": count(), "sha256": hash(),
+    });
+    let list = json!({ "type": "array", "items": reference("Message") });
+    vec![
+        ("Message", open(&["seq", "time", "epoch"], message)),
+        ("Messages", list),
+        (
+            "BatchReply",
+            open(&["first", "last", "count", "replayed"], batch),
+        ),
+        (
+            "Filter",
+            closed(&["name", "tags", "bytes", "sha256"], filter),
+        ),
+    ]
+}
+
+fn proofs() -> Vec<(&'static str, Value)> {
+    let checkpoint = json!({ "log": uuid(), "size": seq(0), "root": hash() });
+    let inclusion = json!({
+        "log": uuid(), "seq": seq(1), "id": hash(), "size": seq(1), "root": hash(),
+        "hashes": hashes(),
+    });
+    let consistency = json!({
+        "log": uuid(), "from": seq(0), "from_root": hash(), "to": seq(0), "to_root": hash(),
+        "hashes": hashes(),
+    });
+    vec![
+        ("Checkpoint", closed_of_all(checkpoint)),
+        ("InclusionProof", closed_of_all(inclusion)),
+        ("ConsistencyProof", closed_of_all(consistency)),
+    ]
+}
+
+fn of_the_node() -> Vec<(&'static str, Value)> {
+    let node = json!({
+        "ready": yes_or_no(), "draining": yes_or_no(),
+        "disk": one_of(&["sound", "full", "failed"]),
+        "reasons": { "type": "array", "items": words() },
+        "buffers": count(), "open_buffers": count(), "started": time(),
+    });
+    let problem = json!({
+        "type": words(), "title": words(), "status": number(400, 599), "detail": words(),
+        "retry": yes_or_no(),
+    });
+    let routes = json!({ "hbuf": words(), "routes": { "type": "array" } });
+    let document = json!({ "openapi": words(), "paths": { "type": "object" } });
+    vec![
+        (
+            "Alive",
+            closed_of_all(json!({ "status": { "const": "alive" } })),
+        ),
+        ("Node", closed_of_all(node)),
+        (
+            "Problem",
+            open(&["type", "title", "status", "detail", "retry"], problem),
+        ),
+        ("Routes", open(&["hbuf", "routes"], routes)),
+        ("Document", open(&["openapi", "paths"], document)),
+    ]
+}
+
+/// An object that has all of these names and no others.
+fn closed_of_all(properties: Value) -> Value {
+    let names = properties.as_object().into_iter().flatten();
+    let names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    closed(&names, properties)
+}
+
+/// An object that may grow.
+fn open(required: &[&str], properties: Value) -> Value {
+    json!({ "type": "object", "required": required, "properties": properties })
+}
+
+/// An object that has these names and no others.
+fn closed(required: &[&str], properties: Value) -> Value {
+    json!({
+        "type": "object", "required": required, "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
+fn page(list: &str, entry: &str) -> Value {
+    let mut properties = json!({ "next": { "type": ["string", "null"] } });
+    properties[list] = json!({ "type": "array", "items": reference(entry) });
+    closed(&[list, "next"], properties)
+}

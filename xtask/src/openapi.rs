@@ -1,0 +1,99 @@
+//! Holds the running server against its own description, with a tool that others wrote: on new
+//! data, and again after a SIGKILL on what is left of it.
+//!
+//! `conformance/openapi` has the tool's version, its configuration, and what a schema cannot say.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::node::{Node, debug_binary, target};
+use crate::{shell, tools};
+
+const SOURCE: &str = "conformance/openapi";
+/// Operations that are left out, by name: one would put the server out of service, and one is not
+/// there yet and says so.
+const LEFT_OUT: [&str; 2] = ["drain", "eraseMessage"];
+
+/// Runs the check with so many examples an operation, from this seed on; returns what to print.
+pub(crate) fn run(examples: u64, seed: u64) -> Result<Vec<String>> {
+    let begun = Instant::now();
+    let tool = install()?;
+    let data = target().join("conformance/openapi-data");
+    if data.exists() {
+        fs::remove_dir_all(&data)?;
+    }
+    let binary = debug_binary()?;
+    check(&tool, &binary, &data, (examples, seed)).context("on new data")?;
+    check(&tool, &binary, &data, (examples.div_ceil(4), seed + 1))
+        .context("after SIGKILL, on the same data")?;
+    fs::remove_dir_all(&data)?;
+    let line = format!(
+        "OpenAPI: {examples} examples an operation found nothing, nor did a quarter of them after SIGKILL; {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    println!("{line}");
+    Ok(vec![line])
+}
+
+/// Installs the tool in an environment of its own below the target directory.
+fn install() -> Result<PathBuf> {
+    let place = target().join("conformance/openapi");
+    let tool = place.join("bin/schemathesis");
+    let wanted = fs::read(shell::root().join(SOURCE).join("requirements.txt"))?;
+    let stamp = place.join("installed.txt");
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(tool);
+    }
+    tools::python_environments()?;
+    let at = place.display().to_string();
+    shell::run(&mut shell::command(
+        "python3",
+        &["-m", "venv", "--clear", &at],
+    ))?;
+    let pip = place.join("bin/pip").display().to_string();
+    let list = format!("{SOURCE}/requirements.txt");
+    let arguments = [
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+        &list,
+    ];
+    shell::run(&mut shell::command(&pip, &arguments))?;
+    fs::write(stamp, wanted)?;
+    Ok(tool)
+}
+
+fn check(tool: &Path, binary: &Path, data: &Path, run: (u64, u64)) -> Result<()> {
+    let server = Node::start(binary, data, &["--stream-wait-seconds=1".to_owned()])?;
+    let (examples, seed) = (run.0.to_string(), run.1.to_string());
+    let document = format!("{}/openapi.json", server.url());
+    let mut arguments = vec![
+        "--config-file",
+        "schemathesis.toml",
+        "run",
+        &document,
+        "--checks",
+        "all",
+        "--max-examples",
+        &examples,
+        "--seed",
+        &seed,
+        "--generation-database",
+        "none",
+    ];
+    for name in LEFT_OUT {
+        arguments.extend(["--exclude-operation-id", name]);
+    }
+    let mut command = shell::command(&tool.display().to_string(), &arguments);
+    // The hooks stand beside the configuration.
+    command
+        .current_dir(shell::root().join(SOURCE))
+        .env("PYTHONPATH", ".")
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    shell::run(&mut command)?;
+    server.kill()
+}
