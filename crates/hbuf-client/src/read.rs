@@ -108,6 +108,7 @@ pub struct JsonLines {
     /// So far the buffer holds no line end.
     searched: usize,
     ended: bool,
+    cursor: Option<String>,
 }
 
 impl Client {
@@ -128,6 +129,7 @@ impl Client {
             buffer: BytesMut::new(),
             searched: 0,
             ended: false,
+            cursor: None,
         })
     }
 
@@ -158,14 +160,24 @@ impl Client {
 }
 
 impl JsonLines {
-    /// The next value, or `None` at the end.
+    /// The next message, or `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Value>, CallError> {
-        let Some(line) = self.next_line().await? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&line)
-            .map(Some)
-            .map_err(|error| self.client.not_ours(format!("bad line of JSON, {error}")))
+        while let Some(line) = self.next_line().await? {
+            let value: Value = serde_json::from_slice(&line)
+                .map_err(|error| self.client.not_ours(format!("bad line of JSON, {error}")))?;
+            let Some(cursor) = value.get("cursor") else {
+                return Ok(Some(value));
+            };
+            self.cursor = cursor.as_str().map(str::to_owned);
+        }
+        Ok(None)
+    }
+
+    /// Where a reader of a topic of several buffers goes on; known once [`JsonLines::next`] has
+    /// come to the end.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
     }
 
     /// The next line as it came, without its end.

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use hbuf_core::ids::{Epoch, Hash, Micros, Seq};
 use hbuf_core::limits;
 use hbuf_core::record::{self, Facts, Kind, LINE_LEN, Line, Proof, State};
+use hbuf_core::topic::RunHead;
 use hyper::body::Incoming;
 
 use crate::catalog::Collection;
@@ -31,6 +32,8 @@ pub struct RecordStream {
     body: Incoming,
     buffer: BytesMut,
     commit: Option<u64>,
+    cursor: Option<String>,
+    gaps: Vec<String>,
 }
 
 impl Record {
@@ -138,6 +141,8 @@ impl Client {
             body,
             buffer: BytesMut::new(),
             commit,
+            cursor: None,
+            gaps: Vec::new(),
         })
     }
 }
@@ -151,6 +156,9 @@ impl RecordStream {
                 .map_err(|error| self.client.not_ours(format!("bad record, {error}")))?;
             if record.line.state != State::Head {
                 return Ok(Some(record));
+            }
+            if let Some(RunHead::End { cursor, gaps }) = RunHead::of(&record.view()) {
+                (self.cursor, self.gaps) = (cursor, gaps);
             }
         }
         Ok(None)
@@ -183,6 +191,19 @@ impl RecordStream {
     #[must_use]
     pub const fn commit(&self) -> Option<u64> {
         self.commit
+    }
+
+    /// Where a reader of a topic of several buffers goes on; known once all was read.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
+    /// Buffers of the topic of which something is missing, each as `<name>; reason=<reason>`; known
+    /// once all was read.
+    #[must_use]
+    pub fn gaps(&self) -> &[String] {
+        &self.gaps
     }
 
     /// Reads until there are `length` bytes; false when the stream ends before.

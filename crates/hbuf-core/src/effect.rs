@@ -73,6 +73,14 @@ pub enum Effect {
         /// The use should be put on record: append [`crate::stream::StreamAppend::Use`].
         due: bool,
     },
+    /// Messages to come have at least this time; nothing when some are under way, or when the
+    /// buffer is not here.
+    TimeClosed {
+        /// The request.
+        token: Token,
+        /// The time.
+        closed: Option<Micros>,
+    },
     /// Writes of the buffer failed and the waiting appends were refused: cut the file back to what
     /// was acknowledged, then open the buffer again through recovery.
     Reopen {

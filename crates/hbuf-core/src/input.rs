@@ -146,6 +146,13 @@ pub enum Input {
         /// Who waits for what is there.
         token: Token,
     },
+    /// A reader in strict order asks that messages to come be later than what it has.
+    CloseTime {
+        /// The buffer.
+        buffer: Uuid,
+        /// Who waits.
+        token: Token,
+    },
     /// Time to look at retention, in all buffers of the shard.
     Retention,
     /// The buffer was deleted: whatever waits for it is refused.

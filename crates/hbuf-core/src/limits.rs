@@ -146,6 +146,15 @@ pub const BUFFERS_MAX: usize = 1_000_000;
 pub const TOPICS_PER_BUFFER_MAX: usize = 64;
 /// Buffers that one topic may have.
 pub const BUFFERS_PER_TOPIC_MAX: usize = 1_024;
+/// Buffers whose places one cursor of a topic holds; a topic of more is followed by a consumer.
+pub const CURSOR_BUFFERS_MAX: usize = 64;
+/// Bytes of records that one read of a topic holds of all its buffers, and as many ahead.
+pub const MERGE_BYTES: usize = 4 << 20;
+/// Bytes of one buffer's records that a read of a topic asks for at least. A message that is longer
+/// than what it asks for is read alone when its turn comes.
+pub const MERGE_PAGE_BYTES_MIN: usize = 4 << 10;
+/// How long a read in strict order waits for a buffer that is paused or cannot be read, in seconds.
+pub const GAP_SECONDS_MAX: u64 = 5;
 /// Slots over which the keys of a topic are spread; each belongs to one of its buffers.
 pub const TOPIC_SLOTS: usize = 4_096;
 

@@ -26,6 +26,9 @@ pub struct Rules {
     pub time_never_decreases: bool,
     /// A damaged record below the mark or below a later record's known commit is corruption.
     pub damage_below_commit_is_corruption: bool,
+    /// A read of a topic delivers nothing while the next message of one of its buffers is not
+    /// known.
+    pub merge_looks_at_all: bool,
 }
 
 impl Rules {
@@ -43,6 +46,7 @@ impl Rules {
             retention_spares_uncommitted: true,
             time_never_decreases: true,
             damage_below_commit_is_corruption: true,
+            merge_looks_at_all: true,
         }
     }
 }

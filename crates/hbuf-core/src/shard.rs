@@ -103,6 +103,11 @@ impl Shard {
                     due: false,
                 }),
             },
+            Input::CloseTime { buffer, token } => {
+                let buffer = self.buffers.get_mut(&buffer);
+                let closed = buffer.and_then(|buffer| buffer.on_close_time(now));
+                out.push(Effect::TimeClosed { token, closed });
+            }
             Input::Retention => {
                 for buffer in self.buffers.values_mut() {
                     buffer.on_retention(&self.rules, now, out);

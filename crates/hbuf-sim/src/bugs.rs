@@ -44,11 +44,13 @@ pub enum Bug {
     ForgetSync,
     /// …
     CountReplays,
+    /// …
+    MergeBlindly,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AckBeforeSync,
         Self::ReadBeforeSync,
         Self::HalfBatch,
@@ -66,6 +68,7 @@ impl Bug {
         Self::RepairTwice,
         Self::ForgetSync,
         Self::CountReplays,
+        Self::MergeBlindly,
     ];
 
     /// Its name on the command line.
@@ -112,6 +115,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
         Some(Bug::RetainUncommitted) => rules.retention_spares_uncommitted = false,
         Some(Bug::TimeGoesBack) => rules.time_never_decreases = false,
         Some(Bug::CutDamage) => rules.damage_below_commit_is_corruption = false,
+        Some(Bug::MergeBlindly) => rules.merge_looks_at_all = false,
         Some(
             Bug::NoNameSync
             | Bug::MarkAhead
@@ -127,7 +131,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Bug, &str, &str, Invariant); 17] = [
+const TABLE: [(Bug, &str, &str, Invariant); 18] = [
     (
         Bug::AckBeforeSync,
         "ack-before-sync",
@@ -229,6 +233,12 @@ const TABLE: [(Bug, &str, &str, Invariant); 17] = [
         "count-replays",
         "repeated appends count as new messages",
         Invariant::StatsEqualRecount,
+    ),
+    (
+        Bug::MergeBlindly,
+        "merge-blindly",
+        "a read over all buffers does not wait until the next message of each is known",
+        Invariant::TopicInOrder,
     ),
 ];
 

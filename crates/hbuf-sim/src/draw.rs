@@ -20,6 +20,8 @@ pub(crate) enum Purpose {
     Crash,
     /// What rots.
     Rot,
+    /// What a reader of all buffers does next.
+    Topic,
 }
 
 impl Purpose {
@@ -32,6 +34,7 @@ impl Purpose {
             Self::Delay => 0x6465_6c61,
             Self::Crash => 0x6372_6173,
             Self::Rot => 0x726f_7421,
+            Self::Topic => 0x746f_7063,
         }
     }
 }

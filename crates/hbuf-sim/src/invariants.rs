@@ -35,11 +35,13 @@ pub enum Invariant {
     EveryAskAnswered,
     /// …
     StatsEqualRecount,
+    /// …
+    TopicInOrder,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AckedNeverLost,
         Self::SeqDenseUnique,
         Self::BytesEqual,
@@ -56,6 +58,7 @@ impl Invariant {
         Self::NoFalseDamage,
         Self::EveryAskAnswered,
         Self::StatsEqualRecount,
+        Self::TopicInOrder,
     ];
 
     /// Its name.
@@ -129,6 +132,10 @@ impl Invariant {
             Self::StatsEqualRecount => (
                 "stats-equal-recount",
                 "a counter equals the recount of its events",
+            ),
+            Self::TopicInOrder => (
+                "topic-in-order",
+                "a read over all buffers gives each committed message once, the earliest first",
             ),
         }
     }

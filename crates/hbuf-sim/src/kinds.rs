@@ -76,6 +76,8 @@ pub enum Kind {
     /// …
     NameLost,
     /// …
+    TopicRead,
+    /// …
     RunEnded,
     /// …
     InvariantBroken,
@@ -83,7 +85,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -120,6 +122,7 @@ impl Kind {
         Self::WriteLost,
         Self::WriteReordered,
         Self::NameLost,
+        Self::TopicRead,
         Self::RunEnded,
         Self::InvariantBroken,
     ];
@@ -144,7 +147,7 @@ impl Kind {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Kind, &str, &str); 38] = [
+const TABLE: [(Kind, &str, &str); 39] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -304,6 +307,11 @@ const TABLE: [(Kind, &str, &str); 38] = [
         Kind::NameLost,
         "name.lost",
         "a crash loses a name that was not synced, or brings one back",
+    ),
+    (
+        Kind::TopicRead,
+        "topic.read",
+        "a reader takes the next messages of all buffers as one",
     ),
     (Kind::RunEnded, "run.ended", "the run is over"),
     (

@@ -30,6 +30,7 @@ mod faults;
 mod keeper;
 mod pipeline;
 mod start;
+mod topic;
 mod turns;
 
 /// When the simulated clock begins: 2026-01-01.
@@ -48,6 +49,8 @@ enum Due {
     Keeper { life: u64 },
     /// The shard looks at retention.
     Retention,
+    /// Somebody reads all buffers as one.
+    TopicRead,
     /// A checkpoint.
     Checkpoint,
     /// There is room again.
@@ -101,6 +104,7 @@ pub(crate) struct World<'w> {
     stable: Vec<Seq>,
     last_times: Vec<Micros>,
     retention_now: Micros,
+    topic_reader: topic::TopicReader,
     fail_next_sync: bool,
     counters: Counters,
     draining: bool,
@@ -154,6 +158,7 @@ impl<'w> World<'w> {
             state_asks: BTreeMap::new(),
             last_token: 0,
             retention_now: Micros(0),
+            topic_reader: topic::TopicReader::default(),
             fail_next_sync: false,
             counters: Counters::default(),
             draining: false,
@@ -184,6 +189,7 @@ impl<'w> World<'w> {
         }
         self.due(root, self.plan.retention_every, Due::Retention);
         self.due(root, 30_000, Due::Checkpoint);
+        self.due(root, 3_000, Due::TopicRead);
         while self.steps < self.plan.steps && !self.over() {
             if !self.step() {
                 break;
@@ -220,6 +226,7 @@ impl<'w> World<'w> {
             Due::Keeper { life } if life == self.life => self.keeper_step(),
             Due::Pipeline { .. } | Due::Keeper { .. } => {}
             Due::Retention => self.retention(cause),
+            Due::TopicRead => self.topic_turn(cause),
             Due::Checkpoint => self.checkpoint(cause),
             Due::Room => self.room(cause),
             Due::PowerLoss if self.draining => {}
@@ -409,6 +416,8 @@ impl<'w> World<'w> {
             }
             Effect::StateReached { token, state } => self.on_state_reached(cause, token, state),
             Effect::StreamUsed { .. } => unreachable!("no client of this world reads streams"),
+            // Nobody here reads in strict order.
+            Effect::TimeClosed { .. } => {}
             Effect::Reopen {
                 buffer,
                 file,

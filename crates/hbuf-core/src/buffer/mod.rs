@@ -158,6 +158,8 @@ pub struct Buffer {
     commit: Seq,
     in_sync: InSync,
     last_time: Micros,
+    /// Messages to come have at least this time: it was promised to readers.
+    closed_time: Micros,
     frontier: Frontier,
     segments: Vec<SegmentFacts>,
     /// Offset behind the last framed record in the open segment.
@@ -204,6 +206,7 @@ impl Buffer {
             commit: opening.end,
             in_sync: InSync::solo(opening.node, opening.end),
             last_time: opening.last_time,
+            closed_time: Micros(0),
             frontier: opening.frontier,
             segments: opening.segments,
             offset,

@@ -131,7 +131,7 @@ impl Buffer {
         out: &mut Effects,
     ) {
         let time = match context.rules.time_never_decreases {
-            true => context.now.max(self.last_time),
+            true => context.now.max(self.last_time).max(self.closed_time),
             false => context.now,
         };
         let first = self.end.next();

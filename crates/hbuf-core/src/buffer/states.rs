@@ -44,6 +44,17 @@ impl Buffer {
         out.push(Effect::StateReached { token, state });
     }
 
+    /// Promises that messages to come have at least the time that is told: whoever reads several
+    /// buffers in strict order need not wait for this one before. Nothing is promised while
+    /// messages are under way, which have their times already.
+    pub(crate) fn on_close_time(&mut self, now: Micros) -> Option<Micros> {
+        if !self.units.is_empty() {
+            return None;
+        }
+        self.closed_time = self.closed_time.max(now).max(self.last_time);
+        Some(self.closed_time)
+    }
+
     pub(crate) fn on_configure(&mut self, config: BufferConfig) {
         self.config = config;
     }

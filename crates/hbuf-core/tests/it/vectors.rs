@@ -16,6 +16,7 @@ use hbuf_core::record::{
 };
 use hbuf_core::segment::{FORMAT, LogKind, SegmentHead};
 use hbuf_core::time;
+use hbuf_core::topic::{BufferPlace, RunHead, Slot, TopicCursor};
 use hbuf_core::tree::{Checkpoint, Frontier, Leaves, ProofFile, prove_inclusion};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/FORMAT.md");
@@ -269,6 +270,38 @@ fn filter() -> String {
     String::from_utf8(file).unwrap()
 }
 
+fn cursor() -> TopicCursor {
+    TopicCursor {
+        topic: 7,
+        places: vec![
+            BufferPlace::new(&buffer(), &history(), Seq(300)),
+            BufferPlace::new(&log(), &history(), Seq(1)),
+        ],
+    }
+}
+
+fn run_heads() -> Vec<u8> {
+    let mut out = Vec::new();
+    let run = RunHead::Run {
+        buffer: buffer(),
+        history: history(),
+        first: Seq(42),
+        time: time::parse(b"2026-11-20T11:15:22.123456Z").unwrap(),
+    };
+    let end = RunHead::End {
+        cursor: Some(cursor().encode()),
+        gaps: vec!["orders-2; reason=paused".into()],
+    };
+    run.encode(&mut out);
+    end.encode(&mut out);
+    out
+}
+
+fn cursor_values() -> String {
+    let slot = Slot::of(b"user-1717").number();
+    format!("cursor  {}\nslot    {slot}\n", cursor().encode())
+}
+
 /// Bytes as the page shows them: sixteen a line.
 fn dumped(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -293,6 +326,8 @@ fn vectors() -> BTreeMap<&'static str, String> {
         ("mark-slot", shown(&mark_slot())),
         ("tree", tree_values()),
         ("proof", proof_file()),
+        ("run-heads", shown(&run_heads())),
+        ("cursor", cursor_values()),
         ("dictionary", dumped(&dictionary())),
         ("tags", dumped(&tags())),
         ("filter", filter()),

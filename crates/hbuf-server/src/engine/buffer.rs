@@ -209,6 +209,15 @@ impl Buffer {
             })
     }
 
+    /// Has messages to come be no earlier than the time that is told; nothing while some are under
+    /// way, or when the buffer is being opened again.
+    pub(crate) async fn close_time(&self) -> Option<Micros> {
+        let (reply, answer) = oneshot::channel();
+        let host = self.shards.host(self.shard);
+        host.post(Mail::CloseTime(self.uuid, reply));
+        answer.await.ok().flatten()
+    }
+
     /// Appends and waits until the asked level is reached, or until it is refused.
     pub async fn append(&self, append: Append) -> Result<AppendReply, AppendError> {
         self.finish(self.begin(append)?).await

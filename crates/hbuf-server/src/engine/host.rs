@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hbuf_core::append::{AppendRefused, AppendRequest, Appended};
 use hbuf_core::buffer::Opening;
 use hbuf_core::effect::{Effect, Effects, Write, WriteBytes};
-use hbuf_core::ids::{Hash, Uuid};
+use hbuf_core::ids::{Hash, Micros, Uuid};
 use hbuf_core::input::{BufferState, DiskHealth, Input, Token};
 use hbuf_core::record::Kind;
 use hbuf_core::rules::Rules;
@@ -52,6 +52,7 @@ pub(crate) enum Mail {
     Open(Box<Opening>, Arc<Buffer>),
     SetState(Uuid, BufferState, u64, oneshot::Sender<BufferState>),
     StreamUsed(Uuid, oneshot::Sender<StreamUsed>),
+    CloseTime(Uuid, oneshot::Sender<Option<Micros>>),
     Evict(Uuid),
     Remove(Uuid),
     Input(Input),
@@ -70,6 +71,7 @@ enum Waiter {
     Append(oneshot::Sender<Result<Placed, AppendRefused>>, Vec<Hash>),
     Stream(oneshot::Sender<StreamUsed>),
     State(oneshot::Sender<BufferState>),
+    Time(oneshot::Sender<Option<Micros>>),
 }
 
 /// The shard and what belongs to it, behind the runner's lock.
@@ -203,6 +205,12 @@ impl ShardHost {
                 core.shard.handle(now, input, &mut core.effects);
                 self.perform(core, None);
             }
+            Mail::CloseTime(buffer, reply) => {
+                let token = core.token(Waiter::Time(reply));
+                let input = Input::CloseTime { buffer, token };
+                core.shard.handle(now, input, &mut core.effects);
+                self.perform(core, None);
+            }
             Mail::Evict(buffer) => {
                 core.shard
                     .handle(now, Input::Evict { buffer }, &mut core.effects);
@@ -299,6 +307,11 @@ impl ShardHost {
                 Effect::StreamUsed { token, seen, due } => {
                     if let Some(Waiter::Stream(reply)) = core.waiters.remove(&token) {
                         let _ = reply.send(StreamUsed { seen, due });
+                    }
+                }
+                Effect::TimeClosed { token, closed } => {
+                    if let Some(Waiter::Time(reply)) = core.waiters.remove(&token) {
+                        let _ = reply.send(closed);
                     }
                 }
                 Effect::Reopen {

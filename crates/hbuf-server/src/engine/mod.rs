@@ -40,7 +40,7 @@ pub use described::{BufferInfo, BufferSettings, CatalogError, MemberInfo, Page, 
 pub use open::LookupError;
 pub use start::{EngineSettings, StartError};
 pub use streams::StreamError;
-pub use topic_routes::{Routed, RoutedPart};
+pub use topic_routes::{Routed, RoutedPart, TopicMember, TopicStamp, TopicView};
 
 use counters::Counters;
 use host::{Mail, ShardHost};

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hbuf_core::ids::Uuid;
 use hbuf_core::input::BufferState;
@@ -37,6 +38,38 @@ impl Turns {
         self.0[at].fetch_add(1, Ordering::Relaxed)
     }
 }
+
+/// A topic as its readers see it.
+#[derive(Clone, Debug)]
+pub struct TopicView {
+    /// Its number.
+    pub id: u64,
+    /// The version of its list of buffers.
+    pub version: u64,
+    /// How many buffers it has.
+    pub buffers: usize,
+    /// Those that can be read, in the order of their uuids; the others are just being made.
+    pub members: Vec<TopicMember>,
+    /// Tells this list in these states from others.
+    pub stamp: TopicStamp,
+}
+
+/// A buffer of a topic, as its readers see it.
+#[derive(Clone, Debug)]
+pub struct TopicMember {
+    /// Its registration.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: Name,
+    /// Its history.
+    pub history: Uuid,
+    /// Whether it takes messages.
+    pub state: BufferState,
+}
+
+/// The version of a topic's list, and the sum of its buffers' versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicStamp(u64, u64);
 
 /// Where an append to a topic goes.
 #[derive(Clone, Debug)]
@@ -110,6 +143,51 @@ impl Engine {
             return self.open(part.uuid).await;
         }
         self.once_made(Some(part.uuid), part.name.as_str()).await
+    }
+
+    /// A topic with what its readers need to know of its buffers.
+    pub fn topic_view(&self, tenant: &Name, name: &str) -> Result<TopicView, LookupError> {
+        let view = self.inner.manager.view(|catalog| {
+            let topic = catalog.resolve_topic(tenant.as_str(), name)?;
+            let live = |buffer: &&manager::Buffer| buffer.lifecycle == Lifecycle::Live;
+            let member = |buffer: &manager::Buffer| TopicMember {
+                uuid: buffer.uuid,
+                name: buffer.name.clone(),
+                history: buffer.history,
+                state: buffer.state,
+            };
+            let members = catalog.buffers_of_topic(topic).filter(live).map(member);
+            let mut members: Vec<TopicMember> = members.collect();
+            members.sort_unstable_by_key(|member| member.uuid);
+            Some(TopicView {
+                id: topic.id.0,
+                version: topic.version,
+                buffers: topic.buffers.len(),
+                members,
+                stamp: stamp(catalog, topic),
+            })
+        });
+        view.ok_or_else(|| LookupError::NoTopic { name: name.into() })
+    }
+
+    /// Waits until a topic has another list of buffers than was seen, other states of them, or is
+    /// gone.
+    pub async fn topic_changed(&self, tenant: &Name, name: &str, seen: TopicStamp) {
+        let mut applied = self.inner.manager.watch();
+        loop {
+            let now = self.inner.manager.view(|catalog| {
+                let topic = catalog.resolve_topic(tenant.as_str(), name)?;
+                Some(stamp(catalog, topic))
+            });
+            if now != Some(seen) {
+                return;
+            }
+            if applied.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            // Many readers may wait while many changes come; they need not look at each.
+            tokio::time::sleep(SETTLE).await;
+        }
     }
 
     /// The buffers of a topic, with what each takes.
@@ -279,6 +357,14 @@ impl Engine {
         Ok(())
     }
 }
+
+fn stamp(catalog: &manager::Catalog, topic: &manager::Topic) -> TopicStamp {
+    let versions = catalog.buffers_of_topic(topic).map(|buffer| buffer.version);
+    TopicStamp(topic.version, versions.sum())
+}
+
+/// How long changes of the catalog may gather before a reader looks at them.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Whether messages that are bound to no buffer may go to this one.
 fn takes(buffer: &manager::Buffer) -> bool {

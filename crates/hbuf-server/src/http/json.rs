@@ -6,11 +6,24 @@ use hbuf_core::record::{Kind, Record, State};
 
 /// Appends the object of a record.
 pub(crate) fn push_record(record: &Record<'_>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    push_fields(record, out);
+}
+
+/// Appends the object of a record with the name of its buffer.
+pub(crate) fn push_record_of(buffer: &str, record: &Record<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"buffer\":");
+    push_string(buffer, out);
+    out.push(b',');
+    push_fields(record, out);
+}
+
+fn push_fields(record: &Record<'_>, out: &mut Vec<u8>) {
     let line = &record.line;
     // Writing into a vector cannot fail.
     let _ = write!(
         out,
-        "{{\"seq\":{},\"time\":\"{}\",\"epoch\":{}",
+        "\"seq\":{},\"time\":\"{}\",\"epoch\":{}",
         line.seq, line.time, line.epoch
     );
     if let Some(id) = record.id() {

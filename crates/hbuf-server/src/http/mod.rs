@@ -8,6 +8,8 @@
 //! streams/       the Durable Streams protocol  refusals.rs refusals of the engine as problems
 //! scan.rs        records for a read, filtered  json.rs     records as JSON; ndjson.rs back again
 //! openapi/       the description of all routes for programs
+//! topic_scan.rs  a read over several buffers,  member.rs   one of them; member_page.rs what is
+//!                placed by topic_start.rs                  fetched of it
 //! ```
 //!
 //! Architecture invariant: a route parses, sends one input, awaits one output, renders. It never
@@ -20,6 +22,8 @@ mod call;
 mod collect;
 mod connection;
 mod json;
+mod member;
+mod member_page;
 mod ndjson;
 mod openapi;
 mod problem;
@@ -28,6 +32,8 @@ mod routes;
 mod scan;
 mod socket;
 mod streams;
+mod topic_scan;
+mod topic_start;
 mod whole;
 
 use std::future::Future;

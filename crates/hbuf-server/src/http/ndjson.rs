@@ -38,6 +38,11 @@ struct Line {
     content_type: Option<String>,
     erased: Option<bool>,
     kind: Option<String>,
+    #[serde(rename = "buffer")]
+    _buffer: Option<IgnoredAny>,
+    cursor: Option<IgnoredAny>,
+    #[serde(rename = "gaps")]
+    _gaps: Option<IgnoredAny>,
     #[serde(rename = "seq")]
     _seq: Option<IgnoredAny>,
     #[serde(rename = "id")]
@@ -62,9 +67,9 @@ pub(crate) fn parse(body: &Bytes, lines: Lines) -> Result<Vec<Parsed>, Box<Probl
         }
         let parsed = match lines {
             Lines::Messages => message(line),
-            Lines::Bodies => plain(line, body),
+            Lines::Bodies => plain(line, body).map(Some),
         };
-        messages.push(parsed.map_err(|why| refused(index, &why))?);
+        messages.extend(parsed.map_err(|why| refused(index, &why))?);
     }
     if messages.is_empty() {
         return Err(refused(0, "the batch is empty: send at least one line"));
@@ -88,13 +93,17 @@ fn plain(line: &[u8], whole: &Bytes) -> Result<Parsed, String> {
     Ok((lines, whole.slice_ref(line)))
 }
 
-fn message(text: &[u8]) -> Result<Parsed, String> {
+/// A message; nothing when the line is where a read of a topic ended.
+fn message(text: &[u8]) -> Result<Option<Parsed>, String> {
     let line: Line = serde_json::from_slice(text).map_err(|error| {
         format!(
             "{error}; a line is an object with `body` or `body_base64`, and `key`, `tags`, `headers`, \
              `content_type` where wanted; ?lines=bodies takes each line as a body"
         )
     })?;
+    if line.cursor.is_some() {
+        return Ok(None);
+    }
     if line.erased == Some(true) {
         return Err("the message was erased and has no content left: leave the line out".into());
     }
@@ -123,7 +132,7 @@ fn message(text: &[u8]) -> Result<Parsed, String> {
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_slice()));
     stored_lines(pairs, Source::Inner, &mut lines).map_err(|error| error.to_string())?;
-    Ok((Bytes::from(lines), body))
+    Ok(Some((Bytes::from(lines), body)))
 }
 
 fn headers(line: &Line) -> Result<Vec<(String, Vec<u8>)>, String> {

@@ -62,6 +62,7 @@ codes! {
     QueryInvalid => BAD_REQUEST, "query-invalid", "The query cannot be understood", Retry::No;
     NameInvalid => BAD_REQUEST, "name-invalid", "This is not a name", Retry::No;
     SeqInvalid => BAD_REQUEST, "seq-invalid", "This is not a seq", Retry::No;
+    CursorInvalid => BAD_REQUEST, "cursor-invalid", "This is not a cursor of this topic", Retry::No;
     BodyInvalid => BAD_REQUEST, "body-invalid", "The body cannot be understood", Retry::No;
     BodyCut => BAD_REQUEST, "body-cut", "The body ended too early", Retry::No;
     BatchInvalid => BAD_REQUEST, "batch-invalid", "A message of the batch is wrong", Retry::No;
@@ -90,6 +91,7 @@ codes! {
     VersionDiffers => CONFLICT, "version-differs", "Someone else changed it", Retry::No;
     LimitReached => CONFLICT, "limit-reached", "There are as many as there can be", Retry::No;
     BeingCreated => CONFLICT, "being-created", "It is being created or deleted", Retry::After(1);
+    TopicTooWide => CONFLICT, "topic-too-wide", "The topic has more buffers than a cursor holds", Retry::No;
     SeveralBuffers => CONFLICT, "several-buffers", "The topic has several buffers", Retry::No;
     FilterBusy => CONFLICT, "filter-busy", "The filter is being uploaded", Retry::After(1);
     BufferClosed => CONFLICT, "buffer-closed", "The buffer is closed", Retry::No;

@@ -13,6 +13,7 @@ mod read;
 mod replies;
 mod state;
 mod topic_appends;
+mod topic_reads;
 mod topics;
 
 pub(super) use appends::off_loop;
@@ -64,7 +65,7 @@ routes! {
     POST "/buffers/{buffer}" => appends::to_buffer, "append a message, or a batch: all or nothing (?ids)";
     POST "/topics/{topic}" => appends::to_topic, "append a message, or a batch that gets a reply per message";
     GET "/buffers/{buffer}/messages" => read::from_buffer, "read or follow: ?after= limit= wait= from-time= tag= filter= key= latest= kinds=all";
-    GET "/topics/{topic}/messages" => read::from_topic, "read or follow a topic, with the same query";
+    GET "/topics/{topic}/messages" => read::from_topic, "read or follow all buffers of a topic as one: ?after=CURSOR order=strict";
     GET "/buffers/{buffer}/messages/{seq}" => message::read, "one message (?id= to be sure that it is the one)";
     DELETE "/buffers/{buffer}/messages/{seq}" => message::erase, "erase a message (not supported yet)";
     GET "/buffers" => buffers::list, "list the buffers: ?after=NAME limit=";

@@ -83,7 +83,7 @@ impl Filter {
     }
 
     /// Whether a record that was found is wanted: its kind, and the bytes of tags and key.
-    fn wants(&self, record: &Record<'_>) -> bool {
+    pub(crate) fn wants(&self, record: &Record<'_>) -> bool {
         if !self.all_kinds && record.facts.kind != Kind::Data {
             return false;
         }

@@ -4,6 +4,7 @@
 //! the shard. Nothing here decides anything: no seq above the published commit leaves, in any way.
 //!
 //! ```text
+//! bell.rs      one waiter for many buffers
 //! segments.rs  which file holds which seqs        recent.rs   records just framed, in memory
 //! walk.rs      files, indexes, finding a record   range.rs    a bounded read
 //! pieces.rs    a stream of any length             by_time.rs  a time to a position
@@ -19,6 +20,7 @@
 //! every record must continue the seqs; the open segment and single messages are checked by their
 //! CRC.
 
+mod bell;
 mod book;
 mod by_time;
 mod level_zero;
@@ -40,11 +42,12 @@ mod testing;
 mod tests;
 mod walk;
 
+pub(crate) use bell::Bell;
 pub use level_zero::{derived_files, remove_derived_files};
 pub(crate) use pick::{Bounds, Pick};
 pub use pieces::{Piece, Pieces};
 pub use prove::{Consistency, Inclusion, ProofError};
-pub use range::Records;
+pub use range::{Records, Within};
 pub use segments::SegmentAt;
 pub use shared::ReadShared;
 pub(crate) use stored_filter::{FilterError, FilterForm, FilterUpload};
@@ -53,7 +56,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use bytes::Bytes;
 use hbuf_core::ids::{Seq, Uuid};
@@ -76,6 +79,7 @@ pub struct Readable {
     commit: AtomicU64,
     layout: Mutex<Layout>,
     waiters: Notify,
+    bells: Mutex<Vec<Weak<Bell>>>,
     closed: AtomicBool,
     tailing: AtomicU32,
     tail: Mutex<Option<Box<Tail>>>,
@@ -160,6 +164,7 @@ impl Readable {
             commit: AtomicU64::new(commit.0),
             layout: Mutex::new(Layout::new(first, commit, segments)),
             waiters: Notify::new(),
+            bells: Mutex::default(),
             closed: AtomicBool::new(false),
             tailing: AtomicU32::new(0),
             tail: Mutex::new(None),
@@ -201,6 +206,7 @@ impl Readable {
         lock(&self.layout).committed(commit, file, offset);
         self.commit.store(commit.0, Ordering::Release);
         self.waiters.notify_waiters();
+        self.ring();
     }
 
     /// Retention removes the files that end below `keep_from`. Said before the first is removed: a
@@ -241,6 +247,7 @@ impl Readable {
         self.closed.store(true, Ordering::Release);
         self.shared.forget(self.number);
         self.waiters.notify_waiters();
+        self.ring();
     }
 
     /// Whether this opening of the buffer is over.

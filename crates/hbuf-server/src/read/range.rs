@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hbuf_core::ids::Seq;
+use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::index::Place;
 use hbuf_core::limits::PIECE_BYTES;
 use hbuf_core::record::LINE_LEN;
-use hbuf_core::skim::{crc_holds, skim};
+use hbuf_core::skim::{crc_holds, skim, time_of};
 
 use super::segments::View;
 use super::shared::lock;
-use super::walk::read_at;
+use super::walk::{NO_TIME, read_at};
 use super::{ReadError, Readable};
 
 /// Whole records, back to back.
@@ -27,7 +27,55 @@ pub struct Records {
     pub count: u64,
 }
 
+/// What a read that takes nothing longer than its bound found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// Records, or none when nothing is committed.
+    Records(Records),
+    /// The next record alone is longer.
+    Long {
+        /// Its seq.
+        seq: Seq,
+        /// Its time.
+        time: Micros,
+    },
+}
+
 impl Readable {
+    /// As [`Readable::read`], but a first record that is longer than `max_bytes` is only told of.
+    pub async fn read_within(
+        self: &Arc<Self>,
+        after: Seq,
+        limit: u64,
+        max_bytes: usize,
+    ) -> Result<Within, ReadError> {
+        let records = match self.read_at_once(after, limit, max_bytes)? {
+            Some(records) if records.count == 1 && records.bytes.len() > max_bytes => {
+                let no_time = || ReadError::Damaged {
+                    seq: records.first,
+                    file: Seq::ZERO,
+                    what: NO_TIME.into(),
+                };
+                return Ok(Within::Long {
+                    seq: records.first,
+                    time: time_of(&records.bytes).ok_or_else(no_time)?,
+                });
+            }
+            Some(records) => records,
+            None => {
+                let read = move |buffer: &Self| buffer.read_files(after, limit, max_bytes, true);
+                match self.blocking(read).await? {
+                    (_, Some(time)) => {
+                        let seq = after.next();
+                        return Ok(Within::Long { seq, time });
+                    }
+                    (records, None) => records,
+                }
+            }
+        };
+        Ok(Within::Records(records))
+    }
+
     /// The committed records behind `after`: at most `limit`, and at most `max_bytes` unless the
     /// first one alone is longer. None when nothing behind `after` is committed.
     pub async fn read(
@@ -36,29 +84,49 @@ impl Readable {
         limit: u64,
         max_bytes: usize,
     ) -> Result<Records, ReadError> {
+        match self.read_at_once(after, limit, max_bytes)? {
+            Some(records) => Ok(records),
+            None => self
+                .blocking(move |buffer| buffer.read_files(after, limit, max_bytes, false))
+                .await
+                .map(|(records, _)| records),
+        }
+    }
+
+    /// What can be had without a file: nothing, or records in memory.
+    fn read_at_once(
+        &self,
+        after: Seq,
+        limit: u64,
+        max_bytes: usize,
+    ) -> Result<Option<Records>, ReadError> {
         let commit = self.commit();
         if after >= commit || limit == 0 {
             // Also of nothing: what was dropped is not the same as what is not there yet.
             self.view(after.next())?;
             let (first, last) = (after.next(), after);
-            return Ok(Records {
+            return Ok(Some(Records {
                 bytes: Bytes::new(),
                 first,
                 last,
                 count: 0,
-            });
+            }));
         }
-        let tail = lock(&self.tail)
+        let tail = lock(&self.tail);
+        Ok(tail
             .as_ref()
-            .and_then(|tail| tail.read(after, commit, limit, max_bytes));
-        if let Some(records) = tail {
-            return Ok(records);
-        }
-        self.blocking(move |buffer| buffer.read_files(after, limit, max_bytes))
-            .await
+            .and_then(|tail| tail.read(after, commit, limit, max_bytes)))
     }
 
-    fn read_files(&self, after: Seq, limit: u64, max_bytes: usize) -> Result<Records, ReadError> {
+    /// The records, or with `bounded` the time of the first when it alone is longer than
+    /// `max_bytes`.
+    fn read_files(
+        &self,
+        after: Seq,
+        limit: u64,
+        max_bytes: usize,
+        bounded: bool,
+    ) -> Result<(Records, Option<Micros>), ReadError> {
         let (out, next) = (Vec::new(), after.next());
         let mut taking = Taking {
             out,
@@ -68,6 +136,8 @@ impl Readable {
             count: 0,
             limit,
             max_bytes,
+            bounded,
+            long: None,
         };
         while taking.count < limit && taking.out.len() < max_bytes.max(1) {
             match self.take_next(&mut taking) {
@@ -84,14 +154,19 @@ impl Readable {
         }
         taking.out.truncate(taking.whole);
         let Taking {
-            out, next, count, ..
+            out,
+            next,
+            count,
+            long,
+            ..
         } = taking;
-        Ok(Records {
+        let records = Records {
             bytes: out.into(),
             first: after.next(),
             last: next.prev(),
             count,
-        })
+        };
+        Ok((records, long))
     }
 
     /// Takes records of the file that holds the next one, as many as there is room for.
@@ -104,7 +179,7 @@ impl Readable {
         let guess = usize::try_from(taking.limit - taking.count).unwrap_or(usize::MAX);
         let mut want = guess
             .saturating_mul(RECORD_GUESS)
-            .clamp(2 * RECORD_GUESS, PIECE_BYTES);
+            .clamp(2 * RECORD_GUESS, taking.piece_bytes());
         taking.offset = self.locate(&view, &file, taking.next)?;
         let room = loop {
             let have = taking.out.len();
@@ -148,8 +223,16 @@ impl Readable {
                 return Err(self.not_due(view, taking.due(), record.seq));
             }
             let len = usize::try_from(record.record_len()).unwrap_or(usize::MAX);
-            if taking.count > 0 && len > taking.max_bytes.saturating_sub(taking.whole) {
-                return Ok(Need::Nothing(Room::Full));
+            if len > taking.max_bytes.saturating_sub(taking.whole) {
+                if taking.count > 0 {
+                    return Ok(Need::Nothing(Room::Full));
+                }
+                if taking.bounded {
+                    let time = time_of(bytes);
+                    taking.long =
+                        Some(time.ok_or_else(|| self.damaged(view, taking.next, NO_TIME))?);
+                    return Ok(Need::Nothing(Room::Full));
+                }
             }
             let Some(record) = bytes.get(..len) else {
                 return Ok(Need::Bytes(len - bytes.len()));
@@ -177,9 +260,18 @@ struct Taking {
     count: u64,
     limit: u64,
     max_bytes: usize,
+    /// Nothing longer than `max_bytes` is taken.
+    bounded: bool,
+    /// The time of a first record that is.
+    long: Option<Micros>,
 }
 
 impl Taking {
+    /// Bytes to read at once: no more than may be taken, but for what is read to see a record.
+    fn piece_bytes(&self) -> usize {
+        self.max_bytes.clamp(2 * RECORD_GUESS, PIECE_BYTES)
+    }
+
     const fn due(&self) -> Place {
         Place {
             seq: self.next,

@@ -7,3 +7,4 @@ mod following;
 mod http2;
 mod server;
 mod sockets;
+mod topic_reading;

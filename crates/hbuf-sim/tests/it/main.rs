@@ -132,4 +132,5 @@ bugs! {
     a_repair_made_twice_is_noticed: RepairTwice,
     a_sync_that_is_forgotten_is_noticed: ForgetSync,
     replays_that_count_twice_are_noticed: CountReplays,
+    a_merge_that_does_not_look_at_all_is_noticed: MergeBlindly,
 }

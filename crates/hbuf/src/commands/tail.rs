@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use hbuf_client::{Client, ReadOptions, RetryPolicy};
+use hbuf_client::{Client, Collection, ReadOptions, RetryPolicy};
 use hbuf_core::limits;
 
 use super::block_on;
@@ -27,7 +27,7 @@ pub(crate) struct TailArgs {
     log: LogArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Begin with the last so many messages
+    /// Begin with the last so many messages; of a topic of several buffers, with none
     #[arg(long, short = 'n', default_value_t = 10, value_name = "COUNT")]
     last: u64,
     /// Begin with this seq, or at the start
@@ -57,44 +57,48 @@ pub(crate) fn command(args: &TailArgs) -> Result<ExitCode> {
         .build()?;
     block_on(async {
         let after = start(args, &client).await?;
-        let options = args.filter.apply(ReadOptions::after(after));
+        let options = args.filter.apply(ReadOptions {
+            after: Some(after),
+            ..ReadOptions::default()
+        });
         if args.sse {
             follow_events(args, &client, &options).await
         } else {
-            poll(args, &client, after, options).await
+            poll(args, &client, options).await
         }
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The seq behind which to begin.
-async fn start(args: &TailArgs, client: &Client) -> Result<u64> {
+/// Behind what to begin: a seq; of a topic of several buffers, whose messages have no common
+/// number, what is there already.
+async fn start(args: &TailArgs, client: &Client) -> Result<String> {
+    let (collection, name) = (args.log.collection(), &args.log.name);
     if let Some(from) = args.from {
-        return Ok(from.saturating_sub(1));
+        return Ok(from.saturating_sub(1).to_string());
     }
-    let end = client
-        .last_seq(args.log.collection(), &args.log.name)
-        .await?;
-    Ok(end.saturating_sub(args.last))
+    if collection == Collection::Topics && client.topic(name).await?.buffers.len() > 1 {
+        return Ok("end".to_owned());
+    }
+    let end = client.last_seq(collection, name).await?;
+    Ok(end.saturating_sub(args.last).to_string())
 }
 
-async fn poll(args: &TailArgs, client: &Client, after: u64, options: ReadOptions) -> Result<()> {
+async fn poll(args: &TailArgs, client: &Client, options: ReadOptions) -> Result<()> {
     let options = options.limit(limits::READ_LIMIT_DEFAULT);
     let mut options = ReadOptions {
         wait_seconds: Some(POLL_SECONDS),
         ..options
     };
-    let mut after = after;
     let mut printer = Printer::new(args.format);
     let mut left = args.limit.unwrap_or(u64::MAX);
     while left > 0 {
-        options.after = Some(after.to_string());
         let mut records = client
             .read(args.log.collection(), &args.log.name, &options)
             .await?;
-        let mut count = 0;
+        let (mut after, mut count) = (None, 0);
         while let Some(record) = records.next().await? {
-            after = record.seq().0;
+            after = Some(record.seq().0);
             count += 1;
             printer.print(&record.view())?;
             left -= 1;
@@ -106,7 +110,12 @@ async fn poll(args: &TailArgs, client: &Client, after: u64, options: ReadOptions
         if count < limits::READ_LIMIT_DEFAULT
             && let Some(commit) = records.commit()
         {
-            after = after.max(commit);
+            after = after.max(Some(commit));
+        }
+        if let Some(cursor) = records.cursor() {
+            options.after = Some(cursor.to_owned());
+        } else if let Some(after) = after {
+            options.after = Some(after.to_string());
         }
         printer.flush()?;
     }

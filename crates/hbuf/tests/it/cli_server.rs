@@ -329,6 +329,11 @@ fn a_topic_of_several_buffers_is_made_changed_and_appended_to() {
         said.starts_with("appended 1 message to t: in 1 of its buffers"),
         "{said}"
     );
+    bench.say(&["append", "b", "-m", "two"]);
+    bench.say(&["append", "c", "-m", "three"]);
+    assert_eq!(bench.say(&["read", "t", "--topic"]), "one\ntwo\nthree\n");
+    let words = ["tail", "t", "--topic", "--from", "start", "--limit", "3"];
+    assert_eq!(bench.say(&words), "one\ntwo\nthree\n");
     bench.say(&["buffers", "state", "b", "closed"]);
     bench.say(&["buffers", "state", "c", "closed"]);
     refused(

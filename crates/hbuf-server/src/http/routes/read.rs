@@ -7,12 +7,13 @@ use bytes::Bytes;
 use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::limits::{READ_LIMIT_DEFAULT, READ_LIMIT_MAX, TAGS_MAX, WAIT_SECONDS_MAX};
 use hbuf_core::time::parse_rfc3339;
+use hbuf_core::topic::Order;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::events;
+use super::{events, topic_reads};
 use crate::engine::{Buffer, BufferStatus};
 use crate::http::accept;
 use crate::http::body::{Body, BrokenOff, Source, Step};
@@ -21,29 +22,41 @@ use crate::http::call::{Call, Query, Reply, etag_is_known, parse_name, parse_seq
 use crate::http::json::encode_key;
 use crate::http::problem::{Code, Problem};
 use crate::http::scan::{Filter, Form, Scan};
+use crate::http::topic_start;
 use crate::read::{Pieces, ReadError};
 
 /// `GET /buffers/{buffer}/messages`
 pub(super) async fn from_buffer(call: Call) -> Reply {
-    let wanted = Wanted::read(&call)?;
+    let wanted = Wanted::read(&call, Of::Buffer)?;
     let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
     read(call, buffer, wanted).await
 }
 
 /// `GET /topics/{topic}/messages`
 pub(super) async fn from_topic(call: Call) -> Reply {
-    let wanted = Wanted::read(&call)?;
-    let buffer = call
-        .app
-        .engine
-        .topic_buffer(call.tenant(), call.name())
-        .await?;
+    let mut wanted = Wanted::read(&call, Of::Topic)?;
+    let view = call.app.engine.topic_view(call.tenant(), call.name())?;
+    if view.buffers > 1 || wanted.served == Served::Events {
+        return topic_reads::read(call, view, wanted).await;
+    }
+    let engine = &call.app.engine;
+    let buffer = engine.topic_buffer(call.tenant(), call.name()).await?;
+    if let Start::Cursor(text) = &wanted.start {
+        wanted.start = Start::After(topic_start::place_in(text, view.id, &buffer)?);
+    }
     read(call, buffer, wanted).await
+}
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Buffer,
+    Topic,
 }
 
 /// The representations of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Served {
+pub(super) enum Served {
     Raw,
     Lines,
     Json,
@@ -52,27 +65,55 @@ enum Served {
     Text,
 }
 
+impl Served {
+    /// How records are written.
+    pub(super) const fn form(self) -> Form {
+        match self {
+            Self::Raw => Form::Raw,
+            Self::Lines | Self::Text => Form::Lines,
+            Self::Json => Form::Array,
+            Self::Events => Form::Events,
+        }
+    }
+
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Raw => "application/http; msgtype=request",
+            Self::Lines => "application/x-ndjson",
+            Self::Json => "application/json",
+            Self::Events => "text/event-stream",
+            Self::Text => "text/plain; charset=utf-8",
+        }
+    }
+}
+
 /// What a read asks for.
 #[derive(Debug)]
-struct Wanted {
-    served: Served,
-    start: Start,
-    limit: Option<u64>,
-    wait: Option<Duration>,
-    filter: Filter,
-    history: Option<Uuid>,
+pub(super) struct Wanted {
+    pub(super) served: Served,
+    pub(super) start: Start,
+    pub(super) limit: Option<u64>,
+    pub(super) wait: Option<Duration>,
+    pub(super) filter: Filter,
+    pub(super) history: Option<Uuid>,
+    /// Of a topic, the order over its buffers.
+    pub(super) order: Order,
 }
 
 /// Where a read starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Start {
     After(Seq),
     /// At a time, but not before the message behind a seq.
     Time(Micros, Seq),
+    /// Behind what is committed now.
+    End,
+    /// Behind a cursor of the topic.
+    Cursor(String),
 }
 
 impl Wanted {
-    fn read(call: &Call) -> Result<Self, Box<Problem>> {
+    fn read(call: &Call, of: Of) -> Result<Self, Box<Problem>> {
         let offers = [
             ("application/http", Served::Raw),
             ("application/x-ndjson", Served::Lines),
@@ -84,7 +125,7 @@ impl Wanted {
         ];
         let headers = call.headers();
         let served = accept::choose(headers, &offers)?;
-        let query = call.query(&[
+        let known = [
             "after",
             "limit",
             "wait",
@@ -94,7 +135,11 @@ impl Wanted {
             "filter",
             "latest",
             "kinds",
-        ])?;
+            "order",
+        ];
+        // A buffer has one order.
+        let known = &known[..known.len() - usize::from(of == Of::Buffer)];
+        let query = call.query(known)?;
         let limit = query.number("limit", 1, READ_LIMIT_MAX)?;
         let limit = match served {
             Served::Raw | Served::Events => limit,
@@ -115,20 +160,29 @@ impl Wanted {
         });
         Ok(Self {
             served,
-            start: start(&query, headers, served)?,
+            start: start(&query, headers, served, of)?,
             limit,
             wait: wait(&query, headers)?,
             filter: filter(&query)?,
             history: history.transpose()?,
+            order: topic_reads::order(query.get("order"))?,
         })
     }
 }
 
-fn start(query: &Query<'_>, headers: &HeaderMap, served: Served) -> Result<Start, Box<Problem>> {
+fn start(
+    query: &Query<'_>,
+    headers: &HeaderMap,
+    served: Served,
+    of: Of,
+) -> Result<Start, Box<Problem>> {
     if served == Served::Events
         && let Some(text) = single(headers, &LAST_EVENT_ID)?
     {
         // A browser that comes back sends the same query again; what it has seen counts.
+        if of == Of::Topic {
+            return Ok(behind(text));
+        }
         return parse_seq(text).map(Start::After).ok_or_else(|| {
             Problem::new(
                 Code::SeqInvalid,
@@ -139,8 +193,15 @@ fn start(query: &Query<'_>, headers: &HeaderMap, served: Served) -> Result<Start
             )
         });
     }
-    let after = query.seq("after")?;
-    let after = after.unwrap_or(Seq::ZERO);
+    let after = match (query.get("after"), of) {
+        (Some("end"), _) => return Ok(Start::End),
+        (Some(text), Of::Topic) => match behind(text) {
+            Start::After(after) => after,
+            // It was given out by a read, so it is no earlier than where that one began.
+            cursor => return Ok(cursor),
+        },
+        (_, Of::Topic | Of::Buffer) => query.seq("after")?.unwrap_or(Seq::ZERO),
+    };
     match query.get("from-time") {
         None => Ok(Start::After(after)),
         Some(text) => {
@@ -162,6 +223,11 @@ fn start(query: &Query<'_>, headers: &HeaderMap, served: Served) -> Result<Start
             })
         }
     }
+}
+
+/// A seq, which a topic's only buffer has, or a cursor.
+fn behind(text: &str) -> Start {
+    parse_seq(text).map_or_else(|| Start::Cursor(text.to_owned()), Start::After)
 }
 
 /// The wait that is asked for, of which a preference may be cut and a parameter may not.
@@ -239,7 +305,7 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
         .fact("history", status.history.to_string()));
     }
     let readable = Arc::clone(buffer.readable());
-    let after = position(&buffer, wanted.start).await?;
+    let after = position(&buffer, &wanted.start).await?;
     let pick = wanted.filter.pick(&readable).await?;
     let mut scan = Scan {
         buffer: readable,
@@ -248,12 +314,7 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
         through: buffer.readable().commit(),
         left: wanted.limit,
         filter: wanted.filter.clone(),
-        form: match wanted.served {
-            Served::Raw => Form::Raw,
-            Served::Lines | Served::Text => Form::Lines,
-            Served::Json => Form::Array,
-            Served::Events => Form::Events,
-        },
+        form: wanted.served.form(),
         begun: false,
     };
     if wanted.served == Served::Events {
@@ -308,13 +369,15 @@ fn status(buffer: &Buffer) -> Result<BufferStatus, Box<Problem>> {
 }
 
 /// The seq behind which the read starts. From the start means from the first message that is left.
-async fn position(buffer: &Buffer, start: Start) -> Result<Seq, Box<Problem>> {
+async fn position(buffer: &Buffer, start: &Start) -> Result<Seq, Box<Problem>> {
     let first = buffer.readable().first();
-    match start {
+    match *start {
         Start::After(Seq::ZERO) => Ok(first.prev()),
+        Start::End => Ok(buffer.readable().commit()),
         Start::After(after) if after < first.prev() => Err(ReadError::BeforeFirst { first }.into()),
         Start::After(after) => Ok(after),
         Start::Time(time, after) => Ok(buffer.readable().seq_at_time(time).await?.max(after)),
+        Start::Cursor(_) => unreachable!("a cursor was turned into the seq of its one buffer"),
     }
 }
 
@@ -347,14 +410,8 @@ fn etag(status: &BufferStatus, wanted: &Wanted, scan: &Scan) -> HeaderValue {
 /// What every reply to a read says.
 fn head(status: &BufferStatus, served: Served, commit: Seq) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
-    let content_type = match served {
-        Served::Raw => "application/http; msgtype=request",
-        Served::Lines => "application/x-ndjson",
-        Served::Json => "application/json",
-        Served::Events => "text/event-stream",
-        Served::Text => "text/plain; charset=utf-8",
-    };
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let content_type = HeaderValue::from_static(served.content_type());
+    headers.insert(CONTENT_TYPE, content_type);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VARY, HeaderValue::from_static("accept, authorization"));
     let uuid = |uuid: &Uuid| HeaderValue::try_from(uuid.to_string()).expect("a uuid is ASCII");
