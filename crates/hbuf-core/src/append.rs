@@ -1,8 +1,10 @@
 //! What an append asks for and what it gets: requests, replies and refusals.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::ids::{Epoch, Hash, Micros, Seq};
+use crate::ids::{Epoch, Hash, Micros, Seq, Uuid};
+use crate::mirror::Mirrored;
 use crate::record::{Kind, Producer};
 use crate::stream::{StreamAppend, StreamEnd, StreamRefused};
 
@@ -69,6 +71,8 @@ pub struct AppendRequest {
     pub idem: Option<Hash>,
     /// The append means the stream in the buffer.
     pub stream: Option<StreamAppend>,
+    /// The messages are records of the buffer that this one mirrors.
+    pub mirrored: Option<Box<Mirrored>>,
 }
 
 /// The good end of an append.
@@ -104,6 +108,23 @@ pub enum AppendRefused {
     /// The buffer stands still.
     #[error("the buffer is paused: set its state to open to append")]
     Paused,
+    /// The buffer is a mirror.
+    #[error(
+        "the buffer is a mirror and takes only what its origin has: append to the origin, or end the mirror by setting it to null"
+    )]
+    IsMirror,
+    /// A record of another origin than the one that is followed.
+    #[error("the buffer does not follow {of}")]
+    NotFollowed {
+        /// The other one.
+        of: Uuid,
+    },
+    /// A record that the mirror has already.
+    #[error("the mirror's log has records of its origin through {last}")]
+    Mirrored {
+        /// The last one.
+        last: Seq,
+    },
     /// Too many appends wait for their sync.
     #[error("{waiting} appends already wait for this buffer's disk: try again shortly")]
     Busy {

@@ -8,6 +8,7 @@ use crate::append::{AppendRefused, Appended};
 use crate::ids::{Epoch, Hash, Micros, Seq, Uuid};
 use crate::input::{BufferState, Token};
 use crate::mark::Mark;
+use crate::mirror::Mirrored;
 use crate::record::{Facts, Frame, Proof, encode};
 use crate::segment::LogKind;
 use crate::stream::StreamSeen;
@@ -132,6 +133,8 @@ pub struct Write {
     pub commit: Seq,
     /// Server facts of the first record when it carries any; the others are plain.
     pub facts: Option<Box<Facts>>,
+    /// Of a mirror, what each record is a copy of; then each has facts of its own.
+    pub mirrored: Option<Box<Mirrored>>,
     /// The messages in order.
     pub placed: Vec<Placed>,
     /// Length of all records, without the head line.
@@ -179,9 +182,14 @@ impl Write {
     /// Frames every message; the order of `contents` is that of the request.
     pub fn encode<'a>(&self, contents: impl Iterator<Item = Parts<'a>>, out: &mut Vec<u8>) {
         let plain = Facts::default();
+        let mut own;
         let mut facts = self.facts.as_deref().unwrap_or(&plain);
         for (index, (placed, parts)) in self.placed.iter().zip(contents).enumerate() {
             let (seq, distance, rest) = self.position(index);
+            if let Some(mirrored) = &self.mirrored {
+                own = mirrored.facts(index);
+                facts = &own;
+            }
             let frame = Frame {
                 seq,
                 time: self.time,

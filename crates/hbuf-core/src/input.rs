@@ -54,6 +54,8 @@ pub struct BufferConfig {
     pub segment_bytes: u64,
     /// What is kept.
     pub retention: Retention,
+    /// The buffer that this one mirrors: it takes nothing else.
+    pub follows: Option<Uuid>,
 }
 
 impl Default for BufferConfig {
@@ -61,6 +63,7 @@ impl Default for BufferConfig {
         Self {
             segment_bytes: crate::limits::SEGMENT_BYTES_DEFAULT,
             retention: Retention::default(),
+            follows: None,
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod insync;
 pub mod journal;
 pub mod limits;
 pub mod mark;
+pub mod mirror;
 pub mod name;
 pub mod record;
 pub mod recovery;

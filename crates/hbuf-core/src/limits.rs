@@ -155,6 +155,8 @@ pub const MERGE_BYTES: usize = 4 << 20;
 pub const MERGE_PAGE_BYTES_MIN: usize = 4 << 10;
 /// How long a read in strict order waits for a buffer that is paused or cannot be read, in seconds.
 pub const GAP_SECONDS_MAX: u64 = 5;
+/// Tags of which a mirror takes the messages.
+pub const MIRROR_TAGS_MAX: usize = 1_000;
 /// Slots over which the keys of a topic are spread; each belongs to one of its buffers.
 pub const TOPIC_SLOTS: usize = 4_096;
 

@@ -29,6 +29,9 @@ pub struct Rules {
     /// A read of a topic delivers nothing while the next message of one of its buffers is not
     /// known.
     pub merge_looks_at_all: bool,
+    /// A mirror goes on behind the last record of its origin that its log holds, and its log takes
+    /// none of before.
+    pub mirror_resumes_from_its_log: bool,
 }
 
 impl Rules {
@@ -47,6 +50,7 @@ impl Rules {
             time_never_decreases: true,
             damage_below_commit_is_corruption: true,
             merge_looks_at_all: true,
+            mirror_resumes_from_its_log: true,
         }
     }
 }

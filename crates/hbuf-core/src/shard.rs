@@ -103,11 +103,7 @@ impl Shard {
                     due: false,
                 }),
             },
-            Input::CloseTime { buffer, token } => {
-                let buffer = self.buffers.get_mut(&buffer);
-                let closed = buffer.and_then(|buffer| buffer.on_close_time(now));
-                out.push(Effect::TimeClosed { token, closed });
-            }
+            Input::CloseTime { buffer, token } => self.on_close_time(now, &buffer, token, out),
             Input::Retention => {
                 for buffer in self.buffers.values_mut() {
                     buffer.on_retention(&self.rules, now, out);
@@ -120,6 +116,12 @@ impl Shard {
             }
             Input::Evict { buffer } => self.on_evict(&buffer),
         }
+    }
+
+    fn on_close_time(&mut self, now: Micros, buffer: &Uuid, token: Token, out: &mut Effects) {
+        let buffer = self.buffers.get_mut(buffer);
+        let closed = buffer.and_then(|buffer| buffer.on_close_time(now));
+        out.push(Effect::TimeClosed { token, closed });
     }
 
     fn on_append(

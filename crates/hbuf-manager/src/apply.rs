@@ -122,6 +122,11 @@ impl Catalog {
                 expected,
                 state,
             } => self.set_buffer_state(*uuid, *expected, *state),
+            Action::SetMirror {
+                uuid,
+                expected,
+                mirror,
+            } => self.set_mirror(*uuid, *expected, mirror.as_deref()),
             Action::DeleteBuffer { uuid, force } => self.delete_buffer(*uuid, *force),
             Action::DropBuffer { uuid } => self.drop_buffer(*uuid),
             Action::CreateTopic {

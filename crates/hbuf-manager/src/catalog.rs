@@ -5,7 +5,7 @@
 //! set, and the in-sync set within the copies; versions and epochs only grow.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::ops::Bound;
 
 use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
@@ -16,6 +16,7 @@ use hbuf_core::topic::SlotTable;
 use crate::apply::Outcome;
 use crate::command::VersionRange;
 use crate::config::{BufferConfig, TenantConfig};
+use crate::mirror::MirrorConfig;
 use crate::name::{folded, with_folded};
 
 mod invariants;
@@ -120,6 +121,8 @@ pub struct Buffer {
     pub in_sync: Box<[Member]>,
     /// When it was made.
     pub created: Micros,
+    /// What it follows, when it is a mirror.
+    pub mirror: Option<Box<MirrorConfig>>,
     /// The topics that it is in, in order of their numbers.
     pub(crate) topics: Box<[TopicId]>,
 }
@@ -165,6 +168,8 @@ pub struct Catalog {
     pub(crate) buffers: BTreeMap<Uuid, Buffer>,
     pub(crate) topics: BTreeMap<TopicId, Topic>,
     pub(crate) clients: BTreeMap<Uuid, ClientRow>,
+    /// The buffers that are mirrors.
+    pub(crate) mirrors: BTreeSet<Uuid>,
 }
 
 impl Lifecycle {
@@ -323,6 +328,13 @@ impl Catalog {
     /// All buffers, in the order of their uuids.
     pub fn buffers(&self) -> impl Iterator<Item = &Buffer> {
         self.buffers.values()
+    }
+
+    /// The buffers that are mirrors, in the order of their uuids.
+    pub fn mirrors(&self) -> impl Iterator<Item = &Buffer> {
+        self.mirrors
+            .iter()
+            .filter_map(|uuid| self.buffers.get(uuid))
     }
 
     /// How many buffers there are, reserved and half-deleted ones included.

@@ -17,6 +17,7 @@ use hbuf_core::name::Name;
 
 use crate::config::{BufferConfig, TenantConfig};
 use crate::lines::{FieldError, Fields, Layout, Writer};
+use crate::mirror::MirrorConfig;
 
 /// One change, with what makes it happen at most once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +87,15 @@ pub enum Action {
         expected: Option<u64>,
         /// The state to take.
         state: BufferState,
+    },
+    /// Makes a buffer a mirror of another one, or ends that.
+    SetMirror {
+        /// The buffer.
+        uuid: Uuid,
+        /// The version that the caller saw; a different one refuses the command.
+        expected: Option<u64>,
+        /// What it follows; nothing lets it take messages of its own again.
+        mirror: Option<Box<MirrorConfig>>,
     },
     /// First step of a deletion: the buffer takes nothing more, its copies may be removed.
     DeleteBuffer {
@@ -272,6 +282,7 @@ impl Action {
             Self::ConfirmBuffer { .. } => "confirm-buffer",
             Self::ConfigureBuffer { .. } => "configure-buffer",
             Self::SetBufferState { .. } => "set-buffer-state",
+            Self::SetMirror { .. } => "set-mirror",
             Self::DeleteBuffer { .. } => "delete-buffer",
             Self::DropBuffer { .. } => "drop-buffer",
             Self::CreateTopic { .. } => "create-topic",
@@ -341,29 +352,12 @@ impl Action {
                 config.write(out);
             }
             Self::CreateBuffer(create) => create.write(out),
-            Self::ConfirmBuffer { uuid } | Self::DropBuffer { uuid } => out.field("uuid", uuid),
-            Self::ConfigureBuffer {
-                uuid,
-                expected,
-                config,
-            } => {
-                out.field("uuid", uuid);
-                out.optional("expected", *expected);
-                config.write(out);
-            }
-            Self::SetBufferState {
-                uuid,
-                expected,
-                state,
-            } => {
-                out.field("uuid", uuid);
-                out.optional("expected", *expected);
-                out.field("state", state.as_str());
-            }
-            Self::DeleteBuffer { uuid, force } => {
-                out.field("uuid", uuid);
-                out.field("force", force);
-            }
+            Self::ConfirmBuffer { .. }
+            | Self::DropBuffer { .. }
+            | Self::ConfigureBuffer { .. }
+            | Self::SetBufferState { .. }
+            | Self::SetMirror { .. }
+            | Self::DeleteBuffer { .. } => self.write_buffer(out),
             Self::CreateTopic {
                 tenant,
                 topic,
@@ -388,6 +382,47 @@ impl Action {
                 out.field("topic", topic);
                 out.field("buffers", buffers.as_str());
             }
+        }
+    }
+
+    /// The commands that name a buffer by its uuid.
+    fn write_buffer(&self, out: &mut Writer) {
+        match self {
+            Self::ConfirmBuffer { uuid } | Self::DropBuffer { uuid } => out.field("uuid", uuid),
+            Self::ConfigureBuffer {
+                uuid,
+                expected,
+                config,
+            } => {
+                out.field("uuid", uuid);
+                out.optional("expected", *expected);
+                config.write(out);
+            }
+            Self::SetBufferState {
+                uuid,
+                expected,
+                state,
+            } => {
+                out.field("uuid", uuid);
+                out.optional("expected", *expected);
+                out.field("state", state.as_str());
+            }
+            Self::SetMirror {
+                uuid,
+                expected,
+                mirror,
+            } => {
+                out.field("uuid", uuid);
+                out.optional("expected", *expected);
+                if let Some(mirror) = mirror {
+                    mirror.write(out);
+                }
+            }
+            Self::DeleteBuffer { uuid, force } => {
+                out.field("uuid", uuid);
+                out.field("force", force);
+            }
+            _ => {}
         }
     }
 
@@ -469,6 +504,11 @@ impl Action {
                 uuid: fields.uuid("uuid")?,
                 expected: fields.parse_optional("expected")?,
                 state: fields.with("state", BufferState::parse)?,
+            },
+            "set-mirror" => Self::SetMirror {
+                uuid: fields.uuid("uuid")?,
+                expected: fields.parse_optional("expected")?,
+                mirror: MirrorConfig::read(fields)?,
             },
             "delete-buffer" => Self::DeleteBuffer {
                 uuid: fields.uuid("uuid")?,

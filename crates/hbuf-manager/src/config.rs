@@ -3,7 +3,8 @@
 use core::num::NonZeroU64;
 
 use hbuf_core::limits::{
-    COPIES_MAX, RETENTION_SECONDS_MAX, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    COPIES_MAX, MIRROR_TAGS_MAX, RETENTION_SECONDS_MAX, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN, TAG_BYTES_MAX,
 };
 
 use crate::lines::{FieldError, Fields, Writer};
@@ -68,6 +69,14 @@ pub enum ConfigError {
     Replicas {
         /// The value asked for.
         got: u8,
+    },
+    /// Too many tags of a mirror, or one that no message can have.
+    #[error(
+        "a mirror takes at most {MIRROR_TAGS_MAX} tags, each of 1 to {TAG_BYTES_MAX} bytes without commas; {got} are named"
+    )]
+    MirrorTags {
+        /// Tags that are named.
+        got: usize,
     },
     /// `min_insync` is 0 or more than the copies.
     #[error("min_insync is {got}; choose between 1 and the {copies} copies (replicas + 1)")]

@@ -27,6 +27,7 @@ mod catalog;
 mod command;
 mod config;
 mod lines;
+mod mirror;
 mod name;
 mod record;
 mod snapshot;
@@ -38,6 +39,7 @@ pub use command::{
 };
 pub use config::{BufferConfig, ConfigError, Retention, TenantConfig};
 pub use lines::FieldError;
+pub use mirror::MirrorConfig;
 pub use record::{Entry, EntryError, Place, decode_entry, encode_command, encode_snapshot};
 pub use snapshot::{SnapshotError, SnapshotReader};
 

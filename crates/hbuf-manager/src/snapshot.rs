@@ -19,6 +19,7 @@ use crate::catalog::{
 };
 use crate::config::{BufferConfig, TenantConfig};
 use crate::lines::{FieldError, Fields, Layout, Writer};
+use crate::mirror::MirrorConfig;
 use crate::name::folded;
 
 /// The version of the rows below.
@@ -293,12 +294,16 @@ impl SnapshotReader {
             tenants,
             buffers,
             topics,
+            mirrors,
             ..
         } = &mut self.catalog;
         let no_tenant = || SnapshotError::Broken("a name belongs to no tenant".to_string());
         for buffer in buffers.values() {
             let tenant = tenants.get_mut(&buffer.tenant).ok_or_else(no_tenant)?;
             tenant.buffers.insert(folded(&buffer.name), buffer.uuid);
+            if buffer.mirror.is_some() {
+                mirrors.insert(buffer.uuid);
+            }
         }
         for topic in topics.values() {
             let tenant = tenants.get_mut(&topic.tenant).ok_or_else(no_tenant)?;
@@ -372,6 +377,9 @@ fn write_buffer(buffer: &Buffer, out: &mut Writer) {
     out.list("in-sync", buffer.in_sync.iter().map(member));
     out.field("created", buffer.created.0);
     buffer.config.write(out);
+    if let Some(mirror) = &buffer.mirror {
+        mirror.write(out);
+    }
 }
 
 fn read_buffer(fields: &mut Fields<'_>) -> Result<Buffer, FieldError> {
@@ -392,6 +400,7 @@ fn read_buffer(fields: &mut Fields<'_>) -> Result<Buffer, FieldError> {
         in_sync: fields.list("in-sync", read_member)?.into_boxed_slice(),
         created: Micros(fields.parse("created")?),
         config: BufferConfig::read(fields)?,
+        mirror: MirrorConfig::read(fields)?,
         topics: Box::default(),
     })
 }

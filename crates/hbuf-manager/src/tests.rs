@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Uuid};
+use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::limits::{BUFFERS_PER_TOPIC_MAX, COMMAND_CLIENTS_MAX, TOPICS_PER_BUFFER_MAX};
 use hbuf_core::name::Name;
@@ -573,6 +573,64 @@ fn a_change_of_buffers_is_one_version_and_moves_only_the_slots_it_must() {
         (deleted.version, deleted.slots.counts(2)),
         (3, vec![2048, 2048])
     );
+}
+
+fn mirror(id: u64, of: u64) -> Action {
+    let config = MirrorConfig {
+        of: uuid(of),
+        name: name("origin"),
+        after: Seq(3),
+        tags: vec![b"a b".as_slice().into()],
+    };
+    Action::SetMirror {
+        uuid: uuid(id),
+        expected: None,
+        mirror: Some(Box::new(config)),
+    }
+}
+
+#[test]
+fn mirrors_may_be_chained_and_never_follow_themselves() {
+    let mut world = World::with_buffers(&[("a", 1, ""), ("b", 2, ""), ("c", 3, "")]);
+    world.ok(mirror(2, 1));
+    world.ok(mirror(3, 2));
+    let cycle = |origin| Refused::MirrorCycle {
+        origin: name(origin),
+    };
+    assert_eq!(world.refused(mirror(1, 3)), cycle("c"));
+    assert_eq!(world.refused(mirror(2, 2)), cycle("b"));
+    assert_eq!(
+        world.refused(mirror(2, 9)),
+        Refused::NoSuchBuffer { uuid: uuid(9) }
+    );
+    let mirrors: Vec<&str> = world
+        .catalog
+        .mirrors()
+        .map(|buffer| &*buffer.name)
+        .collect();
+    assert_eq!(mirrors, ["b", "c"]);
+    let end = Action::SetMirror {
+        uuid: uuid(2),
+        expected: Some(3),
+        mirror: None,
+    };
+    world.ok(end.clone());
+    assert_eq!(
+        world.refused(end),
+        Refused::Version {
+            expected: 3,
+            current: 4
+        }
+    );
+    world.ok(mirror(1, 3));
+    world.ok(delete(3, false));
+    world.ok(drop_buffer(3));
+    assert_eq!(
+        world.catalog.mirrors().count(),
+        1,
+        "who followed it goes on to say so"
+    );
+    assert_eq!(world.buffer(1).mirror.as_ref().unwrap().of, uuid(3));
 }
 
 #[test]

@@ -149,7 +149,8 @@ fn get(address: SocketAddr, target: &str, reply: &mut Vec<u8>) -> Result<(), Fai
     reply.clear();
     let mut stream = TcpStream::connect(address)?;
     let head = format!(
-        "GET {target} HTTP/1.1\r\nhost: localhost\r\naccept: application/x-ndjson\r\nconnection: close\r\n\r\n"
+        "GET {target} HTTP/1.1\r\nhost: localhost\r\naccept: application/x-ndjson\r\n\
+         connection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes())?;
     stream.read_to_end(reply)?;

@@ -113,6 +113,7 @@ impl Metrics {
             metrics: Arc::clone(self),
             engine: Arc::clone(engine),
             buffers: status.buffers,
+            mirrors: status.mirrors,
             ready: status.ready,
         }));
         let mut text = String::new();
@@ -195,6 +196,7 @@ struct Scrape {
     metrics: Arc<Metrics>,
     engine: Arc<Counters>,
     buffers: usize,
+    mirrors: (usize, usize, u64),
     ready: bool,
 }
 
@@ -235,6 +237,26 @@ impl Collector for Scrape {
             "Buffers that the node knows",
             buffers,
         )?;
+        let (mirrors, stopped, lag) = self.mirrors;
+        let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        gauge(
+            encoder,
+            "hbuf_mirrors",
+            "Buffers that follow another one",
+            count(mirrors as u64),
+        )?;
+        gauge(
+            encoder,
+            "hbuf_mirrors_stopped",
+            "Mirrors that do not follow, for the reason in their description",
+            count(stopped as u64),
+        )?;
+        gauge(
+            encoder,
+            "hbuf_mirror_lag_messages",
+            "Messages of their origins that mirrors have still to deal with",
+            count(lag),
+        )?;
         gauge(
             encoder,
             "hbuf_ready",
@@ -245,8 +267,13 @@ impl Collector for Scrape {
 }
 
 /// Counters of the engine by name; the text form adds `_total` to each.
-fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 13] {
+fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 14] {
     [
+        (
+            "hbuf_mirrored_messages",
+            "Messages that mirrors took from their origins",
+            &counters.mirrored,
+        ),
         (
             "hbuf_committed_bytes",
             "Bytes that the commit pipeline wrote",
@@ -360,6 +387,7 @@ mod tests {
             disk: hbuf_core::input::DiskHealth::Sound,
             reasons: Vec::new(),
             buffers: 5,
+            mirrors: (0, 0, 0),
             open_buffers: 1,
             started: hbuf_core::ids::Micros(0),
         };

@@ -46,11 +46,13 @@ pub enum Bug {
     CountReplays,
     /// …
     MergeBlindly,
+    /// …
+    MirrorForgets,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AckBeforeSync,
         Self::ReadBeforeSync,
         Self::HalfBatch,
@@ -69,6 +71,7 @@ impl Bug {
         Self::ForgetSync,
         Self::CountReplays,
         Self::MergeBlindly,
+        Self::MirrorForgets,
     ];
 
     /// Its name on the command line.
@@ -116,6 +119,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
         Some(Bug::TimeGoesBack) => rules.time_never_decreases = false,
         Some(Bug::CutDamage) => rules.damage_below_commit_is_corruption = false,
         Some(Bug::MergeBlindly) => rules.merge_looks_at_all = false,
+        Some(Bug::MirrorForgets) => rules.mirror_resumes_from_its_log = false,
         Some(
             Bug::NoNameSync
             | Bug::MarkAhead
@@ -131,7 +135,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Bug, &str, &str, Invariant); 18] = [
+const TABLE: [(Bug, &str, &str, Invariant); 19] = [
     (
         Bug::AckBeforeSync,
         "ack-before-sync",
@@ -239,6 +243,12 @@ const TABLE: [(Bug, &str, &str, Invariant); 18] = [
         "merge-blindly",
         "a read over all buffers does not wait until the next message of each is known",
         Invariant::TopicInOrder,
+    ),
+    (
+        Bug::MirrorForgets,
+        "mirror-forgets",
+        "a mirror begins anew after a restart, whatever its log holds",
+        Invariant::MirrorFollows,
     ),
 ];
 

@@ -19,6 +19,9 @@ pub(crate) struct Client {
     pub(crate) turns: u64,
 }
 
+/// The client that is the mirror's task and none of the others.
+pub(crate) const MIRROR: usize = usize::MAX;
+
 /// An append that was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
@@ -124,6 +127,7 @@ impl Ask {
             producer: self.producer.clone(),
             idem: self.idem,
             stream: None,
+            mirrored: None,
         }
     }
 }
@@ -135,10 +139,12 @@ fn content(draws: &Draws, plan: &Plan, entity: u64) -> Content {
     for (ordinal, word) in (0..).zip(salt.chunks_exact_mut(8)) {
         word.copy_from_slice(&draws.draw(Purpose::Salt, entity, ordinal).0.to_be_bytes());
     }
-    let lines: &[u8] = if draw.percent(50) {
-        b"content-type: text/plain\r\n"
-    } else {
-        b""
+    let tagged = draws.draw(Purpose::Content, entity, 3).percent(40);
+    let lines: &[u8] = match (tagged, draw.percent(50)) {
+        (false, false) => b"",
+        (false, true) => b"content-type: text/plain\r\n",
+        (true, false) => b"x-hbuf-tag: b\r\n",
+        (true, true) => b"x-hbuf-tag: b\r\ncontent-type: text/plain\r\n",
     };
     let body = if draw.next().percent(3) {
         planted(entity)

@@ -22,6 +22,8 @@ pub(crate) enum Purpose {
     Rot,
     /// What a reader of all buffers does next.
     Topic,
+    /// What a mirror does next.
+    Mirror,
 }
 
 impl Purpose {
@@ -35,6 +37,7 @@ impl Purpose {
             Self::Crash => 0x6372_6173,
             Self::Rot => 0x726f_7421,
             Self::Topic => 0x746f_7063,
+            Self::Mirror => 0x6d69_7272,
         }
     }
 }

@@ -37,11 +37,13 @@ pub enum Invariant {
     StatsEqualRecount,
     /// …
     TopicInOrder,
+    /// …
+    MirrorFollows,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AckedNeverLost,
         Self::SeqDenseUnique,
         Self::BytesEqual,
@@ -59,6 +61,7 @@ impl Invariant {
         Self::EveryAskAnswered,
         Self::StatsEqualRecount,
         Self::TopicInOrder,
+        Self::MirrorFollows,
     ];
 
     /// Its name.
@@ -136,6 +139,10 @@ impl Invariant {
             Self::TopicInOrder => (
                 "topic-in-order",
                 "a read over all buffers gives each committed message once, the earliest first",
+            ),
+            Self::MirrorFollows => (
+                "mirror-follows",
+                "a mirror's log holds what its tags let through of its origin, in order, once",
             ),
         }
     }

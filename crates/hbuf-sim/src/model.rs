@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     /// Its segment, and where its body stands in it.
     pub(crate) file: Seq,
     pub(crate) body_at: u64,
+    /// Its seq in the origin, in a mirror.
+    pub(crate) mirrored: Option<Seq>,
 }
 
 /// A copy of a buffer's directory, with what the log held then.
@@ -106,6 +108,12 @@ impl Model {
         self.log.get(index)
     }
 
+    /// The last record of its origin that a mirror has.
+    pub(crate) fn last_mirrored(&self) -> Seq {
+        let mut entries = self.log.iter().rev();
+        entries.find_map(|entry| entry.mirrored).unwrap_or_default()
+    }
+
     /// Where an earlier append with this key stands.
     pub(crate) fn repeated(&self, key: &DedupeKey) -> Option<(Seq, Seq)> {
         self.repeats.get(key).copied()
@@ -114,7 +122,7 @@ impl Model {
     /// The shard framed an append.
     pub(crate) fn framed(&mut self, write: &Write, contents: &[Content], keys: Vec<DedupeKey>) {
         let mut at = write.offset;
-        for (placed, content) in write.placed.iter().zip(contents) {
+        for (index, (placed, content)) in write.placed.iter().zip(contents).enumerate() {
             let bytes = u64::from(placed.head_len) + content.body.len() as u64 + 2;
             self.log.push(Entry {
                 id: placed.id,
@@ -125,6 +133,7 @@ impl Model {
                 known_commit: write.commit,
                 file: write.file,
                 body_at: at + u64::from(placed.head_len),
+                mirrored: write.mirrored.as_ref().map(|it| it.records[index].seq),
             });
             at += bytes;
         }

@@ -105,6 +105,8 @@ pub(crate) struct Plan {
     pub(crate) states: u64,
     /// Percent of a client's turns that copy a paused buffer's directory or put it back.
     pub(crate) backups: u64,
+    /// The last buffer is a mirror of the first.
+    pub(crate) mirror: bool,
     /// Percent of a client's turns that let the next append start a segment.
     pub(crate) rolls: u64,
 }
@@ -127,6 +129,9 @@ impl Plan {
         let faults = faults(draws, steps);
         // A mark that rots could forget a fence, so a run has the one or the other.
         let rots = faults.iter().any(|planned| planned.fault == Fault::Rot);
+        let backups = if rots { 0 } else { maybe(6, 60, 30) };
+        // An origin that an operator puts back begins a new history, which a mirror cannot follow.
+        let followed = !rots && backups == 0 && buffers > 1;
         Self {
             steps,
             buffers,
@@ -151,7 +156,8 @@ impl Plan {
             matches: maybe(3, 40, 30),
             lost_answers: maybe(4, 60, 30),
             states: maybe(5, 60, 8),
-            backups: if rots { 0 } else { maybe(6, 60, 30) },
+            backups,
+            mirror: followed && draw(10).percent(70),
             rolls: maybe(7, 40, 8),
         }
     }
@@ -187,7 +193,11 @@ impl fmt::Display for Plan {
             "lost_answers={}% states={}% ",
             self.lost_answers, self.states
         )?;
-        write!(f, "backups={}% rolls={}% faults=", self.backups, self.rolls)?;
+        write!(
+            f,
+            "backups={}% rolls={}% mirror={} faults=",
+            self.backups, self.rolls, self.mirror
+        )?;
         for (index, planned) in self.faults.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             write!(f, "{comma}{}@{}", planned.fault.name(), planned.step)?;

@@ -28,6 +28,7 @@ use crate::trace::{EventId, Facts, Trace};
 mod audit;
 mod faults;
 mod keeper;
+mod mirror;
 mod pipeline;
 mod start;
 mod topic;
@@ -51,6 +52,8 @@ enum Due {
     Retention,
     /// Somebody reads all buffers as one.
     TopicRead,
+    /// The mirror takes more of its origin.
+    Mirror,
     /// A checkpoint.
     Checkpoint,
     /// There is room again.
@@ -105,6 +108,7 @@ pub(crate) struct World<'w> {
     last_times: Vec<Micros>,
     retention_now: Micros,
     topic_reader: topic::TopicReader,
+    mirror_task: mirror::MirrorTask,
     fail_next_sync: bool,
     counters: Counters,
     draining: bool,
@@ -159,6 +163,7 @@ impl<'w> World<'w> {
             last_token: 0,
             retention_now: Micros(0),
             topic_reader: topic::TopicReader::default(),
+            mirror_task: mirror::MirrorTask::default(),
             fail_next_sync: false,
             counters: Counters::default(),
             draining: false,
@@ -190,6 +195,7 @@ impl<'w> World<'w> {
         self.due(root, self.plan.retention_every, Due::Retention);
         self.due(root, 30_000, Due::Checkpoint);
         self.due(root, 3_000, Due::TopicRead);
+        self.due(root, 2_000, Due::Mirror);
         while self.steps < self.plan.steps && !self.over() {
             if !self.step() {
                 break;
@@ -227,6 +233,7 @@ impl<'w> World<'w> {
             Due::Pipeline { .. } | Due::Keeper { .. } => {}
             Due::Retention => self.retention(cause),
             Due::TopicRead => self.topic_turn(cause),
+            Due::Mirror => self.mirror_turn(cause),
             Due::Checkpoint => self.checkpoint(cause),
             Due::Room => self.room(cause),
             Due::PowerLoss if self.draining => {}
@@ -449,6 +456,7 @@ impl<'w> World<'w> {
         );
         self.counters.messages += write.placed.len() as u64;
         self.check_write(buffer, write, &keys);
+        self.check_mirrored(buffer, write);
         let model = &mut self.models[buffer];
         if let Some(head) = &write.head {
             model.heads.insert(write.file, head.len() as u64);

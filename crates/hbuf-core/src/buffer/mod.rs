@@ -16,6 +16,8 @@ mod placing;
 mod progress;
 mod states;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -287,6 +289,12 @@ impl Buffer {
     #[must_use]
     pub fn segments(&self) -> &[SegmentFacts] {
         &self.segments
+    }
+
+    /// The last record of an origin that this log has mirrored, or that was dropped from it.
+    #[must_use]
+    pub fn mirrored_through(&self, origin: &Uuid) -> Option<Seq> {
+        crate::mirror::last_of(&self.producers, origin)
     }
 
     /// The history id.

@@ -13,6 +13,7 @@ use crate::ids::{Hash, Micros, Seq};
 use crate::input::{BufferState, DiskHealth, Token};
 use crate::limits::{BATCH_MESSAGES_MAX, PENDING_APPENDS_MAX};
 use crate::mark::Mark;
+use crate::mirror::{Mirrored, producer_of};
 use crate::record::{Facts, ProofKind, head_len};
 use crate::retention::SegmentFacts;
 use crate::rules::Rules;
@@ -73,6 +74,7 @@ impl Buffer {
             }
             BufferState::Open | BufferState::Closed | BufferState::Paused => {}
         }
+        self.judge_mirrored(context, request)?;
         if let Some(at) = self.damaged {
             return Err(AppendRefused::Damaged { at });
         }
@@ -122,6 +124,35 @@ impl Buffer {
         Ok(earlier.and_then(repeat))
     }
 
+    /// A mirror takes records of its origin alone, each once and in their order.
+    fn judge_mirrored(
+        &self,
+        context: &Context<'_>,
+        request: &AppendRequest,
+    ) -> Result<(), AppendRefused> {
+        let Some(mirrored) = &request.mirrored else {
+            return match self.config.follows {
+                Some(_) => Err(AppendRefused::IsMirror),
+                None => Ok(()),
+            };
+        };
+        if self.config.follows != Some(mirrored.of) {
+            return Err(AppendRefused::NotFollowed { of: mirrored.of });
+        }
+        assert_eq!(mirrored.records.len(), request.items.len());
+        match (
+            self.mirrored_through(&mirrored.of),
+            mirrored.records.first(),
+        ) {
+            (Some(last), Some(first))
+                if first.seq <= last && context.rules.mirror_resumes_from_its_log =>
+            {
+                Err(AppendRefused::Mirrored { last })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Gives the messages their seqs, time and ids, and hands them to the disk.
     fn place(
         &mut self,
@@ -136,12 +167,13 @@ impl Buffer {
         };
         let first = self.end.next();
         let facts = first_facts(&request);
-        let heads = head_lengths(&request.items, facts.as_deref());
+        let mirrored = request.mirrored.as_deref();
+        let heads = head_lengths(&request.items, facts.as_deref(), mirrored);
         let bytes = record_bytes(&request.items, &heads);
         let head = self.roll_if_needed(first, time, bytes, out);
         self.note_epoch(first);
         let first_hash = facts.as_deref().map_or(PLAIN_FACTS, facts_hash);
-        let placed = self.extend_tree(&request.items, &heads, time, first_hash);
+        let placed = self.extend_tree(&request, &heads, time, first_hash);
         let write = Write {
             buffer: self.buffer,
             file: self.open_segment().first,
@@ -152,6 +184,7 @@ impl Buffer {
             epoch: self.epoch,
             commit: self.commit,
             facts,
+            mirrored: request.mirrored.clone(),
             placed,
             bytes,
         };
@@ -212,20 +245,25 @@ impl Buffer {
 
     fn extend_tree(
         &mut self,
-        items: &[Item],
+        request: &AppendRequest,
         heads: &[u32],
         time: Micros,
         first_facts: Hash,
     ) -> Vec<Placed> {
-        let mut placed = Vec::with_capacity(items.len());
-        for (index, (item, head_len)) in items.iter().zip(heads).enumerate() {
+        let mut placed = Vec::with_capacity(heads.len());
+        for (index, (item, head_len)) in request.items.iter().zip(heads).enumerate() {
+            let facts = match &request.mirrored {
+                Some(mirrored) => facts_hash(&mirrored.facts(index)),
+                None if index == 0 => first_facts,
+                None => PLAIN_FACTS,
+            };
             let leaf = Leaf {
                 log: self.log,
                 seq: self.end.plus(index as u64 + 1),
                 time,
                 head_len: *head_len,
                 body_len: u64::from(item.body_len),
-                facts: if index == 0 { first_facts } else { PLAIN_FACTS },
+                facts,
                 commitment: item.commitment,
             };
             let id = leaf.id();
@@ -253,6 +291,12 @@ impl Buffer {
         }
         if let Some(append) = &request.stream {
             self.note_stream(append, earlier);
+        }
+        if let Some(mirrored) = &request.mirrored
+            && let Some(last) = mirrored.records.len().checked_sub(1)
+            && let Some(origin) = mirrored.facts(last).origin
+        {
+            self.producers.note(&producer_of(&origin), earlier);
         }
     }
 
@@ -426,11 +470,16 @@ fn first_facts(request: &AppendRequest) -> Option<Box<Facts>> {
 }
 
 /// The length of each record's head; only the first one carries the append's facts.
-fn head_lengths(items: &[Item], first: Option<&Facts>) -> Vec<u32> {
+fn head_lengths(items: &[Item], first: Option<&Facts>, mirrored: Option<&Mirrored>) -> Vec<u32> {
     let plain = Facts::default();
+    let mut own;
     let mut facts = first.unwrap_or(&plain);
     let mut lengths = Vec::with_capacity(items.len());
-    for item in items {
+    for (index, item) in items.iter().enumerate() {
+        if let Some(mirrored) = mirrored {
+            own = mirrored.facts(index);
+            facts = &own;
+        }
         let (lines, body) = (item.lines_len as usize, item.body_len as usize);
         lengths.push(head_len(facts, lines, body, ProofKind::Salted));
         facts = &plain;

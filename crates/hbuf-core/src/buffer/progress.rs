@@ -177,6 +177,7 @@ mod tests {
             producer: None,
             idem: None,
             stream: None,
+            mirrored: None,
         };
         let token = Token(buffer.end.0 + count as u64);
         buffer.on_append(&context, token, request, out);

@@ -65,7 +65,7 @@ pub struct Producer {
 /// Where a mirrored message came from: `x-hbuf-origin: <buffer uuid>/<seq>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
-    /// The buffer that first held it.
+    /// The buffer that it was copied from; in a chain of mirrors the one before.
     pub buffer: Uuid,
     /// Its number there.
     pub seq: Seq,

@@ -10,6 +10,7 @@ use crate::dedupe::Earlier;
 use crate::dedupe::table::Tables;
 use crate::ids::{Epoch, Hash, Micros, Seq};
 use crate::mark::Mark;
+use crate::mirror::producer_of;
 use crate::record::{Kind, Record, State};
 use crate::retention::SegmentFacts;
 use crate::rules::Rules;
@@ -588,10 +589,12 @@ impl Noted {
         let line = &record.line;
         debug_assert!(line.state != State::Head);
         let facts = &record.facts;
+        let mirrored = facts.origin.as_ref().map(producer_of);
+        let producer = facts.producer.clone().or(mirrored);
         let control = (facts.kind == Kind::Stream)
             .then(|| Control::decode(record.body))
             .flatten();
-        let some = facts.producer.is_some()
+        let some = producer.is_some()
             || facts.idem.is_some()
             || control.is_some()
             || facts.stream_seq.is_some();
@@ -604,7 +607,7 @@ impl Noted {
             data: facts.kind == Kind::Data,
             facts: some.then(|| {
                 Box::new(NotedFacts {
-                    producer: facts.producer.clone(),
+                    producer,
                     key: facts.idem,
                     control,
                     stream_seq: facts.stream_seq.clone(),

@@ -154,6 +154,7 @@ impl World {
             producer,
             idem: None,
             stream: Some(stream),
+            mirrored: None,
         };
         let buffer = BUFFER;
         self.input(
@@ -298,6 +299,7 @@ fn a_log_of_other_messages_becomes_no_stream_and_a_stream_takes_no_plain_append(
             producer: None,
             idem: None,
             stream: None,
+            mirrored: None,
         };
         let buffer = BUFFER;
         world.input(

@@ -13,6 +13,7 @@ use super::{Outcome, Refused, check_version};
 use crate::catalog::{Buffer, Catalog, Lifecycle, Member, TenantId, TopicId};
 use crate::command::CreateBuffer;
 use crate::config::BufferConfig;
+use crate::mirror::MirrorConfig;
 use crate::name::folded;
 
 impl Catalog {
@@ -141,6 +142,54 @@ impl Catalog {
         Ok(buffer.outcome())
     }
 
+    pub(super) fn set_mirror(
+        &mut self,
+        uuid: Uuid,
+        expected: Option<u64>,
+        mirror: Option<&MirrorConfig>,
+    ) -> Result<Outcome, Refused> {
+        if let Some(mirror) = mirror {
+            mirror.check()?;
+            self.check_origin(uuid, mirror.of)?;
+        }
+        let buffer = self.live_buffer(uuid)?;
+        check_version(expected, buffer.version)?;
+        if buffer.mirror.as_deref() == mirror {
+            return Ok(buffer.outcome());
+        }
+        buffer.mirror = mirror.cloned().map(Box::new);
+        buffer.version += 1;
+        let outcome = buffer.outcome();
+        match mirror {
+            Some(_) => self.mirrors.insert(uuid),
+            None => self.mirrors.remove(&uuid),
+        };
+        Ok(outcome)
+    }
+
+    /// The origin must be there, of the same tenant, and must not follow the mirror itself, be it
+    /// through others. Origins that were deleted end a chain.
+    fn check_origin(&self, mirror: Uuid, of: Uuid) -> Result<(), Refused> {
+        let live = |uuid: Uuid| {
+            let buffer = self.buffers.get(&uuid);
+            buffer.filter(|buffer| buffer.lifecycle != Lifecycle::Deleting)
+        };
+        let origin = live(of).ok_or(Refused::NoSuchBuffer { uuid: of })?;
+        if live(mirror).is_some_and(|mirror| mirror.tenant != origin.tenant) {
+            return Err(Refused::NoSuchBuffer { uuid: of });
+        }
+        let mut next = Some(of);
+        while let Some(buffer) = next.and_then(live) {
+            if buffer.uuid == mirror {
+                return Err(Refused::MirrorCycle {
+                    origin: origin.name.clone(),
+                });
+            }
+            next = buffer.mirror.as_ref().map(|mirror| mirror.of);
+        }
+        Ok(())
+    }
+
     fn live_buffer(&mut self, uuid: Uuid) -> Result<&mut Buffer, Refused> {
         let buffer = self
             .buffers
@@ -201,6 +250,7 @@ impl Catalog {
             Some(Lifecycle::Reserved | Lifecycle::Deleting) => {}
         }
         self.begin_deletion(uuid);
+        self.mirrors.remove(&uuid);
         if let Some(buffer) = self.buffers.remove(&uuid)
             && let Some(tenant) = self.tenants.get_mut(&buffer.tenant)
         {
@@ -232,6 +282,7 @@ fn new_buffer(
         copies: members.iter().map(|member| member.node).collect(),
         in_sync: members.into(),
         created,
+        mirror: None,
         topics: Box::default(),
     }
 }

@@ -150,6 +150,14 @@ pub enum Refused {
         /// The buffer.
         uuid: Uuid,
     },
+    /// The origin follows the buffer, be it through others.
+    #[error(
+        "the buffer `{origin}` follows this one itself, so what it takes would come back without end; follow another"
+    )]
+    MirrorCycle {
+        /// The origin's name.
+        origin: Name,
+    },
     /// A paused buffer is being copied.
     #[error("the buffer `{buffer}` is paused; open it first, or use force")]
     Paused {

@@ -89,6 +89,9 @@ impl Catalog {
         if !buffer.topics.iter().all(listed) {
             return says("names a topic that does not name it");
         }
+        if buffer.mirror.is_some() != self.mirrors.contains(&buffer.uuid) {
+            return says("is a mirror in one list only");
+        }
         if buffer.config.check().is_err() || buffer.version == 0 {
             return says("has a configuration or version out of range");
         }
@@ -127,6 +130,9 @@ impl Catalog {
             .sum();
         if buffers != self.buffers.len() || topics != self.topics.len() {
             return Some("there are buffers or topics without a name".into());
+        }
+        if self.mirrors().count() != self.mirrors.len() {
+            return Some("there are mirrors without a buffer".into());
         }
         if self.tenant_names.len() != self.tenants.len() {
             return Some("there are tenants without a name".into());

@@ -95,6 +95,14 @@ fn any_buffer_change() -> impl Strategy<Value = Action> {
         1 => any_uuid().prop_map(|uuid| Action::DropBuffer { uuid }),
         1 => (any_uuid(), any::<bool>())
             .prop_map(|(uuid, force)| Action::DeleteBuffer { uuid, force }),
+        1 => (any_uuid(), any_version(), prop::option::weighted(0.7, any_uuid())).prop_map(
+            |(uuid, expected, of)| {
+                let mirror = of.map(|of| {
+                    let (name, after) = (name("o"), Seq(5));
+                    Box::new(MirrorConfig { of, name, after, tags: vec![b"a b".as_slice().into()] })
+                });
+                Action::SetMirror { uuid, expected, mirror }
+            }),
         1 => (any_uuid(), any_version(), any_config())
             .prop_map(|(uuid, expected, config)| {
                 Action::ConfigureBuffer { uuid, expected, config }

@@ -5,6 +5,7 @@ use hbuf_core::append::{AckLevel, AppendRefused, Appended};
 use hbuf_core::commitment::commitment;
 use hbuf_core::effect::Parts;
 use hbuf_core::ids::{Hash, Seq};
+use hbuf_core::mirror::Mirrored;
 use hbuf_core::record::{self, Producer};
 use hbuf_core::stream::StreamAppend;
 
@@ -69,6 +70,8 @@ pub struct Append {
     pub ids: bool,
     /// The append means the stream in the buffer; the record that says so is the first content.
     pub stream: Option<StreamAppend>,
+    /// The messages are records of the buffer that this one mirrors.
+    pub mirrored: Option<Box<Mirrored>>,
 }
 
 /// The good end of an append.

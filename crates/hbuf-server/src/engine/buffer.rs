@@ -209,6 +209,13 @@ impl Buffer {
             })
     }
 
+    /// The last record of an origin that this log has mirrored.
+    pub(crate) fn mirrored_through(&self, origin: &Uuid) -> Option<Seq> {
+        let host = self.shards.host(self.shard);
+        host.look(&self.uuid, |buffer| buffer.mirrored_through(origin))
+            .flatten()
+    }
+
     /// Has messages to come be no earlier than the time that is told; nothing while some are under
     /// way, or when the buffer is being opened again.
     pub(crate) async fn close_time(&self) -> Option<Micros> {
@@ -292,6 +299,7 @@ impl Buffer {
             producer: append.producer.clone(),
             idem,
             stream: append.stream.clone(),
+            mirrored: append.mirrored.clone(),
         }
     }
 

@@ -8,14 +8,16 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
-use hbuf_core::ids::{Hash, Uuid};
+use hbuf_core::ids::{Hash, Seq, Uuid};
 use hbuf_core::input::{BufferState, Input};
 use hbuf_core::name::Name;
-use hbuf_manager::{self as manager, Action, CreateBuffer, Lifecycle, Refused};
+use hbuf_manager::{self as manager, Action, CreateBuffer, Lifecycle, MirrorConfig, Refused};
 use tokio::sync::oneshot;
 
 use super::buffer::Buffer;
-use super::described::{BufferInfo, BufferSettings, CatalogError, Page, core_config, info, page};
+use super::described::{
+    BufferInfo, BufferSettings, CatalogError, MirrorSettings, Page, core_config, info, page,
+};
 use super::host::Mail;
 use super::open::LookupError;
 use super::{Engine, Inner};
@@ -56,7 +58,7 @@ impl Engine {
             };
             self.inner.manager.propose(action).await?;
             if let Some(buffer) = self.inner.open.get(info.uuid) {
-                let config = core_config(&config);
+                let config = core_config(&config, info.mirror.as_ref());
                 buffer.set_segment_bytes(config.segment_bytes);
                 let input = Input::Configure {
                     buffer: info.uuid,
@@ -66,6 +68,54 @@ impl Engine {
             }
         }
         Ok(self.describe_buffer(tenant, info.name.as_str())?)
+    }
+
+    /// What a buffer shall follow, as the manager keeps it: the origin must exist.
+    pub async fn mirror_config(
+        &self,
+        tenant: &Name,
+        wanted: &MirrorSettings,
+    ) -> Result<MirrorConfig, CatalogError> {
+        let origin = self.describe_buffer(tenant, &wanted.of)?;
+        let after = match wanted.from_start {
+            true => Seq::ZERO,
+            false => self.open(origin.uuid).await?.readable().commit(),
+        };
+        Ok(MirrorConfig {
+            of: origin.uuid,
+            name: origin.name,
+            after,
+            tags: wanted.tags.clone(),
+        })
+    }
+
+    /// Makes a buffer a mirror, or ends that. A mirror of the same origin keeps its place.
+    pub async fn set_mirror(
+        &self,
+        tenant: &Name,
+        name: &Name,
+        mut mirror: Option<MirrorConfig>,
+    ) -> Result<BufferInfo, CatalogError> {
+        let info = self.describe_buffer(tenant, name.as_str())?;
+        if let (Some(new), Some(old)) = (&mut mirror, &info.mirror)
+            && new.of == old.of
+        {
+            new.after = old.after;
+        }
+        let action = Action::SetMirror {
+            uuid: info.uuid,
+            expected: Some(info.version),
+            mirror: mirror.clone().map(Box::new),
+        };
+        self.inner.manager.propose(action).await?;
+        if let Some(buffer) = self.inner.open.get(info.uuid) {
+            let input = Input::Configure {
+                buffer: info.uuid,
+                config: core_config(&info.config, mirror.as_ref()),
+            };
+            self.inner.shards.input(&buffer, input);
+        }
+        Ok(self.describe_buffer(tenant, name.as_str())?)
     }
 
     /// Reserves the name, makes the files, confirms. Another's creation of the same name wins.

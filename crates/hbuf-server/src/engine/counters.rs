@@ -20,6 +20,8 @@ pub struct Counters {
     pub appends: AtomicU64,
     /// Messages that were placed in a log.
     pub messages: AtomicU64,
+    /// Messages that mirrors took from their origins.
+    pub mirrored: AtomicU64,
     /// Appends that were answered with an earlier reply.
     pub replays: AtomicU64,
     /// Appends that were refused.

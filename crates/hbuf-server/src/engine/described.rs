@@ -9,6 +9,7 @@ use hbuf_core::input::{BufferConfig, BufferState};
 use hbuf_core::name::Name;
 use hbuf_core::retention::Retention;
 use hbuf_manager as manager;
+use hbuf_manager::MirrorConfig;
 
 use super::open::LookupError;
 use crate::disk::recovery::Expected;
@@ -52,6 +53,19 @@ pub struct BufferInfo {
     pub created: Micros,
     /// The topics that it is in.
     pub topics: Vec<Name>,
+    /// What it follows, when it is a mirror.
+    pub mirror: Option<MirrorConfig>,
+}
+
+/// What a caller wants a buffer to follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorSettings {
+    /// The origin's name.
+    pub of: String,
+    /// Only messages with any of these tags; none is all messages.
+    pub tags: Vec<Box<[u8]>>,
+    /// Begin with what the origin has, not only with what it gets.
+    pub from_start: bool,
 }
 
 /// A topic as the manager knows it.
@@ -131,14 +145,18 @@ pub(super) fn expected(buffer: &manager::Buffer, node: NodeId) -> Expected {
         history: buffer.history,
         node,
         epoch: buffer.epoch,
-        config: core_config(&buffer.config),
+        config: core_config(&buffer.config, buffer.mirror.as_deref()),
         state: buffer.state,
     }
 }
 
-pub(super) fn core_config(config: &manager::BufferConfig) -> BufferConfig {
+pub(super) fn core_config(
+    config: &manager::BufferConfig,
+    mirror: Option<&MirrorConfig>,
+) -> BufferConfig {
     let keep = &config.retention;
     BufferConfig {
+        follows: mirror.map(|mirror| mirror.of),
         segment_bytes: config.segment_bytes,
         retention: Retention {
             age_micros: keep
@@ -179,6 +197,7 @@ pub(super) fn info(catalog: &manager::Catalog, buffer: &manager::Buffer) -> Buff
             .topics_of_buffer(buffer.uuid)
             .map(|topic| topic.name.clone())
             .collect(),
+        mirror: buffer.mirror.as_deref().cloned(),
     }
 }
 

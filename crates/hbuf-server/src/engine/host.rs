@@ -300,19 +300,13 @@ impl ShardHost {
                     }
                 }
                 Effect::StateReached { token, state } => {
-                    if let Some(Waiter::State(reply)) = core.waiters.remove(&token) {
-                        let _ = reply.send(state);
-                    }
+                    core.answer(token, |waiter| waiter.state(state));
                 }
                 Effect::StreamUsed { token, seen, due } => {
-                    if let Some(Waiter::Stream(reply)) = core.waiters.remove(&token) {
-                        let _ = reply.send(StreamUsed { seen, due });
-                    }
+                    core.answer(token, |waiter| waiter.stream(StreamUsed { seen, due }));
                 }
                 Effect::TimeClosed { token, closed } => {
-                    if let Some(Waiter::Time(reply)) = core.waiters.remove(&token) {
-                        let _ = reply.send(closed);
-                    }
+                    core.answer(token, |waiter| waiter.time(closed));
                 }
                 Effect::Reopen {
                     buffer,
@@ -420,7 +414,34 @@ impl ShardHost {
     }
 }
 
+/// Whoever went away meanwhile needs no answer.
+impl Waiter {
+    fn state(self, state: BufferState) {
+        if let Self::State(reply) = self {
+            let _ = reply.send(state);
+        }
+    }
+
+    fn stream(self, used: StreamUsed) {
+        if let Self::Stream(reply) = self {
+            let _ = reply.send(used);
+        }
+    }
+
+    fn time(self, closed: Option<Micros>) {
+        if let Self::Time(reply) = self {
+            let _ = reply.send(closed);
+        }
+    }
+}
+
 impl Core {
+    fn answer(&mut self, token: Token, answer: impl FnOnce(Waiter)) {
+        if let Some(waiter) = self.waiters.remove(&token) {
+            answer(waiter);
+        }
+    }
+
     fn token(&mut self, waiter: Waiter) -> Token {
         self.next_token += 1;
         let token = Token(self.next_token);

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod counters;
 pub mod described;
 mod host;
+pub mod mirrors;
 mod open;
 mod scrubbed;
 mod start;
@@ -36,7 +37,10 @@ use crate::read::ReadShared;
 pub(crate) use append::records;
 pub use append::{Append, AppendError, AppendReply, Content};
 pub use buffer::{Begun, Buffer, BufferStatus};
-pub use described::{BufferInfo, BufferSettings, CatalogError, MemberInfo, Page, TopicInfo};
+pub use described::{
+    BufferInfo, BufferSettings, CatalogError, MemberInfo, MirrorSettings, Page, TopicInfo,
+};
+pub use mirrors::MirrorStatus;
 pub use open::LookupError;
 pub use start::{EngineSettings, StartError};
 pub use streams::StreamError;
@@ -70,6 +74,7 @@ struct Inner {
     pool: Arc<Pool>,
     open: Arc<OpenBuffers>,
     turns: topic_routes::Turns,
+    mirrors: mirrors::Mirrors,
     read: Arc<ReadShared>,
     counters: Arc<Counters>,
     disk: Mutex<DiskHealth>,
@@ -104,6 +109,8 @@ pub struct NodeStatus {
     pub buffers: usize,
     /// Buffers that are in memory.
     pub open_buffers: usize,
+    /// Mirrors; those of them that do not follow; records that they have still to deal with.
+    pub mirrors: (usize, usize, u64),
     /// When it started.
     pub started: Micros,
 }
@@ -127,6 +134,12 @@ impl Engine {
             reasons,
             buffers: self.inner.manager.view(hbuf_manager::Catalog::buffer_count),
             open_buffers: self.inner.open.len(),
+            mirrors: {
+                let mirrors = lock(&self.inner.mirrors);
+                let stopped = mirrors.values().filter(|it| it.reason().is_some());
+                let lag = mirrors.values().map(|it| it.lag()).sum();
+                (mirrors.len(), stopped.count(), lag)
+            },
             started: self.inner.started,
         }
     }

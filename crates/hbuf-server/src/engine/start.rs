@@ -203,6 +203,7 @@ impl Starting {
             pool: parts.pool,
             open: Arc::new(OpenBuffers::default()),
             turns: super::topic_routes::Turns::default(),
+            mirrors: super::mirrors::Mirrors::default(),
             read: ReadShared::new(),
             counters: parts.counters,
             disk: Mutex::new(DiskHealth::Sound),

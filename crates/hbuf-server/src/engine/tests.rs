@@ -11,7 +11,9 @@ use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
 use hbuf_core::record::Producer;
 
-use super::{Append, AppendError, Buffer, BufferSettings, Content, Engine, EngineSettings};
+use super::{
+    Append, AppendError, Buffer, BufferSettings, Content, Engine, EngineSettings, MirrorSettings,
+};
 
 fn settings(data: &Path, direct_files_max: usize) -> EngineSettings {
     EngineSettings {
@@ -323,5 +325,54 @@ async fn a_tenant_comes_into_being_with_its_first_buffer_and_keeps_its_names_apa
     let theirs = engine.buffer(&coke, "b").await.unwrap();
     assert_eq!(bodies(&theirs).await, ["coke"]);
     assert!(dir.path().join("names/coke/b").exists());
+    engine.stop().await;
+}
+
+/// A mirror of `a` from its start.
+async fn mirror_of_a(engine: &Engine) -> Arc<Buffer> {
+    let (tenant, name) = (tenant(), Name::parse("m").unwrap());
+    let wanted = MirrorSettings {
+        of: "a".into(),
+        tags: Vec::new(),
+        from_start: true,
+    };
+    let mirror = engine.mirror_config(&tenant, &wanted).await.unwrap();
+    let settings = BufferSettings::default();
+    engine
+        .create_buffer(&tenant, &name, &settings)
+        .await
+        .unwrap();
+    engine
+        .set_mirror(&tenant, &name, Some(mirror))
+        .await
+        .unwrap();
+    engine.buffer(&tenant, "m").await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_goes_on_where_its_log_ends_without_a_gap_or_a_double() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..4_u64 {
+        let engine = Engine::start(settings(dir.path(), 4)).await.unwrap();
+        let origin = engine.buffer_or_create(&tenant(), "a").await.unwrap();
+        for n in 0..300 {
+            origin.append(one(&format!("{round}/{n}"))).await.unwrap();
+        }
+        let mirror = match round {
+            0 => mirror_of_a(&engine).await,
+            _ => engine.buffer(&tenant(), "m").await.unwrap(),
+        };
+        // Whatever is under way when it stops is there once or not at all.
+        let seen = Seq(round * 300 + 50);
+        mirror.readable().committed_past(seen).await;
+        drop((origin, mirror));
+        engine.stop().await;
+    }
+    let engine = Engine::start(settings(dir.path(), 4)).await.unwrap();
+    let mirror = engine.buffer(&tenant(), "m").await.unwrap();
+    mirror.readable().committed_past(Seq(1_199)).await;
+    let origin = engine.buffer(&tenant(), "a").await.unwrap();
+    assert_eq!(bodies(&mirror).await, bodies(&origin).await);
+    drop((origin, mirror));
     engine.stop().await;
 }

@@ -32,6 +32,7 @@ pub(super) fn spawn(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
         every(inner, Duration::from_secs(idle), Inner::evict_idle),
         super::scrubbed::spawn(inner),
         super::stream_expiry::spawn(inner),
+        super::mirrors::spawn(inner),
     ]
 }
 

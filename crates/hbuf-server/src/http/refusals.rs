@@ -35,6 +35,10 @@ impl From<AppendRefused> for Box<Problem> {
         match refused {
             AppendRefused::NotOpen => Problem::new(Code::BufferOpening, text),
             AppendRefused::Closed => Problem::new(Code::BufferClosed, text),
+            AppendRefused::IsMirror => Problem::new(Code::BufferIsMirror, text),
+            AppendRefused::NotFollowed { .. } | AppendRefused::Mirrored { .. } => {
+                Problem::new(Code::Unexpected, text)
+            }
             AppendRefused::Paused => Problem::new(Code::BufferPaused, text),
             AppendRefused::Busy { .. } => Problem::new(Code::Overloaded, text),
             AppendRefused::EndDiffers { end, .. } => {
@@ -208,6 +212,7 @@ impl From<Refused> for Box<Problem> {
             | Refused::TopicExists { .. }
             | Refused::UuidTaken { .. } => Code::NameTaken,
             Refused::Config(_) | Refused::Copies { .. } => Code::ConfigInvalid,
+            Refused::MirrorCycle { .. } => Code::ConfigInvalid,
             Refused::TopicSize { .. } | Refused::NamedTwice { .. } => Code::ConfigInvalid,
             Refused::Version { .. } => Code::VersionDiffers,
             Refused::TooManyBuffers | Refused::TooManyTopics { .. } => Code::LimitReached,

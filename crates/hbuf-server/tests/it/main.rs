@@ -5,6 +5,7 @@ mod conversation;
 mod filters;
 mod following;
 mod http2;
+mod mirroring;
 mod server;
 mod sockets;
 mod topic_reading;

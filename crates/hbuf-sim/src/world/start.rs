@@ -154,6 +154,7 @@ impl World<'_> {
         BufferConfig {
             segment_bytes: self.plan.segment_bytes,
             retention,
+            follows: (self.mirror() == Some(buffer)).then(|| self.registry.uuid(0)),
         }
     }
 

@@ -5,7 +5,7 @@ use hbuf_core::input::{BufferState, Input};
 
 use super::{Due, World};
 use crate::bugs::Bug;
-use crate::clients::Ask;
+use crate::clients::{Ask, MIRROR};
 use crate::draw::{Draw, Purpose, mix};
 use crate::kinds::Kind;
 use crate::model::{Backup, Content};
@@ -50,6 +50,12 @@ impl World<'_> {
     }
 
     fn append(&mut self, cause: EventId, client: usize, buffer: usize) {
+        // A mirror takes nothing else.
+        let buffer = if self.mirror() == Some(buffer) {
+            0
+        } else {
+            buffer
+        };
         let end = self.models[buffer].end();
         let place = (client, buffer);
         let ask = Ask::new(&self.draws, &self.plan, place, &self.clients[client], end);
@@ -164,6 +170,9 @@ impl World<'_> {
     }
 
     pub(super) fn client_answered(&mut self, event: EventId, ask: Ask, appended: &Appended) {
+        if ask.client == MIRROR {
+            return self.mirror_answered();
+        }
         let client = ask.client;
         let draw = self
             .draws
@@ -179,6 +188,9 @@ impl World<'_> {
 
     pub(super) fn client_refused(&mut self, event: EventId, ask: Ask, refused: &AppendRefused) {
         use AppendRefused as R;
+        if ask.client == MIRROR {
+            return self.mirror_refused(refused);
+        }
         let (client, buffer) = (ask.client, ask.buffer);
         let mut after = 1_000;
         match refused {
@@ -205,6 +217,7 @@ impl World<'_> {
                 }
                 after = 3_000;
             }
+            R::IsMirror | R::NotFollowed { .. } | R::Mirrored { .. } => {}
             R::EndDiffers { .. }
             | R::BatchSize { .. }
             | R::SeqExhausted

@@ -133,4 +133,5 @@ bugs! {
     a_sync_that_is_forgotten_is_noticed: ForgetSync,
     replays_that_count_twice_are_noticed: CountReplays,
     a_merge_that_does_not_look_at_all_is_noticed: MergeBlindly,
+    a_mirror_that_forgets_its_place_is_noticed: MirrorForgets,
 }

@@ -137,6 +137,7 @@ const APPEND: &[Code] = &[
     Code::BufferClosed,
     Code::BufferPaused,
     Code::BufferIsStream,
+    Code::BufferIsMirror,
     Code::SeveralBuffers,
     Code::ProducerGap,
     Code::ProducerFenced,
@@ -229,6 +230,18 @@ const READ_QUERY: &[&str] = &[
     "latest",
     "kinds",
 ];
+const TOPIC_READ_QUERY: &[&str] = &[
+    "after-cursor",
+    "limit",
+    "wait",
+    "from-time",
+    "tag",
+    "filter",
+    "key",
+    "latest",
+    "kinds",
+    "order",
+];
 const READ_HEADERS: &[&str] = &["x-hbuf-history", "if-none-match"];
 const RANGE: &[Gives] = &[
     Gives {
@@ -238,6 +251,21 @@ const RANGE: &[Gives] = &[
             Media::Bytes("application/http"),
             Media::Text("application/x-ndjson"),
             Media::Json("Messages"),
+            Media::Text("text/plain"),
+            Media::Text("text/event-stream"),
+        ],
+        headers: &["x-hbuf-commit", "x-hbuf-history"],
+    },
+    NOT_MODIFIED,
+];
+const TOPIC_RANGE: &[Gives] = &[
+    Gives {
+        status: 200,
+        what: "The messages of all buffers, and behind them where to go on",
+        media: &[
+            Media::Bytes("application/http"),
+            Media::Text("application/x-ndjson"),
+            Media::Json("TopicMessages"),
             Media::Text("text/plain"),
             Media::Text("text/event-stream"),
         ],
@@ -347,7 +375,24 @@ static OPERATIONS: &[(&str, &str, Operation)] = &[
     (
         "GET",
         "/topics/{topic}/messages",
-        read("readTopic", &[TOPIC, BUFFER, READ]),
+        Operation {
+            query: TOPIC_READ_QUERY,
+            headers: READ_HEADERS,
+            ..plain(
+                "readTopic",
+                TOPIC_RANGE,
+                &[
+                    TOPIC,
+                    BUFFER,
+                    READ,
+                    &[
+                        Code::CursorInvalid,
+                        Code::TopicTooWide,
+                        Code::SeveralBuffers,
+                    ],
+                ],
+            )
+        },
     ),
     (
         "GET",

@@ -33,6 +33,7 @@ pub(super) fn in_query(name: &str) -> Value {
     let name = match name {
         "after-name" => "after",
         "limit-list" => "limit",
+        "after-cursor" => "after",
         name => name,
     };
     let required = matches!(name, "seq" | "from");
@@ -45,6 +46,14 @@ fn of_read(name: &str) -> Option<(&'static str, Value)> {
         "after" => (
             "The seq behind which to start; 0 is the start of what is kept",
             seq(0),
+        ),
+        "after-cursor" => (
+            "The cursor behind which to start; 0 is the start, `end` what is there now",
+            json!({ "type": "string" }),
+        ),
+        "order" => (
+            "`strict`: never back in time",
+            one_of(&["earliest", "strict"]),
         ),
         "from-time" => (
             "Start at this time; with `after`, whichever is later",

@@ -1,7 +1,8 @@
 //! The JSON objects of the API.
 
 use hbuf_core::limits::{
-    BUFFERS_PER_TOPIC_MAX, RETENTION_SECONDS_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    BUFFERS_PER_TOPIC_MAX, MIRROR_TAGS_MAX, RETENTION_SECONDS_MAX, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN,
 };
 use serde_json::{Map, Value, json};
 
@@ -32,6 +33,11 @@ fn requests() -> Vec<(&'static str, Value)> {
     let settings = json!({
         "segment_bytes": segment, "retention_seconds": limit(RETENTION_SECONDS_MAX), "retention_bytes": limit(u64::MAX),
         "retention_count": limit(u64::MAX), "replicas": replicas,
+        "mirror": { "anyOf": [{ "type": "null" }, reference("Follows")] },
+    });
+    let follows = json!({
+        "of": text(NAME), "from": one_of(&["tail", "start"]),
+        "tags": { "type": "array", "items": { "type": "string" }, "maxItems": MIRROR_TAGS_MAX },
     });
     let names = json!({
         "type": ["array", "null"], "items": text(NAME), "minItems": 1,
@@ -39,6 +45,7 @@ fn requests() -> Vec<(&'static str, Value)> {
     });
     vec![
         ("BufferSettings", closed(&[], settings)),
+        ("Follows", closed(&["of"], follows)),
         (
             "TopicSettings",
             closed(
@@ -129,9 +136,18 @@ fn messages() -> Vec<(&'static str, Value)> {
         "name": text(NAME), "tags": count(), "bytes": count(), "sha256": hash(),
     });
     let list = json!({ "type": "array", "items": reference("Message") });
+    // Behind the messages stands where to go on.
+    let end = open(
+        &["cursor"],
+        json!({ "cursor": { "type": ["string", "null"] } }),
+    );
+    let topic_list = json!({
+        "type": "array", "items": { "anyOf": [reference("Message"), end] },
+    });
     vec![
         ("Message", open(&["seq", "time", "epoch"], message)),
         ("Messages", list),
+        ("TopicMessages", topic_list),
         (
             "BatchReply",
             open(&["first", "last", "count", "replayed"], batch),

@@ -130,6 +130,7 @@ pub(super) async fn whole(
         idempotency_key,
         ids: batch && (what.ids || target == Target::Topic),
         stream: None,
+        mirrored: None,
     };
     let done = buffer.append(append).await?;
     Ok(match (batch, target) {

@@ -1,5 +1,6 @@
 //! Buffers: create, configure, describe, list, delete.
 
+use hbuf_manager::MirrorConfig;
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
 use serde::Deserialize;
@@ -7,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::json_reply;
 use super::pages::paged;
-use crate::engine::{BufferInfo, BufferSettings, BufferStatus};
+use crate::engine::{BufferInfo, BufferSettings, BufferStatus, MirrorSettings, MirrorStatus};
 use crate::http::body::Body;
-use crate::http::call::{Call, Reply};
+use crate::http::call::{Call, Reply, shown};
 use crate::http::problem::{Code, Problem};
 use crate::http::whole::{limit, whole};
 
@@ -28,6 +29,49 @@ struct Settings {
     retention_count: Option<u64>,
     #[serde(default, deserialize_with = "whole")]
     replicas: Option<u64>,
+    #[serde(default, deserialize_with = "named")]
+    mirror: Option<Option<Follows>>,
+}
+
+/// What a mirror follows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Follows {
+    of: String,
+    #[serde(default)]
+    tags: Vec<String>,
+    from: Option<String>,
+}
+
+impl Follows {
+    fn settings(self) -> Result<MirrorSettings, Box<Problem>> {
+        let from_start = match self.from.as_deref() {
+            None | Some("tail") => false,
+            Some("start") => true,
+            Some(text) => {
+                return Err(Problem::new(
+                    Code::BodyInvalid,
+                    format!("`from` is tail or start, not `{}`.", shown(text)),
+                ));
+            }
+        };
+        let tags = self
+            .tags
+            .into_iter()
+            .map(|tag| tag.trim().as_bytes().into());
+        Ok(MirrorSettings {
+            of: self.of,
+            tags: tags.collect(),
+            from_start,
+        })
+    }
+}
+
+/// Something that is named, `null` being nothing.
+fn named<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 /// `GET /buffers`
@@ -43,7 +87,16 @@ pub(super) async fn put(call: Call) -> Reply {
     let name = call.new_name()?;
     let (app, tenant) = (call.app.clone(), call.tenant().clone());
     let location = call.parts.uri.path().to_owned();
-    let settings: Settings = call.json("{}").await?;
+    let mut settings: Settings = call.json("{}").await?;
+    // The origin is looked up first: without it nothing is made.
+    let mirror = match settings.mirror.take() {
+        None => None,
+        Some(None) => Some(None),
+        Some(Some(follows)) => {
+            let wanted = follows.settings()?;
+            Some(Some(app.engine.mirror_config(&tenant, &wanted).await?))
+        }
+    };
     let settings = BufferSettings {
         segment_bytes: settings.segment_bytes,
         retention_seconds: settings.retention_seconds,
@@ -53,9 +106,13 @@ pub(super) async fn put(call: Call) -> Reply {
             .replicas
             .map(|copies| u8::try_from(copies).unwrap_or(u8::MAX)),
     };
-    let (info, created) = app.engine.create_buffer(&tenant, &name, &settings).await?;
+    let (mut info, created) = app.engine.create_buffer(&tenant, &name, &settings).await?;
+    if let Some(mirror) = mirror {
+        info = app.engine.set_mirror(&tenant, &name, mirror).await?;
+    }
     let buffer = app.engine.buffer(&tenant, name.as_str()).await?;
-    let value = description(&info, buffer.status().as_ref());
+    let status = app.engine.mirror_status(info.uuid);
+    let value = description(&info, buffer.status().as_ref(), status.as_deref());
     Ok(created_reply(&value, created, &location))
 }
 
@@ -65,9 +122,10 @@ pub(super) async fn describe(call: Call) -> Reply {
     let engine = &call.app.engine;
     let info = engine.describe_buffer(call.tenant(), call.name())?;
     let buffer = engine.buffer(call.tenant(), call.name()).await?;
+    let mirror = engine.mirror_status(info.uuid);
     Ok(json_reply(
         StatusCode::OK,
-        &description(&info, buffer.status().as_ref()),
+        &description(&info, buffer.status().as_ref(), mirror.as_deref()),
     ))
 }
 
@@ -121,11 +179,18 @@ fn entry(info: &BufferInfo) -> Value {
 
 /// What the manager and the open buffer know. Nothing here tells of a message that is not
 /// committed.
-fn description(info: &BufferInfo, status: Option<&BufferStatus>) -> Value {
+fn description(
+    info: &BufferInfo,
+    status: Option<&BufferStatus>,
+    mirror: Option<&MirrorStatus>,
+) -> Value {
     let mut value = entry(info);
     value["log"] = info.log.to_string().into();
     value["history"] = info.history.to_string().into();
     value["epoch"] = info.epoch.0.into();
+    if let Some(config) = &info.mirror {
+        value["mirror"] = following(config, mirror);
+    }
     if let Some(status) = status {
         value["state"] = status.state.as_str().into();
         value["epoch"] = status.epoch.0.into();
@@ -139,13 +204,30 @@ fn description(info: &BufferInfo, status: Option<&BufferStatus>) -> Value {
     value
 }
 
+/// What a mirror follows and how far it has come.
+fn following(config: &MirrorConfig, status: Option<&MirrorStatus>) -> Value {
+    let tags = config.tags.iter().map(|tag| String::from_utf8_lossy(tag));
+    let reason = status.and_then(MirrorStatus::reason);
+    json!({
+        "of": config.name.as_str(),
+        "uuid": config.of.to_string(),
+        "tags": tags.collect::<Vec<_>>(),
+        "after": config.after.0,
+        "follows": status.is_some() && reason.is_none(),
+        "reason": reason,
+        "place": status.map(|status| status.place().0),
+        "lag": status.map(MirrorStatus::lag),
+        "missed": status.map(MirrorStatus::dropped),
+    })
+}
+
 /// Says what `?buffers=` may be.
 pub(super) fn bad_choice(name: &str, text: &str, choices: &str) -> Box<Problem> {
     Problem::new(
         Code::QueryInvalid,
         format!(
             "`{name}={}` is not understood: give {choices}.",
-            super::shown(text)
+            shown(text)
         ),
     )
 }

@@ -1,0 +1,181 @@
+//! A buffer asked directly: promises of time, and what a mirror takes.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{CursorsEnd, Opening};
+use crate::append::{AckLevel, AppendRefused, AppendRequest, Item};
+use crate::effect::{Effect, Parts, Write};
+use crate::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
+use crate::input::{BufferConfig, BufferState, Input, Token};
+use crate::mirror::{Copied, Mirrored};
+use crate::record::{Kind, decode};
+use crate::rules::Rules;
+use crate::segment::LogKind;
+use crate::shard::Shard;
+use crate::tree::Frontier;
+
+const BUFFER: Uuid = Uuid([1; 16]);
+const ORIGIN: Uuid = Uuid([7; 16]);
+
+/// A shard with one empty buffer.
+fn shard(follows: Option<Uuid>) -> Shard {
+    let opening = Opening {
+        buffer: BUFFER,
+        log: BUFFER,
+        history: BUFFER,
+        node: NodeId(1),
+        epoch: Epoch(1),
+        epochs: Vec::new(),
+        first: Seq::FIRST,
+        end: Seq::ZERO,
+        last_time: Micros(10),
+        frontier: Frontier::new(),
+        segments: Vec::new(),
+        cursors: CursorsEnd::default(),
+        producers: Default::default(),
+        keys: Default::default(),
+        stream: None,
+        config: BufferConfig {
+            follows,
+            ..BufferConfig::default()
+        },
+        state: BufferState::Open,
+        damaged: None,
+        sealed: false,
+        mark_generation: 0,
+        marked: None,
+        fence: 0,
+    };
+    let mut shard = Shard::new(Rules::correct());
+    shard.handle(Micros(0), Input::Open(Box::new(opening)), &mut Vec::new());
+    shard
+}
+
+fn handle(shard: &mut Shard, now: u64, input: Input) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    shard.handle(Micros(now), input, &mut effects);
+    effects
+}
+
+/// Asks for a promise of time.
+fn close(shard: &mut Shard, now: u64) -> Option<Micros> {
+    let (buffer, token) = (BUFFER, Token(1));
+    match &handle(shard, now, Input::CloseTime { buffer, token })[..] {
+        [Effect::TimeClosed { closed, .. }] => *closed,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Appends one message a record that is mirrored, or one of the buffer's own.
+fn append(shard: &mut Shard, now: u64, mirrored: Option<Mirrored>) -> Result<Write, AppendRefused> {
+    let item = Item {
+        kind: Kind::Data,
+        lines_len: 0,
+        body_len: 1,
+        commitment: Hash([3; 32]),
+    };
+    let count = mirrored.as_ref().map_or(1, |it| it.records.len());
+    let request = AppendRequest {
+        items: vec![item; count],
+        ack: AckLevel::InSync,
+        if_match: None,
+        producer: None,
+        idem: None,
+        stream: None,
+        mirrored: mirrored.map(Box::new),
+    };
+    let (buffer, token) = (BUFFER, Token(2));
+    let input = Input::Append {
+        buffer,
+        token,
+        request,
+    };
+    for effect in handle(shard, now, input) {
+        match effect {
+            Effect::Write(write) => return Ok(write),
+            Effect::Reply {
+                outcome: Err(refused),
+                ..
+            } => return Err(refused),
+            _ => {}
+        }
+    }
+    panic!("an append is framed or refused")
+}
+
+fn mirrored(of: Uuid, seqs: &[u64]) -> Option<Mirrored> {
+    let copied = |seq: &u64| Copied {
+        seq: Seq(*seq),
+        id: Hash([9; 32]),
+        kind: Kind::Data,
+    };
+    let records = seqs.iter().map(copied).collect();
+    Some(Mirrored { of, records })
+}
+
+#[test]
+fn messages_behind_a_closed_time_are_no_earlier_whatever_the_clock_says() {
+    let mut shard = shard(None);
+    assert_eq!(close(&mut shard, 5), Some(Micros(10)), "the log is further");
+    assert_eq!(close(&mut shard, 100), Some(Micros(100)));
+    let write = append(&mut shard, 50, None).unwrap();
+    assert_eq!(write.time, Micros(100));
+    assert_eq!(close(&mut shard, 200), None, "one is under way");
+    let (buffer, log, through) = (BUFFER, LogKind::Messages, Seq(1));
+    let synced = Input::Synced {
+        buffer,
+        log,
+        through,
+        journal: 0,
+    };
+    handle(&mut shard, 201, synced);
+    assert_eq!(close(&mut shard, 202), Some(Micros(202)));
+}
+
+#[test]
+fn a_mirror_takes_records_of_its_origin_each_once_and_nothing_else() {
+    let mut shard = shard(Some(ORIGIN));
+    let refused = append(&mut shard, 1, None).unwrap_err();
+    assert_eq!(refused, AppendRefused::IsMirror);
+    let other = Uuid([8; 16]);
+    let refused = append(&mut shard, 1, mirrored(other, &[4])).unwrap_err();
+    assert_eq!(refused, AppendRefused::NotFollowed { of: other });
+    append(&mut shard, 1, mirrored(ORIGIN, &[4, 7])).unwrap();
+    for again in [&[4][..], &[7], &[7, 8]] {
+        let refused = append(&mut shard, 1, mirrored(ORIGIN, again)).unwrap_err();
+        assert_eq!(refused, AppendRefused::Mirrored { last: Seq(7) });
+    }
+    append(&mut shard, 1, mirrored(ORIGIN, &[8])).unwrap();
+    let log = shard.buffer(&BUFFER).unwrap();
+    assert_eq!(log.mirrored_through(&ORIGIN), Some(Seq(8)));
+    let mut plain = self::shard(None);
+    let refused = append(&mut plain, 1, mirrored(ORIGIN, &[4])).unwrap_err();
+    assert_eq!(refused, AppendRefused::NotFollowed { of: ORIGIN });
+}
+
+#[test]
+fn each_record_of_a_mirrored_batch_says_where_it_is_from() {
+    let mut shard = shard(Some(ORIGIN));
+    let write = append(&mut shard, 1, mirrored(ORIGIN, &[4, 7])).unwrap();
+    let mut bytes = Vec::new();
+    let part = Parts {
+        lines: b"",
+        salt: [5; 32],
+        body: b"x",
+    };
+    write.encode([part; 2].into_iter(), &mut bytes);
+    assert_eq!(
+        bytes.len() as u64,
+        write.bytes,
+        "the core knows every length"
+    );
+    let first = bytes.len() - (write.placed[1].head_len as usize + 3);
+    for (record, seq) in [(&bytes[..first], 4), (&bytes[first..], 7)] {
+        let record = decode(record).unwrap();
+        let origin = record.facts.origin.unwrap();
+        assert_eq!((origin.buffer, origin.seq), (ORIGIN, Seq(seq)));
+        assert_eq!(record.facts.origin_id, Some(Hash([9; 32])));
+    }
+}
