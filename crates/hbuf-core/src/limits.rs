@@ -93,6 +93,8 @@ pub const RECENT_TAGS_BYTES_MAX: usize = 8 << 20;
 pub const TAG_MEMORY_MAX: usize = 1 << 30;
 /// Memory of a node for the directories of tags and keys of sealed segments.
 pub const TERMS_MEMORY_MAX: usize = 64 << 20;
+/// Memory of a node for which messages of sealed segments stored filters match.
+pub const MATCHED_MEMORY_MAX: usize = 32 << 20;
 /// Memory of a node for which messages are the newest of their keys.
 pub const LATEST_MEMORY_MAX: usize = 128 << 20;
 

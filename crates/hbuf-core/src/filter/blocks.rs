@@ -84,6 +84,7 @@ impl Dictionary {
             return Err(DictionaryError::Form);
         }
         dictionary.head_is_saved();
+        dictionary.reserve(tags_claimed(file)?);
         while dictionary.read_block(file)? {}
         dictionary.shrink();
         Ok(dictionary)
@@ -120,6 +121,25 @@ impl Dictionary {
         assert!(whole, "the tags of the block were counted");
         Ok(true)
     }
+}
+
+/// How many tags the heads of the blocks name, as far as they can be followed: room for them is
+/// made at once. They are only believed when the blocks are read.
+fn tags_claimed(file: &impl Source) -> Result<u32, ReadFailed> {
+    let (mut at, mut tags) = (HEAD_LEN as u64, 0_u32);
+    while at + BLOCK_HEAD_LEN as u64 <= file.len() {
+        let mut head = [0; BLOCK_HEAD_LEN];
+        file.read_at(at, &mut head)?;
+        let (count, text) = (u32_at(&head, 0), u32_at(&head, 4));
+        // A tag takes two bytes at least.
+        if count == 0 || count > text / 2 {
+            break;
+        }
+        tags = tags.saturating_add(count);
+        at += BLOCK_HEAD_LEN as u64 + u64::from(text);
+    }
+    let most = file.len() / 2;
+    Ok(tags.min(u32::try_from(most).unwrap_or(u32::MAX)))
 }
 
 /// How many tags the text holds; `None` when it does not end with one.

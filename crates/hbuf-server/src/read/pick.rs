@@ -5,19 +5,20 @@ use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hbuf_core::filter::{Bits, TagSet, TermKind, TermsError, key_term, labels};
+use hbuf_core::filter::{Bits, TagSet, TermKind, Terms, TermsError, key_term, labels};
 use hbuf_core::ids::Seq;
 use hbuf_core::index::Place;
 use hbuf_core::limits::PIECE_BYTES;
 use hbuf_core::record::LINE_LEN;
+use hbuf_core::segment::ReadFailed;
 use hbuf_core::skim::{crc_holds, skim};
 
 use super::book::Book;
 use super::newest::Newest;
 use super::segments::View;
-use super::shared::{PieceMemory, lock};
+use super::shared::{MatchedKey, PieceMemory, lock};
 use super::stored_filter::StoredFilter;
-use super::terms::{TermsAt, is_settled, place_in};
+use super::terms::{Blocks, TermsAt, is_settled, place_in};
 use super::walk::{NEAR_BYTES, read_at};
 use super::{ReadError, Readable};
 
@@ -74,49 +75,49 @@ pub(crate) struct Bounds {
 }
 
 impl Pick {
-    /// The sets of tags of which a message needs one each.
-    fn tag_sets(&mut self, book: &mut Book) -> Result<Vec<Arc<TagSet>>, String> {
-        let mut sets = Vec::with_capacity(2);
-        if !self.tags.is_empty() {
-            let known = book.dictionary.len();
-            let fresh = self.tag_set.as_ref();
-            let fresh = fresh.filter(|set| set.book == book.number && set.known == known);
-            let set = match fresh {
-                Some(resolved) => Arc::clone(&resolved.set),
-                None => {
-                    let mut set = TagSet::default();
-                    for tag in &self.tags {
-                        let id = book.find(tag).map_err(|error| error.to_string())?;
-                        id.map(|id| set.insert(id));
-                    }
-                    Arc::new(set)
-                }
-            };
-            self.tag_set = Some(Resolved {
-                book: book.number,
-                known,
-                set: Arc::clone(&set),
-            });
-            sets.push(set);
+    /// The tags as a set of numbers; `None` when there are none.
+    fn resolved(&mut self, book: &Book) -> Result<Option<Arc<TagSet>>, ReadFailed> {
+        if self.tags.is_empty() {
+            return Ok(None);
         }
-        sets.extend(self.filter.as_ref().map(|filter| filter.set()));
-        Ok(sets)
+        let known = book.dictionary.len();
+        let fresh = self.tag_set.as_ref();
+        let fresh = fresh.filter(|set| set.book == book.number && set.known == known);
+        if let Some(resolved) = fresh {
+            return Ok(Some(Arc::clone(&resolved.set)));
+        }
+        let mut set = TagSet::default();
+        for tag in &self.tags {
+            book.find(tag)?.map(|id| set.insert(id));
+        }
+        let set = Arc::new(set);
+        self.tag_set = Some(Resolved {
+            book: book.number,
+            known,
+            set: Arc::clone(&set),
+        });
+        Ok(Some(set))
     }
 }
 
 /// What a settled segment is asked, and where.
 struct Ready<'a> {
-    sets: Vec<Arc<TagSet>>,
-    tags: Option<TermsAt<'a>>,
+    tags: Option<Arc<TagSet>>,
+    filter: Option<Arc<StoredFilter>>,
     key: Option<(u128, TermsAt<'a>)>,
+    /// For tags and filter.
+    terms: Option<TermsAt<'a>>,
 }
 
 impl Ready<'_> {
-    fn select(&self, view: &View) -> Result<Bits, TermsError> {
+    fn select(&self, buffer: &Readable, view: &View) -> Result<Bits, TermsError> {
         let mut bits = Bits::full(place_in(view, view.last) + 1);
-        if let Some((terms, blocks)) = &self.tags {
-            for set in &self.sets {
+        if let Some((terms, blocks)) = &self.terms {
+            if let Some(set) = &self.tags {
                 bits.keep(&set.select(terms.terms(), blocks)?);
+            }
+            if let Some(filter) = &self.filter {
+                bits.keep(&*buffer.matched(view, filter, terms.terms(), blocks)?);
             }
         }
         if let Some((term, (terms, blocks))) = &self.key {
@@ -221,13 +222,13 @@ impl Readable {
     /// be bad.
     fn choose_settled(&self, pick: &mut Pick, view: &View) -> Result<Bits, ReadError> {
         let ready = self.with_book(|book| self.make_ready(pick, view, book))?;
-        let bits = match ready.select(view) {
+        let bits = match ready.select(self, view) {
             Ok(bits) => bits,
             Err(error) => {
                 self.remake_terms(view, &error)?;
                 let ready = self.with_book(|book| self.make_ready(pick, view, book))?;
                 ready
-                    .select(view)
+                    .select(self, view)
                     .map_err(|error| self.labels_failed(view.file, &error))?
             }
         };
@@ -246,19 +247,47 @@ impl Readable {
         view: &View,
         book: &mut Book,
     ) -> Result<Ready<'_>, ReadError> {
-        let (mut tags, mut sets) = (None, Vec::new());
+        let (mut terms, mut tags) = (None, None);
         if !pick.tags.is_empty() || pick.filter.is_some() {
             self.renew_filter(&mut pick.filter, book)?;
-            tags = Some(self.terms_of(view, TermKind::Tags, book)?);
-            sets = pick
-                .tag_sets(book)
+            terms = Some(self.terms_of(view, TermKind::Tags, book)?);
+            tags = pick
+                .resolved(book)
                 .map_err(|error| self.labels_failed(view.file, &error))?;
         }
         let key = match &pick.key {
             None => None,
             Some(key) => Some((key_term(key), self.terms_of(view, TermKind::Keys, book)?)),
         };
-        Ok(Ready { sets, tags, key })
+        Ok(Ready {
+            tags,
+            filter: pick.filter.clone(),
+            key,
+            terms,
+        })
+    }
+
+    /// What a stored filter matches of a settled segment: found out once for all who ask.
+    fn matched(
+        &self,
+        view: &View,
+        filter: &StoredFilter,
+        terms: &Terms,
+        blocks: &Blocks<'_>,
+    ) -> Result<Arc<Bits>, TermsError> {
+        let key = MatchedKey {
+            buffer: self.number,
+            file: view.file,
+            set: filter.number(),
+        };
+        if let Some(bits) = self.shared.matched().get(key) {
+            return Ok(bits);
+        }
+        let bits = Arc::new(filter.set().select(terms, blocks)?);
+        self.shared
+            .matched()
+            .put(key, Arc::clone(&bits), bits.memory());
+        Ok(bits)
     }
 
     fn choose_open(
@@ -275,15 +304,16 @@ impl Readable {
             let mut open = lock(&open);
             let through = Seq(view.file.0 + u64::from(end) - 1);
             self.walk_labels(view, file, through, &mut open, book)?;
-            let sets = pick
-                .tag_sets(book)
+            let tags = pick
+                .resolved(book)
                 .map_err(|error| self.labels_failed(view.file, &error))?;
+            let filter = pick.filter.as_ref().map(|filter| filter.set());
             let from = chosen.end;
             let mut bits = Bits::new(end);
             bits.insert_run(from, end - from);
-            for set in sets {
+            for set in tags.iter().chain(filter) {
                 let mut found = Bits::new(end);
-                open.tags.select(&set, from, end, &mut found);
+                open.tags.select(set, from, end, &mut found);
                 bits.keep(&found);
             }
             if let Some(key) = &pick.key {

@@ -9,11 +9,13 @@ use std::io::{self, IoSliceMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hbuf_core::filter::Bits;
 use hbuf_core::ids::{Hash, Seq};
 use hbuf_core::index::SegmentIndex;
 use hbuf_core::limits::{
-    DISK_READS_MAX, INDEX_MEMORY_MAX, LATEST_MEMORY_MAX, PIECE_BYTES, READ_AHEAD_MAX,
-    READ_FILES_MAX, SPARE_PIECES_MAX, TAG_MEMORY_MAX, TERMS_MEMORY_MAX, TREE_MEMORY_MAX,
+    DISK_READS_MAX, INDEX_MEMORY_MAX, LATEST_MEMORY_MAX, MATCHED_MEMORY_MAX, PIECE_BYTES,
+    READ_AHEAD_MAX, READ_FILES_MAX, SPARE_PIECES_MAX, TAG_MEMORY_MAX, TERMS_MEMORY_MAX,
+    TREE_MEMORY_MAX,
 };
 use rustix::io::ReadWriteFlags;
 use tokio::sync::Semaphore;
@@ -38,6 +40,15 @@ pub(super) enum FileKind {
     Tags,
     Keys,
     Ids,
+}
+
+/// What a stored filter matches of a sealed segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MatchedKey {
+    pub(super) buffer: u64,
+    pub(super) file: Seq,
+    /// The number of the filter's set.
+    pub(super) set: u64,
 }
 
 /// The sealed segments `first` through `last` of a buffer.
@@ -71,6 +82,7 @@ pub struct ReadShared {
     books: Mutex<Lru<u64, Arc<Mutex<Book>>>>,
     terms: Mutex<Lru<FileKey, Arc<SegmentTerms>>>,
     newest: Mutex<Lru<NewestKey, Arc<SealedNewest>>>,
+    matched: Mutex<Lru<MatchedKey, Arc<Bits>>>,
     spare: Mutex<Vec<Vec<u8>>>,
     pub(super) disk: Arc<Semaphore>,
     pub(super) ahead: Arc<Semaphore>,
@@ -89,6 +101,7 @@ impl ReadShared {
             books: Mutex::new(Lru::new(TAG_MEMORY_MAX)),
             terms: Mutex::new(Lru::new(TERMS_MEMORY_MAX)),
             newest: Mutex::new(Lru::new(LATEST_MEMORY_MAX)),
+            matched: Mutex::new(Lru::new(MATCHED_MEMORY_MAX)),
             spare: Mutex::default(),
             disk: Arc::new(Semaphore::new(DISK_READS_MAX)),
             ahead: Arc::new(Semaphore::new(READ_AHEAD_MAX)),
@@ -126,6 +139,10 @@ impl ReadShared {
         lock(&self.newest)
     }
 
+    pub(super) fn matched(&self) -> MutexGuard<'_, Lru<MatchedKey, Arc<Bits>>> {
+        lock(&self.matched)
+    }
+
     /// Forgets the files `from` through `through` of a buffer: they were removed or replaced.
     pub(super) fn forget_files(&self, buffer: u64, from: Seq, through: Seq) {
         let first = FileKey {
@@ -141,6 +158,9 @@ impl ReadShared {
         self.files().remove_range(first..=last);
         self.indexes().remove_range(first..=last);
         self.terms().remove_range(first..=last);
+        let matched = |file, set| MatchedKey { buffer, file, set };
+        self.matched()
+            .remove_range(matched(from, 0)..=matched(through, u64::MAX));
         let newest = |file| NewestKey {
             buffer,
             last: file,

@@ -38,6 +38,8 @@ pub(crate) struct StoredFilter {
     set: Arc<TagSet>,
     /// The dictionary whose numbers the set holds.
     stamp: Stamp,
+    /// Unlike that of any other set of the process.
+    number: u64,
 }
 
 impl StoredFilter {
@@ -51,8 +53,12 @@ impl StoredFilter {
         &self.list
     }
 
-    pub(super) fn set(&self) -> Arc<TagSet> {
-        Arc::clone(&self.set)
+    pub(super) const fn set(&self) -> &Arc<TagSet> {
+        &self.set
+    }
+
+    pub(super) const fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn fits(&self, book: &Book) -> bool {
@@ -286,9 +292,10 @@ impl FilterUpload {
         let directory = self.buffer.dir.join(FILTERS_DIRECTORY);
         sync::sync_dir(&directory, SyncPoint::FilterEntry)?;
         let set = Arc::new(std::mem::take(&mut self.gathered.set));
+        let number = self.buffer.shared.number();
         let stored = self
             .buffer
-            .with_book_for_filters(|book| Ok(book.keep_filter(list, set)?))?;
+            .with_book_for_filters(|book| Ok(book.keep_filter(list, set, number)?))?;
         Ok((stored, new))
     }
 }
@@ -307,11 +314,21 @@ impl Drop for FilterUpload {
 
 impl Book {
     /// Keeps a filter whose numbers were just found out.
-    fn keep_filter(&mut self, list: TagList, set: Arc<TagSet>) -> io::Result<Arc<StoredFilter>> {
+    fn keep_filter(
+        &mut self,
+        list: TagList,
+        set: Arc<TagSet>,
+        number: u64,
+    ) -> io::Result<Arc<StoredFilter>> {
         self.save()?;
         self.dictionary.shrink();
         let stamp = self.dictionary.stamp();
-        let stored = Arc::new(StoredFilter { list, set, stamp });
+        let stored = Arc::new(StoredFilter {
+            list,
+            set,
+            stamp,
+            number,
+        });
         let key = stored.name().to_ascii_lowercase();
         self.filters.insert(key, Arc::clone(&stored));
         Ok(stored)
@@ -390,7 +407,7 @@ impl Readable {
         }
         gathered.settle(book, |_, _| Ok(()))?;
         check.agrees(&list).map_err(io::Error::other)?;
-        Ok(book.keep_filter(list, Arc::new(gathered.set))?)
+        Ok(book.keep_filter(list, Arc::new(gathered.set), self.shared.number())?)
     }
 
     /// What the filters of the buffer say about themselves, by name; blocks.
