@@ -261,18 +261,20 @@ impl KeeperThread {
         Ok(())
     }
 
-    /// Cuts the zeros of a pre-written file off and makes data and length durable.
+    /// Cuts the zeros of a pre-written file off and makes its length durable. Its data is durable
+    /// already, by the batches that wrote it or by `sync_segments`; so a file that grew as it was
+    /// written, and has its length with its data, needs no sync here.
     fn seal(&self, buffer: &Buffer, sealed: Seq, bytes: u64) -> io::Result<()> {
         let key = FileKey::new(buffer.uuid(), LogKind::Messages, sealed);
         let file = match self.files.open(key) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             file => file?,
         };
-        if file.file.metadata()?.len() != bytes {
-            file.file.set_len(bytes)?;
+        if file.file.metadata()?.len() == bytes {
+            return Ok(());
         }
-        sync::sync_all(&file.file, SyncPoint::Seal)?;
-        Ok(())
+        file.file.set_len(bytes)?;
+        sync::sync_all(&file.file, SyncPoint::Seal)
     }
 
     /// The retain record is durable, so a crash in the middle is finished by the next recovery.

@@ -90,9 +90,11 @@ impl DataDirectory {
         let path = root.join("node.json");
         let (disk, before) = read_node_file(&path)?.unwrap_or((new_disk, 0));
         let starts = before + 1;
+        // A crash before these leaves an empty directory, which the next start completes. The sync
+        // of the root in the second one covers the directories that were made in it above.
+        let manager = root.join("manager");
+        sync::sync_dir(&manager, SyncPoint::Layout).map_err(at(&manager))?;
         write_node_file(root, disk, starts).map_err(at(&path))?;
-        // A crash before this leaves an empty directory, which the next start completes.
-        sync_entries(root, &layout).map_err(at(root))?;
         Ok(Self {
             layout,
             disk,
@@ -120,11 +122,6 @@ fn create_root(root: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn sync_entries(root: &Path, layout: &Layout) -> io::Result<()> {
-    sync::sync_dir(&root.join("manager"), SyncPoint::Layout)?;
-    sync::sync_dir(layout.root(), SyncPoint::Layout)
 }
 
 fn lock(root: &Path) -> Result<File, DirectoryError> {

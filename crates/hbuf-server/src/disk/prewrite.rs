@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::space;
-use super::sync::{self, SyncPoint};
+use super::sync;
 
 const COMPLETE: &str = "zero";
 const UNFINISHED: &str = "part";
@@ -168,8 +168,7 @@ fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
         file.write_all(&zeros[..usize::try_from(piece).expect("at most PIECE")])?;
         left -= piece;
     }
-    sync::sync_all(&file, SyncPoint::Prewrite)?;
-    Ok(())
+    sync::write_ahead(&file)
 }
 
 #[cfg(test)]

@@ -46,13 +46,11 @@ pub(crate) enum SyncPoint {
     BufferFan,
     /// The entry of the directory that it stands in.
     BuffersEntry,
-    /// A pre-written file, before it serves as a segment.
-    Prewrite,
     /// The node's identity.
     Node,
-    /// The entry of the node's identity.
+    /// The entry of the node's identity, and with it all entries of the data directory.
     NodeEntry,
-    /// The directory entries of the data directory.
+    /// The directory of the manager's log.
     Layout,
     /// The name of the data directory itself.
     RootEntry,
@@ -90,6 +88,13 @@ pub(crate) fn sync_all(file: &File, point: SyncPoint) -> io::Result<()> {
 pub(crate) fn sync_dir(directory: &Path, point: SyncPoint) -> io::Result<()> {
     let directory = File::open(directory)?;
     rustix::fs::fsync(&directory).map_err(|error| failed(error.into(), point))
+}
+
+/// Puts a file of zeros on the disk before anybody waits for it. Nothing depends on it: whoever
+/// uses the file syncs what it writes, and the length with it; but the first of them would wait for
+/// all the zeros.
+pub(crate) fn write_ahead(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::fsync(file)?)
 }
 
 /// Whether a sync of the whole file system can stand for those of its files. On FUSE the call does
