@@ -28,8 +28,9 @@ usage: cargo xtask <task>
                             [--seed S] first
   power-loss [--seeds N]    the power-loss tests with N seeds (200), [--seed S] first
   kill [--rounds N]         the SIGKILL test with N rounds (200)
-  mutate-sync [--seeds N]   leave out each sync of the disk path in turn: the power-loss test must
-                            fail within N seeds (60)
+  mutate-sync               leave out each sync of the server in turn: the power-loss tests must
+                            fail within [--seeds N] (60) of each; [--jobs N] (2) at once, only
+                            [--point NAME], only those [--after NAME]
   recovery-time [--megabytes N]
                             how long a start takes after SIGKILL with N MiB (1900) of data that
                             no mark covers
@@ -75,9 +76,7 @@ fn run(arguments: &[String]) -> Result<()> {
             faults::power_loss(options.number("--seeds", 200), options.number("--seed", 1))
         }
         "kill" => faults::kill(Options::parse(rest, &["--rounds"])?.number("--rounds", 200)),
-        "mutate-sync" => {
-            mutate_sync::run(Options::parse(rest, &["--seeds"])?.number("--seeds", 60))
-        }
+        "mutate-sync" => mutate_sync::run(&mutate_sync::Asked::parse(rest)?),
         "recovery-time" => {
             let options = Options::parse(rest, &["--megabytes"])?;
             recovery_time::run(options.number("--megabytes", 1_900))

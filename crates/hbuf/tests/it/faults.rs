@@ -46,6 +46,20 @@ impl Bench {
         bodies(&self.server)
     }
 
+    /// The journal's first file asked for one that is written ahead; its sync is not the one that a
+    /// test wants to fail.
+    fn wait_for_file_ahead(&self) {
+        let pool = self.scratch.path().join("mount/data/pool");
+        let begun = Instant::now();
+        let is_ready = |entry: std::io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "zero"))
+        };
+        while !fs::read_dir(&pool).unwrap().any(is_ready) {
+            assert!(begun.elapsed() < Duration::from_secs(15), "no file ahead");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Kills the server, cuts the power and returns the directory that the disk holds.
     fn lose_power(mut self) -> (tempfile::TempDir, PathBuf) {
         self.server.kill();
@@ -86,6 +100,9 @@ fn check_failed_sync(fault: SyncFault, path: CommitPath) {
     let mut bench = Bench::new(path);
     for body in ["one", "two"] {
         assert_eq!(bench.append(body).status, 201);
+    }
+    if path == CommitPath::Journal {
+        bench.wait_for_file_ahead();
     }
     bench.mounted.model().fail_next_sync(fault);
     assert_problem(&bench.append("lost"), 503);

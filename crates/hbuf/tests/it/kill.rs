@@ -83,6 +83,7 @@ fn kill_once(
         round,
         stop: Arc::clone(&stop),
         flight: Arc::clone(&flight),
+        busy: draws.chance(20, "busy", 0, round),
     };
     let clients = workload::start(&plan);
     let life = Duration::from_millis(150 + draws.below(700, "life", 0, round));

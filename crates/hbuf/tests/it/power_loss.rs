@@ -2,7 +2,9 @@
 //!
 //! Each seed runs a few rounds on the same data: start on the lossy file system, work, lose power,
 //! write out what survived, start on that, compare with what the clients were told. Recovery itself
-//! runs on the lossy file system in the next round, so its own syncs are tried as well.
+//! runs on the lossy file system in the next round, so its own syncs are tried as well. In some
+//! rounds the process ends before the power does: its next life then builds on what the page cache
+//! holds and the disk does not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,6 +79,9 @@ struct Totals {
     syncs: u64,
     dir_syncs: u64,
     names: u64,
+    second_lives: u64,
+    /// Syncs that a changed server left out.
+    left_out: u64,
 }
 
 impl Totals {
@@ -89,6 +94,8 @@ impl Totals {
         self.syncs += other.syncs;
         self.dir_syncs += other.dir_syncs;
         self.names += other.names;
+        self.second_lives += other.second_lives;
+        self.left_out += other.left_out;
     }
 }
 
@@ -107,7 +114,7 @@ impl Run {
         } else {
             Model::load(&before).map_err(|error| error.to_string())?
         };
-        model.cut_at(self.cut(round));
+        model.cut_after_now(self.cut(round));
         let sync_time = [0, 300, 2_000][self.draws.below(3, "sync time", 0, round) as usize];
         let at = scratch.mount(round);
         let mounted = Mounted::new(model, &at, Duration::from_micros(sync_time))
@@ -117,8 +124,13 @@ impl Run {
             .unmount()
             .map_err(|error| format!("cannot unmount: {error}"))?;
         let after = scratch.disk(round + 1);
-        let model = model.lock().map_err(|_| "the file system panicked")?;
+        let mut model = model.lock().map_err(|_| "the file system panicked")?;
         self.count(&model);
+        match self.draws.below(8, "lose", 0, round) {
+            0..=3 if settings::leaves_out() => model.lose_left_out(),
+            4 => model.lose_unsynced(),
+            _ => {}
+        }
         model
             .surviving(self.round_draws(round))
             .write_to(&after)
@@ -133,7 +145,22 @@ impl Run {
     /// The moment of the cut. Rare operations are counted by themselves, else none of them would
     /// ever be hit.
     fn cut(&self, round: u64) -> Cut {
-        let (class, most) = match self.draws.below(8, "class", 0, round) {
+        let below = |bound, purpose| self.draws.below(bound, purpose, 0, round);
+        if settings::leaves_out() && below(4, "left out") > 0 {
+            return Cut {
+                class: Class::LeftOut,
+                number: 1 + below(128 >> below(8, "halvings"), "number"),
+                later: below(400 >> below(9, "halvings later"), "later"),
+            };
+        }
+        let most = self.busy(round).then_some((Class::Any, 4_000));
+        self.any_cut(most, "", round)
+    }
+
+    /// A moment of any class, or of the given one.
+    fn any_cut(&self, given: Option<(Class, u64)>, of: &str, round: u64) -> Cut {
+        let below = |bound, what: &str| self.draws.below(bound, &format!("{what}{of}"), 0, round);
+        let drawn = match below(8, "class") {
             0..=2 => (Class::Any, 1_600),
             3 => (Class::Write, 500),
             4 => (Class::Sync, 400),
@@ -141,53 +168,129 @@ impl Run {
             6 => (Class::Name, 500),
             _ => (Class::Resize, 100),
         };
+        let (class, most) = given.unwrap_or(drawn);
         // Early moments are as interesting as late ones: halve the range by a draw.
-        let most = most >> self.draws.below(5, "halvings", 0, round);
         Cut {
             class,
-            number: 1 + self.draws.below(most, "number", 0, round),
+            number: 1 + below(most >> below(5, "halvings"), "number"),
+            later: 0,
         }
     }
 
-    /// Runs the clients until the power goes, then kills the server.
+    fn busy(&self, round: u64) -> bool {
+        let percent = if settings::leaves_out() { 30 } else { 15 };
+        self.draws.chance(percent, "busy", 0, round)
+    }
+
+    /// Runs the clients until the power goes. In some rounds the process ends once before that,
+    /// and another one starts on what it left in the page cache.
     fn work(&mut self, round: u64, at: &Path, mounted: &Mounted) -> Result<(), String> {
+        match self.draws.below(10, "first life", 0, round) {
+            0 => {
+                let end = 1 + self.draws.below(600, "end of first life", 0, round);
+                if !self.live(round * 2, at, mounted, Some(end))? {
+                    return Ok(());
+                }
+                self.totals.second_lives += 1;
+            }
+            // SIGKILL exactly there: as with the power, no operation after it has any effect.
+            1..=3 => {
+                mounted.model().resume();
+                let kill = self.any_cut(None, " of kill", round);
+                mounted.model().cut_after_now(kill);
+                self.live(round * 2, at, mounted, None)?;
+                mounted.model().resume();
+                mounted.model().cut_after_now(self.cut(round));
+                self.totals.second_lives += 1;
+            }
+            _ => {}
+        }
+        self.live(round * 2 + 1, at, mounted, None)?;
+        Ok(())
+    }
+
+    /// One life of the server on a mounted disk: until the cut, or an orderly end after so many
+    /// operations. True when the cut is still to come.
+    fn live(
+        &mut self,
+        life: u64,
+        at: &Path,
+        mounted: &Mounted,
+        operations: Option<u64>,
+    ) -> Result<bool, String> {
+        let round = life / 2;
         let mut server = match Server::start(&at.join("data"), &self.settings) {
             Ok(server) => server,
             Err(_) if mounted.model().is_cut() => {
                 self.totals.cuts_in_start += 1;
-                return Ok(());
+                return Ok(false);
             }
             Err(output) => return Err(format!("the server did not start:\n{output}")),
         };
+        self.see_all(&server, mounted)?;
         let stop = Arc::new(AtomicBool::new(false));
         let plan = Plan {
             address: server.address(),
             draws: self.draws,
             client: 0,
-            round,
+            round: life,
             stop: Arc::clone(&stop),
             flight: Arc::new(Flight::default()),
+            busy: self.busy(round),
         };
         let clients = workload::start(&plan);
+        self.wait(round, mounted, operations);
+        let cut = mounted.model().is_cut();
+        if !cut && operations.is_none() {
+            self.totals.cuts_after_time += 1;
+            mounted.model().cut_now();
+        }
+        self.totals.cuts_in_work += u64::from(cut);
+        // Whoever starts a node again has made room for it.
+        mounted.model().leave_space(None);
+        std::thread::sleep(AFTERMATH);
+        stop.store(true, Ordering::Relaxed);
+        let ended = if operations.is_some() {
+            server.stop()
+        } else {
+            server.kill();
+            Ok(())
+        };
+        workload::finish(clients, &mut self.ledger);
+        let cut = mounted.model().is_cut();
+        ended.or_else(|why| if cut { Ok(()) } else { Err(why) })?;
+        Ok(!cut)
+    }
+
+    /// Reads what a start found before anything is added to it: whoever saw it may rely on it.
+    fn see_all(&mut self, server: &Server, mounted: &Mounted) -> Result<(), String> {
+        let mut seen = self.ledger.clone();
+        let go_on = || !mounted.model().is_cut();
+        let wrong = check::check_server_while(server, &mut seen, &go_on);
+        if mounted.model().is_cut() {
+            return Ok(());
+        }
+        if !wrong.is_empty() {
+            return Err(format!("at a start:\n  {}", wrong.join("\n  ")));
+        }
+        self.ledger = seen;
+        Ok(())
+    }
+
+    /// Waits for the cut, for the end of the first life or of the time.
+    fn wait(&self, round: u64, mounted: &Mounted, operations: Option<u64>) {
+        let end = operations.map(|number| mounted.model().operations() + number);
         let begun = Instant::now();
         let mut limits = self.space(round).into_iter().flatten().peekable();
         while !mounted.model().is_cut() && begun.elapsed() < WORK_MAX {
+            if end.is_some_and(|end| mounted.model().operations() >= end) {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(2));
             while let Some((_, left)) = limits.next_if(|(at, _)| begun.elapsed() >= *at) {
                 mounted.model().leave_space(left);
             }
         }
-        if mounted.model().is_cut() {
-            self.totals.cuts_in_work += 1;
-        } else {
-            self.totals.cuts_after_time += 1;
-            mounted.model().cut_now();
-        }
-        std::thread::sleep(AFTERMATH);
-        stop.store(true, Ordering::Relaxed);
-        server.kill();
-        workload::finish(clients, &mut self.ledger);
-        Ok(())
     }
 
     /// In some rounds the disk is full for a while: when, and how many bytes are left from then on.
@@ -205,6 +308,7 @@ impl Run {
         self.totals.syncs += counts.syncs;
         self.totals.dir_syncs += counts.dir_syncs;
         self.totals.names += counts.names;
+        self.totals.left_out += counts.left_out;
         self.totals.told += self.ledger.told_count();
     }
 
@@ -214,7 +318,9 @@ impl Run {
         let server = Server::start(&data, &self.settings)
             .map_err(|output| format!("the server does not start after the loss:\n{output}"))?;
         let mut wrong = check::check_server(&server, &mut self.ledger);
+        wrong.extend(check::check_keys(&server, &self.ledger));
         wrong.extend(check::check_appends(&server, &mut self.ledger, round));
+        wrong.extend(check::check_directories(&data, &self.ledger));
         let output = server.output();
         if let Err(why) = server.stop() {
             wrong.push(format!("SIGTERM after the loss: {why}"));

@@ -46,13 +46,18 @@ pub(crate) enum Class {
     SyncDir,
     /// A write.
     Write,
+    /// A sync that a changed server leaves out: it says so instead (see [`Model::left_out`]).
+    LeftOut,
 }
 
-/// When the power goes: before operation `number` (from 1) of `class` has finished.
+/// When the power goes: before operation `number` (from 1) of `class` has finished, or that many
+/// operations `later`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {
     pub(crate) class: Class,
     pub(crate) number: u64,
+    /// Operations of all classes that still happen after that one.
+    pub(crate) later: u64,
 }
 
 /// What the next sync does instead of its work.
@@ -109,11 +114,13 @@ pub(crate) struct Counts {
     pub(crate) syncs: u64,
     pub(crate) dir_syncs: u64,
     pub(crate) writes: u64,
+    pub(crate) left_out: u64,
 }
 
 impl Counts {
     fn of(&self, class: Class) -> u64 {
         match class {
+            Class::LeftOut => self.left_out,
             Class::Any => self.names + self.resizes + self.syncs + self.dir_syncs + self.writes,
             Class::Name => self.names,
             Class::Resize => self.resizes,
@@ -139,7 +146,11 @@ pub(crate) struct Model {
     next_change: u64,
     counts: Counts,
     cut: Option<Cut>,
+    /// The number of all operations at which the power goes, once the cut's own was reached.
+    cut_at: Option<u64>,
     is_cut: bool,
+    /// What left-out syncs would have covered: the inode, and the last change before the call.
+    doomed: Vec<(Ino, u64)>,
     sync_fault: Option<SyncFault>,
     capacity_pages: Option<u64>,
     used_pages: u64,
@@ -155,7 +166,9 @@ impl Default for Model {
             next_change: 1,
             counts: Counts::default(),
             cut: None,
+            cut_at: None,
             is_cut: false,
+            doomed: Vec::new(),
             sync_fault: None,
             capacity_pages: None,
             used_pages: 0,
@@ -169,8 +182,17 @@ impl Default for Model {
 
 // Faults and the cut.
 impl Model {
-    pub(crate) fn cut_at(&mut self, cut: Cut) {
-        self.cut = Some(cut);
+    /// The process ended at the cut and the power did not go: the page cache is as it was.
+    pub(crate) fn resume(&mut self) {
+        (self.cut, self.cut_at, self.is_cut) = (None, None, false);
+    }
+
+    /// Lets the power go at a moment that is counted from now on.
+    pub(crate) fn cut_after_now(&mut self, cut: Cut) {
+        self.cut = Some(Cut {
+            number: cut.number + self.counts.of(cut.class),
+            ..cut
+        });
     }
 
     pub(crate) fn cut_now(&mut self) {
@@ -183,6 +205,20 @@ impl Model {
 
     pub(crate) fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Operations that changed or synced something.
+    pub(crate) fn operations(&self) -> u64 {
+        self.counts.of(Class::Any)
+    }
+
+    /// A server that was changed to leave out a sync tells of it here. It is no operation of a disk
+    /// and makes nothing durable, but a cut can count it: what follows it is what may be lost.
+    pub(crate) fn left_out(&mut self, ino: Ino) -> Result<(), Fault> {
+        self.alive()?;
+        self.doomed.push((ino, self.next_change));
+        self.counts.left_out += 1;
+        self.done(Class::LeftOut)
     }
 
     pub(crate) fn fail_next_sync(&mut self, fault: SyncFault) {
@@ -231,7 +267,7 @@ impl Model {
     fn count(&mut self, class: Class) -> Result<u64, Fault> {
         self.alive()?;
         match class {
-            Class::Any => unreachable!("an operation has a class of its own"),
+            Class::Any | Class::LeftOut => unreachable!("an operation has a class of its own"),
             Class::Name => self.counts.names += 1,
             Class::Resize => self.counts.resizes += 1,
             Class::Sync => self.counts.syncs += 1,
@@ -245,11 +281,15 @@ impl Model {
 
     /// The end of an operation that took effect: it fails after all when the power went.
     fn done(&mut self, class: Class) -> Result<(), Fault> {
+        let operations = self.operations();
         if let Some(cut) = self.cut {
             let counts = cut.class == Class::Any || cut.class == class;
             if counts && self.counts.of(cut.class) >= cut.number {
-                self.is_cut = true;
+                self.cut_at = self.cut_at.or(Some(operations + cut.later));
             }
+        }
+        if self.cut_at.is_some_and(|at| operations >= at) {
+            self.is_cut = true;
         }
         self.alive()
     }

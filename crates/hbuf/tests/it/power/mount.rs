@@ -17,7 +17,7 @@ use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem,
     FopenFlags, Generation, INodeNo, KernelConfig, LockOwner, MountOption, OpenFlags, RenameFlags,
     ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use rustix::mount::UnmountFlags;
 
@@ -32,6 +32,8 @@ const TTL: Duration = Duration::from_secs(60);
 const WRITE_BYTES_MAX: u32 = 1 << 20;
 /// Threads that serve the kernel; as many syncs can run at once.
 const THREADS: usize = 8;
+/// The attribute that a server asks for where it leaves out a sync (`cargo xtask mutate-sync`).
+const LEFT_OUT: &str = "user.left_out_sync";
 const FALLOC_KEEP_SIZE: i32 = 1;
 
 /// A model that is mounted somewhere. Dropping it unmounts, also while processes hold files in it.
@@ -358,6 +360,15 @@ impl Filesystem for Layer {
             Ok(written) => reply.written(written as u32),
             Err(fault) => reply.error(errno(fault)),
         }
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, _: u32, reply: ReplyXattr) {
+        let told = if name == LEFT_OUT {
+            self.model().left_out(ino.0)
+        } else {
+            Ok(())
+        };
+        reply.error(told.map_or_else(errno, |()| Errno::ENODATA));
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {

@@ -83,6 +83,11 @@ impl Names {
             .retain(|c| c.id > upto || !c.edits.iter().any(|edit| edit.dir == dir));
     }
 
+    /// Drops every change that no sync covered.
+    pub(crate) fn forget_all(&mut self) {
+        self.pending.clear();
+    }
+
     pub(crate) fn is_dirty(&self, dir: Ino) -> bool {
         self.pending
             .iter()

@@ -1,6 +1,8 @@
 //! Holds a restarted server and its directory against the ledger.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::http::Http;
@@ -16,6 +18,14 @@ pub(crate) fn read_all(
     http: &mut Http,
     buffer: &str,
 ) -> Result<Option<Vec<record::Record>>, String> {
+    read_all_while(http, buffer, &|| true)
+}
+
+fn read_all_while(
+    http: &mut Http,
+    buffer: &str,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Option<Vec<record::Record>>, String> {
     let path = format!("/buffers/{buffer}/messages?after=0");
     let begun = Instant::now();
     let reply = loop {
@@ -24,7 +34,7 @@ pub(crate) fn read_all(
             .map_err(|error| format!("{buffer}: reading failed: {error}"))?;
         // A buffer that is being opened says so; whoever reads comes again.
         let again = !reply.is_success() && reply.text().contains("\"retry\":true");
-        if !again || begun.elapsed() > AGAIN_MAX {
+        if !again || begun.elapsed() > AGAIN_MAX || !go_on() {
             break reply;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -40,10 +50,22 @@ pub(crate) fn read_all(
 
 /// Every claim of the ledger against a running server; each broken one is a sentence.
 pub(crate) fn check_server(server: &Server, ledger: &mut Ledger) -> Vec<String> {
+    check_server_while(server, ledger, &|| true)
+}
+
+/// The same, given up when the disk is gone: what is wrong then says nothing.
+pub(crate) fn check_server_while(
+    server: &Server,
+    ledger: &mut Ledger,
+    go_on: &dyn Fn() -> bool,
+) -> Vec<String> {
     let mut http = server.http();
     let mut wrong = std::mem::take(&mut ledger.refused);
     for (name, claims) in &mut ledger.buffers {
-        let records = match read_all(&mut http, name) {
+        if !go_on() {
+            break;
+        }
+        let records = match read_all_while(&mut http, name, go_on) {
             Ok(records) => records,
             Err(why) => {
                 wrong.push(why);
@@ -162,6 +184,74 @@ pub(crate) fn check_appends(server: &Server, ledger: &mut Ledger, round: u64) ->
         }
     }
     wrong
+}
+
+/// How many keyed appends of each buffer are sent again.
+const AGAIN: usize = 4;
+
+/// An append that was acknowledged under a key is not made again, also when retention dropped it.
+pub(crate) fn check_keys(server: &Server, ledger: &Ledger) -> Vec<String> {
+    let mut http = server.http();
+    let mut wrong = Vec::new();
+    for (name, claims) in &ledger.buffers {
+        let count = claims.keyed.len();
+        // The oldest and the newest: the tables hold the ones, records behind them the others.
+        let ends = |at: usize| at < AGAIN / 2 || at + AGAIN / 2 >= count;
+        let chosen = claims.keyed.iter().enumerate().filter(|(at, _)| ends(*at));
+        for (_, keyed) in chosen.filter(|_| claims.life == Life::Exists) {
+            let reply = http.post_once(&format!("/buffers/{name}"), &keyed.key, &keyed.body);
+            match reply {
+                Ok(reply)
+                    if reply.is_success() && reply.number("x-hbuf-seq") == Some(keyed.seq) => {}
+                // It is known, and its message is gone: there is nothing to answer with.
+                Ok(reply) if reply.status == 410 && claims.keeps.is_some() => {}
+                Ok(reply) => wrong.push(format!(
+                    "{name}: key {} had seq {}, sent again it got {} {:?}: {}",
+                    keyed.key,
+                    keyed.seq,
+                    reply.status,
+                    reply.number("x-hbuf-seq"),
+                    reply.text()
+                )),
+                Err(error) => wrong.push(format!("{name}: an append sent again: {error}")),
+            }
+        }
+    }
+    wrong
+}
+
+/// Every buffer that exists has one directory that says whose it is, and no other directory is
+/// left: what was deleted is gone from the disk.
+pub(crate) fn check_directories(data: &Path, ledger: &Ledger) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut found = BTreeMap::new();
+    let buffers = data.join("buffers");
+    for directory in children(&buffers).iter().flat_map(|fan| children(fan)) {
+        let text = fs::read_to_string(directory.join("buffer.json")).unwrap_or_default();
+        let name = serde_json::from_str::<serde_json::Value>(&text)
+            .ok()
+            .and_then(|description| Some(description.get("name")?.as_str()?.to_owned()));
+        match name {
+            Some(name) => *found.entry(name).or_insert(0) += 1,
+            None => wrong.push(format!("{}: no buffer.json in it", directory.display())),
+        }
+    }
+    for (name, claims) in &ledger.buffers {
+        let expected = i32::from(claims.life == Life::Exists);
+        let count = found.get(name).copied().unwrap_or_default();
+        if count != expected {
+            wrong.push(format!(
+                "{name}: {count} directories for a buffer that is {:?}",
+                claims.life
+            ));
+        }
+    }
+    wrong
+}
+
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 /// `hbuf verify` of a directory that no server uses.

@@ -64,6 +64,11 @@ impl Http {
         self.send("POST", path, &[], body)
     }
 
+    /// Appends once however often it is sent.
+    pub(crate) fn post_once(&mut self, path: &str, key: &str, body: &[u8]) -> io::Result<Reply> {
+        self.send("POST", path, &[("idempotency-key", key)], body)
+    }
+
     pub(crate) fn put_json(&mut self, path: &str, json: &str) -> io::Result<Reply> {
         self.send(
             "PUT",

@@ -12,6 +12,14 @@ pub(crate) struct Told {
     pub(crate) body: Vec<u8>,
 }
 
+/// An append under an idempotency key that was acknowledged: sent again, it has the same seq.
+#[derive(Clone, Debug)]
+pub(crate) struct Keyed {
+    pub(crate) key: String,
+    pub(crate) seq: u64,
+    pub(crate) body: Vec<u8>,
+}
+
 /// Where a buffer is in its life, as far as the clients know.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Life {
@@ -35,6 +43,7 @@ pub(crate) struct Claims {
     pub(crate) told: Vec<Told>,
     /// Batches by what was sent, acknowledged or not; a single message is a batch of one.
     pub(crate) tried: Vec<Vec<Vec<u8>>>,
+    pub(crate) keyed: Vec<Keyed>,
 }
 
 /// The claims of one client, or of all after merging.
@@ -57,6 +66,7 @@ impl Ledger {
                 keeps: None,
                 told: Vec::new(),
                 tried: Vec::new(),
+                keyed: Vec::new(),
             })
     }
 
@@ -74,6 +84,7 @@ impl Ledger {
             mine.keeps = mine.keeps.or(claims.keeps);
             mine.told.extend(claims.told);
             mine.tried.extend(claims.tried);
+            mine.keyed.extend(claims.keyed);
         }
     }
 

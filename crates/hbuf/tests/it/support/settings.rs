@@ -10,6 +10,12 @@ pub(crate) fn seeds(default_count: u64) -> Range<u64> {
     first..first + number("TEST_SEEDS").unwrap_or(default_count)
 }
 
+/// Whether the server under test leaves out a sync and tells the disk so (`TEST_LEFT_OUT`): the
+/// power then goes after that rather than at any moment.
+pub(crate) fn leaves_out() -> bool {
+    std::env::var_os("TEST_LEFT_OUT").is_some()
+}
+
 /// Rounds of kills over all seeds: `TEST_ROUNDS`.
 pub(crate) fn rounds(default: u64) -> u64 {
     number("TEST_ROUNDS").unwrap_or(default)
@@ -38,8 +44,9 @@ pub(crate) enum CommitPath {
 impl CommitPath {
     pub(crate) const ALL: [Self; 3] = [Self::Auto, Self::Direct, Self::Journal];
 
-    /// Flags for `serve` that force the path and make checkpoints, rolls of the journal and the
-    /// closing of idle buffers happen within a second.
+    /// Flags for `serve` that force the path, make checkpoints, rolls of the journal and the
+    /// closing of idle buffers happen within a second, and pre-written files so short that they are
+    /// used.
     pub(crate) fn settings(self) -> Vec<String> {
         let buffers_max = match self {
             Self::Auto => 2,
@@ -52,6 +59,7 @@ impl CommitPath {
             ("idle-seconds", 1),
             ("retention-sweep-seconds", 1),
             ("journal-bytes", 1 << 20),
+            ("prewrite-bytes", 1 << 16),
         ]
         .map(|(name, value)| format!("--{name}={value}"))
         .to_vec()

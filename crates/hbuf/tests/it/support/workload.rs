@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::http::{Http, Reply};
-use super::ledger::{Ledger, Life, Told};
+use super::ledger::{Keyed, Ledger, Life, Told};
 use super::record;
 use crate::power::draw::Draws;
 
@@ -22,6 +22,12 @@ const SMALL_SEGMENT: &str = r#"{"segment_bytes": 65536}"#;
 const TRIMMED: &str = r#"{"segment_bytes": 8192, "retention_count": 100}"#;
 /// The count in `TRIMMED`.
 const TRIMMED_COUNT: u64 = 100;
+/// So busy that its segments are written ahead, and full soon after they are.
+const BUSY: &str = "busy";
+/// A growing segment must take more syncs than these bytes, or the buffer does not count as busy.
+const BUSY_SEGMENT: &str = r#"{"segment_bytes": 307200}"#;
+/// Clients of a run with a busy buffer: with more of them a sync would cover too many bytes.
+const BUSY_CLIENTS: u64 = 4;
 
 /// What is in flight or done, by kind: what a cut or a kill can hit.
 #[derive(Debug, Default)]
@@ -40,11 +46,13 @@ pub(crate) struct Plan {
     pub(crate) round: u64,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) flight: Arc<Flight>,
+    /// Few clients, nearly all of whose appends go to one buffer.
+    pub(crate) busy: bool,
 }
 
 /// Starts the clients; each returns its ledger when `stop` is set or the server is gone.
 pub(crate) fn start(plan: &Plan) -> Vec<std::thread::JoinHandle<Ledger>> {
-    (0..CLIENTS)
+    (0..if plan.busy { BUSY_CLIENTS } else { CLIENTS })
         .map(|client| {
             let plan = Plan {
                 client,
@@ -95,6 +103,9 @@ struct Client {
 impl Client {
     /// One request or two; false when the server is gone.
     fn step_once(&mut self) -> bool {
+        if self.plan.busy && self.draw(16, "busy") > 0 {
+            return self.append_to_busy();
+        }
         match self.draw(100, "what") {
             0..=39 => self.append(self.spread_buffer(), 1),
             40..=54 => self.append("main".to_owned(), 1),
@@ -134,6 +145,11 @@ impl Client {
         self.append(name, count)
     }
 
+    fn append_to_busy(&mut self) -> bool {
+        let new = self.ledger.buffer(BUSY).life == Life::CreateTried;
+        (!new || self.configure(BUSY, BUSY_SEGMENT)) && self.append(BUSY.to_owned(), 1)
+    }
+
     /// Appends to a buffer whose old segments go.
     fn append_to_trimmed(&mut self) -> bool {
         let name = "trimmed".to_owned();
@@ -166,9 +182,11 @@ impl Client {
             &flight.batches
         };
         kind.fetch_add(1, Ordering::Relaxed);
-        let reply = match bodies.as_slice() {
-            [body] => self.http.post(&path, body),
-            bodies => self.http.post_batch(&path, bodies),
+        let key = self.key(&name, &bodies);
+        let reply = match (bodies.as_slice(), &key) {
+            ([body], Some(key)) => self.http.post_once(&path, key, body),
+            ([body], None) => self.http.post(&path, body),
+            (bodies, _) => self.http.post_batch(&path, bodies),
         };
         if reply.is_ok() {
             kind.fetch_sub(1, Ordering::Relaxed);
@@ -176,16 +194,30 @@ impl Client {
         if let Ok(reply) = &reply
             && reply.status == 201
         {
-            self.told(&name, reply, bodies);
+            self.told(&name, reply, bodies, key);
         }
         self.goes_on(reply)
     }
 
-    fn told(&mut self, name: &str, reply: &Reply, bodies: Vec<Vec<u8>>) {
+    /// The idempotency key of an append, if it gets one: in the buffers that roll, so that their
+    /// keys outlive the segments.
+    fn key(&self, name: &str, bodies: &[Vec<u8>]) -> Option<String> {
+        let keyed = name == "trimmed" || name.starts_with("small");
+        let [body] = bodies else { return None };
+        let label = body.split(|byte| *byte == b' ').next().unwrap_or(body);
+        (keyed && self.draw(2, "key") == 0).then(|| String::from_utf8_lossy(label).into_owned())
+    }
+
+    fn told(&mut self, name: &str, reply: &Reply, bodies: Vec<Vec<u8>>, key: Option<String>) {
         let first = reply.number("x-hbuf-seq").expect("a 201 says its seq");
         let single = bodies.len() == 1;
         let claims = self.ledger.buffer(name);
         claims.life = Life::Exists;
+        claims.keyed.extend(key.map(|key| Keyed {
+            key,
+            seq: first,
+            body: bodies[0].clone(),
+        }));
         for (index, body) in bodies.into_iter().enumerate() {
             let id = reply
                 .header("x-hbuf-id")
@@ -204,6 +236,7 @@ impl Client {
         let Plan { client, round, .. } = self.plan;
         let mut body = format!("{buffer}/{round}/{client}/{}/{index} ", self.step).into_bytes();
         let length = match self.draw(20, "size") {
+            _ if buffer == BUSY => 0,
             0 => 0,
             1 => 6_000,
             2..=6 => 900,

@@ -107,6 +107,27 @@ impl Model {
         }
     }
 
+    /// A disk that wrote nothing of its own accord: everything that no sync covered is lost.
+    pub(crate) fn lose_unsynced(&mut self) {
+        self.names.forget_all();
+        for inode in self.inodes.values_mut() {
+            if let Node::File(data) = &mut inode.node {
+                data.forget_dirty(u64::MAX);
+            }
+        }
+    }
+
+    /// A disk that wrote everything of its own accord but what left-out syncs would have covered.
+    pub(crate) fn lose_left_out(&mut self) {
+        for (ino, upto) in std::mem::take(&mut self.doomed) {
+            match self.file_mut(ino) {
+                Ok(file) => file.forget_dirty(upto),
+                Err(_) => self.names.forget_dirty(ino, upto),
+            }
+        }
+        self.sync_everything();
+    }
+
     /// What the disk holds after the power went, by the draws of a seed.
     pub(crate) fn surviving(&self, draws: Draws) -> Surviving {
         let tree = self.names.surviving(draws);

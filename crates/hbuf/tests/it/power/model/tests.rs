@@ -92,9 +92,10 @@ fn after_the_cut_every_operation_fails_and_the_sync_at_the_cut_promises_nothing(
     let mut model = Model::default();
     let ino = new_file(&mut model, "a");
     sync_dir(&mut model, ROOT).unwrap();
-    model.cut_at(Cut {
+    model.cut_after_now(Cut {
         class: Class::Sync,
         number: 2,
+        later: 0,
     });
     model.write(ino, 0, b"one").unwrap();
     sync(&mut model, ino).unwrap();
@@ -230,4 +231,77 @@ fn a_tree_written_out_and_loaded_again_is_the_same() {
             "{path}"
         );
     }
+}
+
+#[test]
+fn what_a_left_out_sync_would_have_covered_can_be_lost_alone() {
+    let mut model = Model::default();
+    let (a, b) = (new_file(&mut model, "a"), new_file(&mut model, "b"));
+    sync_dir(&mut model, ROOT).unwrap();
+    model.write(a, 0, b"lost").unwrap();
+    model.left_out(a).unwrap();
+    model.write(b, 0, b"kept").unwrap();
+    model.lose_left_out();
+    assert!(
+        survivors(&model, "a")
+            .iter()
+            .all(|found| *found == Some(Vec::new()))
+    );
+    assert!(
+        survivors(&model, "b")
+            .iter()
+            .all(|found| *found == Some(b"kept".to_vec()))
+    );
+}
+
+#[test]
+fn a_disk_that_wrote_nothing_by_itself_keeps_only_what_was_synced() {
+    let mut model = Model::default();
+    let a = new_file(&mut model, "a");
+    sync_dir(&mut model, ROOT).unwrap();
+    model.write(a, 0, b"one").unwrap();
+    sync(&mut model, a).unwrap();
+    model.write(a, 3, b"two").unwrap();
+    new_file(&mut model, "b");
+    model.lose_unsynced();
+    assert!(
+        survivors(&model, "a")
+            .iter()
+            .all(|found| *found == Some(b"one".to_vec()))
+    );
+    assert!(survivors(&model, "b").iter().all(Option::is_none));
+}
+
+#[test]
+fn a_cut_can_come_some_operations_after_a_left_out_sync() {
+    let mut model = Model::default();
+    let a = new_file(&mut model, "a");
+    model.cut_after_now(Cut {
+        class: Class::LeftOut,
+        number: 1,
+        later: 2,
+    });
+    model.write(a, 0, b"before").unwrap();
+    model.left_out(a).unwrap();
+    model.write(a, 0, b"first").unwrap();
+    assert_eq!(model.write(a, 0, b"second"), Err(Fault::Io));
+}
+
+#[test]
+fn after_the_end_of_a_process_the_cache_is_as_it_was_and_the_next_cut_counts_from_there() {
+    let mut model = Model::default();
+    let a = new_file(&mut model, "a");
+    let cut = Cut {
+        class: Class::Write,
+        number: 1,
+        later: 0,
+    };
+    model.cut_after_now(cut);
+    assert_eq!(model.write(a, 0, b"one"), Err(Fault::Io));
+    assert_eq!(model.write(a, 0, b"two"), Err(Fault::Io));
+    model.resume();
+    assert_eq!(model.read(a, 0, 9).unwrap(), b"one");
+    model.cut_after_now(Cut { number: 2, ..cut });
+    model.write(a, 0, b"two").unwrap();
+    assert_eq!(model.write(a, 0, b"three"), Err(Fault::Io));
 }
