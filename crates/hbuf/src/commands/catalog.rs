@@ -56,7 +56,8 @@ const BUFFER_SETTINGS: &str = "Settings are those of PUT /buffers/NAME (docs/API
 
 Examples:
   hbuf buffers create orders
-  hbuf buffers configure orders --set retention_seconds=604800";
+  hbuf buffers configure orders --set retention_seconds=604800
+  hbuf buffers create archive --set mirror='{\"of\": \"orders\", \"from\": \"start\"}'";
 
 const TOPIC_SETTINGS: &str = "Settings are those of PUT /topics/NAME (docs/API.md).
 
