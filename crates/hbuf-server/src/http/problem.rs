@@ -94,6 +94,7 @@ codes! {
     TopicTooWide => CONFLICT, "topic-too-wide", "The topic has more buffers than a cursor holds", Retry::No;
     SeveralBuffers => CONFLICT, "several-buffers", "The topic has several buffers", Retry::No;
     FilterBusy => CONFLICT, "filter-busy", "The filter is being uploaded", Retry::After(1);
+    MirrorCycle => CONFLICT, "mirror-cycle", "The buffer to follow follows this one", Retry::No;
     BufferIsMirror => CONFLICT, "buffer-is-mirror", "The buffer is a mirror", Retry::No;
     BufferClosed => CONFLICT, "buffer-closed", "The buffer is closed", Retry::No;
     BufferIsStream => CONFLICT, "buffer-is-stream", "The buffer is a stream", Retry::No;

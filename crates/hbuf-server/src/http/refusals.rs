@@ -212,7 +212,7 @@ impl From<Refused> for Box<Problem> {
             | Refused::TopicExists { .. }
             | Refused::UuidTaken { .. } => Code::NameTaken,
             Refused::Config(_) | Refused::Copies { .. } => Code::ConfigInvalid,
-            Refused::MirrorCycle { .. } => Code::ConfigInvalid,
+            Refused::MirrorCycle { .. } => Code::MirrorCycle,
             Refused::TopicSize { .. } | Refused::NamedTwice { .. } => Code::ConfigInvalid,
             Refused::Version { .. } => Code::VersionDiffers,
             Refused::TooManyBuffers | Refused::TooManyTopics { .. } => Code::LimitReached,

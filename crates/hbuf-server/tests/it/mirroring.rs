@@ -113,8 +113,8 @@ fn mirrors_are_chained_and_read_as_a_topic_and_refuse_cycles_and_other_messages(
     wait_for(&mut client, "c", |it| it["commit"] == 2);
     assert_eq!(bodies(&mut client, "c"), ["0", "1"]);
     let cycle = put(&mut client, "a", &json!({"mirror": {"of": "c"}}));
-    assert_eq!(cycle.status, 400, "{}", cycle.text());
-    assert!(cycle.text().contains("config-invalid"));
+    assert_eq!(cycle.status, 409, "{}", cycle.text());
+    assert!(cycle.text().contains("mirror-cycle"));
     let refused = client.post("/buffers/b", "mine");
     assert_eq!(refused.status, 409);
     assert!(

@@ -123,6 +123,7 @@ const CATALOG: &[Code] = &[
     Code::TenantNotFound,
     Code::NameTaken,
     Code::NamedMissing,
+    Code::MirrorCycle,
     Code::ConfigInvalid,
     Code::VersionDiffers,
     Code::LimitReached,

@@ -7,6 +7,8 @@ use hbuf_core::limits::{
 };
 use serde_json::{Value, json};
 
+/// The rule of tags, as far as a pattern can say it.
+pub(super) const TAG: &str = "^[!-+.-~]{1,200}$";
 /// The rule of names.
 pub(super) const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$";
 
@@ -49,7 +51,7 @@ fn of_read(name: &str) -> Option<(&'static str, Value)> {
         ),
         "after-cursor" => (
             "The cursor behind which to start; 0 is the start, `end` what is there now",
-            json!({ "type": "string" }),
+            text("^(0|end|[A-Za-z0-9_-]+)$"),
         ),
         "order" => (
             "`strict`: never back in time",
@@ -195,5 +197,5 @@ fn flag() -> Value {
 }
 
 fn tags() -> Value {
-    json!({ "type": "array", "items": text("^[!-+.-~]{1,200}$"), "maxItems": hbuf_core::limits::TAGS_MAX })
+    json!({ "type": "array", "items": text(TAG), "maxItems": hbuf_core::limits::TAGS_MAX })
 }

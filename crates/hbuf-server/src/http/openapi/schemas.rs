@@ -6,7 +6,7 @@ use hbuf_core::limits::{
 };
 use serde_json::{Map, Value, json};
 
-use super::parameters::{NAME, number, one_of, seq, text, time, uuid};
+use super::parameters::{NAME, TAG, number, one_of, seq, text, time, uuid};
 
 /// Where a schema stands.
 pub(super) fn reference(name: &str) -> Value {
@@ -37,7 +37,7 @@ fn requests() -> Vec<(&'static str, Value)> {
     });
     let follows = json!({
         "of": text(NAME), "from": one_of(&["tail", "start"]),
-        "tags": { "type": "array", "items": { "type": "string" }, "maxItems": MIRROR_TAGS_MAX },
+        "tags": { "type": "array", "items": text(TAG), "maxItems": MIRROR_TAGS_MAX },
     });
     let names = json!({
         "type": ["array", "null"], "items": text(NAME), "minItems": 1,
