@@ -152,6 +152,11 @@ impl Disk {
         };
     }
 
+    /// Whether as many bytes fit as one likes.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.capacity == u64::MAX
+    }
+
     pub(crate) fn exists(&self, name: Name) -> bool {
         self.names.contains_key(&name)
     }

@@ -78,8 +78,13 @@ impl Messages {
             open_batch: Vec::new(),
         };
         let present = |seq| found.segments.iter().any(|file| file.first == seq);
-        let goes_on = |mark: &&Mark| present(mark.file) || kept <= mark.durable.next();
         let holds_kept = |file: &&FoundFile<'_>| file.first <= kept;
+        let last = found.segments.iter().rev().find(holds_kept);
+        // Older files go first. With one of them still there, or none at all, the mark's file was
+        // not let go: it is in the journal alone.
+        let unwritten = |mark: &&Mark| last.is_none_or(|last| last.first < mark.file);
+        let goes_on =
+            |mark: &&Mark| present(mark.file) || kept <= mark.durable.next() || unwritten(mark);
         if let Some(mark) = found.mark.as_ref().filter(goes_on) {
             log.at_head = false;
             log.frontier = mark.frontier.clone();
@@ -96,8 +101,7 @@ impl Messages {
             log.position.epoch = log.epochs.last().map_or(Epoch(0), |(epoch, _)| *epoch);
         } else if let Some(mark) = &found.mark {
             log.position.time = mark.time;
-            let file = found.segments.iter().rev().find(holds_kept);
-            log.file = file.map_or(Seq::ZERO, |file| file.first);
+            log.file = last.map_or(Seq::ZERO, |file| file.first);
         } else {
             let file = found.segments.first().filter(holds_kept);
             log.file = file.map_or(Seq::ZERO, |file| file.first);

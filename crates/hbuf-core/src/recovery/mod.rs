@@ -142,6 +142,16 @@ pub struct Recovered {
     pub torn_bytes: u64,
 }
 
+impl Recovered {
+    /// Whether a repair must wait until everything else is durable: it removes what retention let
+    /// go, and the record that says so may be in the page cache alone.
+    #[must_use]
+    pub fn comes_last(&self, repair: &Repair) -> bool {
+        let first = self.opening.first;
+        matches!(repair, Repair::Remove { log: LogKind::Messages, file } if *file < first)
+    }
+}
+
 /// Recovers one buffer.
 pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed> {
     let mut repairs = Vec::new();

@@ -265,3 +265,53 @@ fn the_journal_restores_what_the_segment_lost_and_stops_at_a_gap() {
     let fenced = recover(&Rules::correct(), &found).unwrap();
     assert!(fenced.damage.is_some());
 }
+
+#[test]
+fn a_mark_whose_file_only_the_journal_has_is_no_mark_whose_file_retention_let_go() {
+    let files = [(1, segment(1, 2)), (3, segment(3, 5))];
+    let entries: Vec<(u64, Vec<u8>)> = vec![(6, segment(6, 8)), (9, segment(9, 9))];
+    let at = |kept| Mark {
+        first: Seq(kept),
+        ..mark(5, 6, head(6).len())
+    };
+    for kept in [1, 4, 9] {
+        let mut found = found(&files, Some(at(kept)));
+        found.journal = (1..)
+            .zip(&entries)
+            .map(|(position, (first, bytes))| FoundEntry {
+                position,
+                buffer: BUFFER,
+                file: JournalFile::Messages(Seq(*first)),
+                bytes,
+            })
+            .collect();
+        let recovered = recover(&Rules::correct(), &found).unwrap();
+        assert_eq!(recovered.damage, None, "kept {kept}");
+        assert_eq!(recovered.opening.end, Seq(9), "kept {kept}");
+    }
+}
+
+#[test]
+fn what_retention_let_go_is_removed_only_after_all_else_is_durable() {
+    let files = [
+        (1, segment(1, 2)),
+        (3, segment(3, 5)),
+        (6, segment(6, 8)),
+        (20, Vec::new()),
+    ];
+    let at = Mark {
+        first: Seq(6),
+        ..mark(5, 6, head(6).len())
+    };
+    let recovered = recovered(&files, Some(at));
+    let removed = |last| {
+        let repairs = recovered.repairs.iter();
+        let removed = repairs.filter_map(|repair| match repair {
+            Repair::Remove { file, .. } if recovered.comes_last(repair) == last => Some(file.0),
+            _ => None,
+        });
+        removed.collect::<Vec<_>>()
+    };
+    assert_eq!(removed(true), [1, 3]);
+    assert_eq!(removed(false), [20]);
+}

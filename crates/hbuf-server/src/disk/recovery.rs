@@ -347,35 +347,12 @@ fn found_entry<'a>(buffer: Uuid, at: &EntryAt, bytes: &'a [u8]) -> FoundEntry<'a
 ///
 /// A crash in the middle leaves some repairs done; the next recovery comes to the same ones.
 fn repair(layout: &Layout, buffer: Uuid, recovered: &Recovered) -> io::Result<()> {
-    for repair in &recovered.repairs {
-        match repair {
-            Repair::Write {
-                log,
-                file,
-                offset,
-                bytes,
-            } => {
-                fs::create_dir_all(layout.log(buffer, *log))?;
-                let path = layout.file(buffer, *log, *file);
-                let file = File::options()
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .open(path)?;
-                file.write_all_at(bytes, *offset)?;
-            }
-            Repair::Truncate { log, file, offset } => {
-                let file = File::options()
-                    .write(true)
-                    .open(layout.file(buffer, *log, *file))?;
-                file.set_len(*offset)?;
-            }
-            Repair::Remove { log, file } => {
-                let path = layout.file(buffer, *log, *file);
-                drop(remove_derived_files(&layout.log(buffer, *log), *file));
-                fs::remove_file(path)?;
-            }
-        }
+    let (last, first): (Vec<_>, Vec<_>) = recovered
+        .repairs
+        .iter()
+        .partition(|repair| recovered.comes_last(repair));
+    for repair in first {
+        perform(layout, buffer, repair)?;
     }
     sync_log(
         &layout.log(buffer, LogKind::Messages),
@@ -385,7 +362,39 @@ fn repair(layout: &Layout, buffer: Uuid, recovered: &Recovered) -> io::Result<()
     if cursors.is_dir() {
         sync_log(&cursors, Seq::ZERO)?;
     }
+    for repair in last {
+        perform(layout, buffer, repair)?;
+    }
     Ok(())
+}
+
+fn perform(layout: &Layout, buffer: Uuid, repair: &Repair) -> io::Result<()> {
+    match repair {
+        Repair::Write {
+            log,
+            file,
+            offset,
+            bytes,
+        } => {
+            fs::create_dir_all(layout.log(buffer, *log))?;
+            let path = layout.file(buffer, *log, *file);
+            let file = File::options()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
+            file.write_all_at(bytes, *offset)
+        }
+        Repair::Truncate { log, file, offset } => File::options()
+            .write(true)
+            .open(layout.file(buffer, *log, *file))?
+            .set_len(*offset),
+        Repair::Remove { log, file } => {
+            let path = layout.file(buffer, *log, *file);
+            drop(remove_derived_files(&layout.log(buffer, *log), *file));
+            fs::remove_file(path)
+        }
+    }
 }
 
 /// Syncs a log's files and their directory.

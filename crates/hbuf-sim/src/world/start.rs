@@ -162,39 +162,22 @@ impl World<'_> {
     /// from the page cache may not be on disk yet, nor the name of its file.
     fn repair_steps(&mut self, buffer: usize, recovered: &Recovered, steps: &mut Vec<Step>) {
         if recovered.damage.is_some() {
+            // What the journal holds is written all the same: the journal goes.
             self.on_damage(buffer, recovered);
-            return;
         }
         let opening = &recovered.opening;
         let marked = read_mark(&self.disk, buffer).map_or(Seq::ZERO, |mark| mark.file);
         let mut names: Vec<Name> = self.names_of_log(buffer, opening.first);
         names.retain(|name| *name >= Name::Segment(buffer, marked));
-        for repair in &recovered.repairs {
-            steps.push(match repair {
-                Repair::Write {
-                    log,
-                    file,
-                    offset,
-                    bytes,
-                } => {
-                    let name = file_name(buffer, *log, *file);
-                    names.push(name);
-                    let bytes = bytes.to_vec().into();
-                    Step::Write {
-                        name,
-                        offset: *offset,
-                        bytes,
-                        of: None,
-                    }
-                }
-                Repair::Truncate { log, file, offset } => Step::SetLen {
-                    name: file_name(buffer, *log, *file),
-                    length: *offset,
-                },
-                Repair::Remove { log, file } => Step::Remove {
-                    name: file_name(buffer, *log, *file),
-                },
-            });
+        let (last, first): (Vec<_>, Vec<_>) = recovered
+            .repairs
+            .iter()
+            .partition(|repair| recovered.comes_last(repair));
+        for repair in first {
+            if let Repair::Write { log, file, .. } = repair {
+                names.push(file_name(buffer, *log, *file));
+            }
+            steps.push(repair_step(buffer, repair));
             self.write_twice(buffer, repair, steps);
         }
         names.sort_unstable();
@@ -206,6 +189,7 @@ impl World<'_> {
         steps.push(Step::SyncNames {
             directory: Directory::Cursors(buffer),
         });
+        steps.extend(last.into_iter().map(|repair| repair_step(buffer, repair)));
     }
 
     fn write_twice(&self, buffer: usize, repair: &Repair, steps: &mut Vec<Step>) {
@@ -285,7 +269,10 @@ impl World<'_> {
         );
         self.check_opening(buffer, &opening);
         let model = &mut self.models[buffer];
-        model.cut(opening.end);
+        // What is damaged may be whole again when the journal of an earlier life is replayed.
+        if opening.damaged.is_none() {
+            model.cut(opening.end);
+        }
         model.commit = opening.end;
         model.acked = model.acked.min(opening.end);
         model.first = model.first.max(opening.first);
@@ -349,7 +336,8 @@ impl World<'_> {
     /// pause left is kept: what the journal holds for the buffer belongs to the log that is given
     /// up.
     pub(super) fn restore(&mut self, cause: EventId, buffer: usize) {
-        let Some(backup) = self.models[buffer].backup.clone() else {
+        let backup = self.models[buffer].backup.clone();
+        let Some(backup) = backup.filter(|_| self.disk.has_room()) else {
             return;
         };
         let Some(present) = read_mark(&self.disk, buffer) else {
@@ -393,4 +381,27 @@ pub(super) fn read_mark(disk: &Disk, buffer: usize) -> Option<Mark> {
     slots.resize(2 * SLOT_LEN, 0);
     let (a, b) = slots.split_at(SLOT_LEN);
     mark::choose(a, b).ok().flatten()
+}
+
+fn repair_step(buffer: usize, repair: &Repair) -> Step {
+    match repair {
+        Repair::Write {
+            log,
+            file,
+            offset,
+            bytes,
+        } => Step::Write {
+            name: file_name(buffer, *log, *file),
+            offset: *offset,
+            bytes: bytes.to_vec().into(),
+            of: None,
+        },
+        Repair::Truncate { log, file, offset } => Step::SetLen {
+            name: file_name(buffer, *log, *file),
+            length: *offset,
+        },
+        Repair::Remove { log, file } => Step::Remove {
+            name: file_name(buffer, *log, *file),
+        },
+    }
 }
