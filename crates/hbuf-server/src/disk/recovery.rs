@@ -142,6 +142,8 @@ impl JournalFound {
     fn read_file(&mut self, path: PathBuf) -> io::Result<()> {
         let journal = self.paths.len();
         let source = FileSource::open(&path)?;
+        // A clean stop leaves no journal, so these files outlived a crash or a failed disk.
+        source.drop_cache();
         let (_, position) = match segment::open(&source) {
             Ok(opened) => opened,
             // Made and never synced: nothing in it was acknowledged.
@@ -283,6 +285,8 @@ pub(crate) fn recover_buffer(
     let cursors = sources(&layout.log(expected.buffer, LogKind::Cursors)).map_err(io_error)?;
     let entries = journal.bytes_of(expected.buffer).map_err(io_error)?;
     let marked_file = mark.as_ref().map_or(Seq::ZERO, |mark| mark.file);
+    drop_unmarked_cache(&segments, mark.as_ref());
+    cursors.iter().for_each(|(_, source)| source.drop_cache());
     let durable = mark.as_ref().map_or(Seq::ZERO, |mark| mark.durable);
     let found = Found {
         buffer: expected.buffer,
@@ -321,6 +325,19 @@ pub(crate) fn recover_buffer(
 fn sources(directory: &Path) -> io::Result<Vec<(Seq, FileSource)>> {
     let open = |first| Ok((first, FileSource::open(&directory.join(file_name(first)))?));
     numbered_files(directory)?.into_iter().map(open).collect()
+}
+
+/// What no mark vouches for is read from the disk: before this run it may have failed to get there.
+/// A clean stop, and an eviction, leave nothing of the kind.
+fn drop_unmarked_cache(segments: &[(Seq, FileSource)], mark: Option<&Mark>) {
+    for (first, source) in segments {
+        let marked = mark.is_some_and(|mark| {
+            *first < mark.file || (*first == mark.file && source.bytes() <= mark.offset)
+        });
+        if !marked {
+            source.drop_cache();
+        }
+    }
 }
 
 fn found_files(sources: &[(Seq, FileSource)]) -> Vec<FoundFile<'_>> {

@@ -22,6 +22,22 @@ impl FileSource {
     }
 }
 
+impl FileSource {
+    /// Its length in bytes.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// Lets go of what the page cache shows of the file, so that it is read from the disk: after a
+    /// failed write the cache may show what the disk does not have. What the system has not tried
+    /// to write yet stays, and the sync at the end of a recovery tries it.
+    pub(crate) fn drop_cache(&self) {
+        if let Err(error) = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed) {
+            tracing::debug!(event = "fadvise_refused", %error);
+        }
+    }
+}
+
 impl Source for FileSource {
     fn len(&self) -> u64 {
         self.len
@@ -33,5 +49,41 @@ impl Source for FileSource {
             reason: error.to_string(),
         };
         self.file.read_exact_at(buf, offset).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::ReadWriteFlags;
+    use std::io::IoSliceMut;
+
+    const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+    /// Whether the page cache holds the file's first bytes.
+    fn is_cached(source: &FileSource) -> bool {
+        let mut bytes = [0; 16];
+        let slices = &mut [IoSliceMut::new(&mut bytes)];
+        rustix::io::preadv2(&source.file, slices, 0, ReadWriteFlags::NOWAIT).is_ok()
+    }
+
+    #[test]
+    fn after_its_cache_was_dropped_a_file_is_read_from_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let magic = rustix::fs::statfs(dir.path()).unwrap().f_type;
+        if magic.cast_unsigned() == TMPFS_MAGIC {
+            // Nothing is behind its cache.
+            return;
+        }
+        let path = dir.path().join("file");
+        std::fs::write(&path, vec![7; 8192]).unwrap();
+        File::open(&path).unwrap().sync_all().unwrap();
+        let source = FileSource::open(&path).unwrap();
+        assert!(is_cached(&source), "it was just written");
+        source.drop_cache();
+        assert!(!is_cached(&source));
+        let mut bytes = [0; 8192];
+        source.read_at(0, &mut bytes).unwrap();
+        assert_eq!(bytes, [7; 8192]);
     }
 }
