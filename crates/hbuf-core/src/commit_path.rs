@@ -4,8 +4,11 @@
 //! Syncs of different files overlap only so far: a sync for each of many buffers is hundreds of
 //! times slower than one sync of a shared journal, while for few buffers the journal would write
 //! every byte twice for nothing.
+//!
+//! What the journal holds durably need not be in its segments at once: it waits in memory, so that
+//! several appends to a segment become one write. [`Deferral`] says for how long.
 
-use crate::limits::JOURNAL_BODY_BYTES_MAX;
+use crate::limits::{JOURNAL_BODY_BYTES_MAX, UNWRITTEN_BYTES_MAX, UNWRITTEN_MICROS_MAX};
 
 /// What one batch of the pipeline wants to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +17,8 @@ pub struct Load {
     pub files: usize,
     /// Bytes of all of them.
     pub bytes: u64,
+    /// More journaled bytes wait for their segments than may: [`Deferral::is_full`].
+    pub full: bool,
 }
 
 /// The way of a batch. Per buffer a batch is wholly direct or wholly journaled.
@@ -21,14 +26,58 @@ pub struct Load {
 pub enum Path {
     /// Write the segments and sync each.
     Direct,
-    /// Write journal entries and sync once; segments follow through the page cache.
+    /// Write journal entries and sync once; the segments are written later, from memory.
     Journal,
+}
+
+/// Journaled bytes of a disk that its segments lack. They are durable, so nothing waits for their
+/// writing; it must come before anything that looks at the segments: a reader, a direct batch of
+/// the same buffer, a mark, a cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Unwritten {
+    /// All of them.
+    pub bytes: u64,
+    /// How long the oldest of them wait, in microseconds.
+    pub micros: u64,
+}
+
+/// For how long journaled bytes may wait for their segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Deferral {
+    /// Most bytes; one batch may exceed it.
+    pub bytes_max: u64,
+    /// Longest time, in microseconds.
+    pub micros_max: u64,
+}
+
+impl Default for Deferral {
+    fn default() -> Self {
+        Self {
+            bytes_max: UNWRITTEN_BYTES_MAX,
+            micros_max: UNWRITTEN_MICROS_MAX,
+        }
+    }
+}
+
+impl Deferral {
+    /// Whether to write them now. At half the bound, so that the pipeline need not wait.
+    #[must_use]
+    pub const fn is_due(&self, unwritten: Unwritten) -> bool {
+        let long = unwritten.micros >= self.micros_max;
+        unwritten.bytes > 0 && (long || unwritten.bytes >= self.bytes_max / 2)
+    }
+
+    /// Whether the pipeline must write some before it takes its next batch.
+    #[must_use]
+    pub const fn is_full(&self, unwritten: Unwritten) -> bool {
+        unwritten.bytes > self.bytes_max
+    }
 }
 
 /// The bounds of the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Choice {
-    /// Up to this many files a batch is direct; 0 journals everything.
+    /// Up to this many files a batch is direct; 0 journals all that the journal may take.
     pub direct_files_max: usize,
     /// From this many bytes a file on, writing twice costs more than a sync: such batches stay
     /// direct.
@@ -49,6 +98,11 @@ impl Choice {
     #[must_use]
     pub fn path(&self, load: Load) -> Path {
         if load.files <= self.direct_files_max || load.bytes > JOURNAL_BODY_BYTES_MAX {
+            return Path::Direct;
+        }
+        // Segments that found no room, or the pipeline would have written them: the next write of
+        // one says so to its append, instead of the journal taking ever more of what waits.
+        if load.full {
             return Path::Direct;
         }
         let large = load.bytes / load.files as u64 >= self.direct_bytes_per_file;
@@ -80,7 +134,12 @@ mod tests {
             direct_files_max: 4,
             direct_bytes_per_file: 1000,
         };
-        let path = |files, bytes| choice.path(Load { files, bytes });
+        let load = |files, bytes| Load {
+            files,
+            bytes,
+            full: false,
+        };
+        let path = |files, bytes| choice.path(load(files, bytes));
         assert_eq!(path(4, 10), Path::Direct);
         assert_eq!(path(5, 10), Path::Journal);
         assert_eq!(path(5, 4_999), Path::Journal);
@@ -94,24 +153,49 @@ mod tests {
             direct_files_max: 0,
             direct_bytes_per_file: 1,
         };
-        assert_eq!(
-            journal.path(Load {
-                files: 1,
-                bytes: 1 << 20
-            }),
-            Path::Journal
-        );
+        let load = Load {
+            files: 1,
+            bytes: 1 << 20,
+            full: false,
+        };
+        assert_eq!(journal.path(load), Path::Journal);
         let direct = Choice {
             direct_files_max: usize::MAX,
             direct_bytes_per_file: 1,
         };
-        assert_eq!(
-            direct.path(Load {
-                files: 100_000,
-                bytes: 1
-            }),
-            Path::Direct
-        );
+        let load = Load {
+            files: 100_000,
+            bytes: 1,
+            full: false,
+        };
+        assert_eq!(direct.path(load), Path::Direct);
+    }
+
+    #[test]
+    fn nothing_more_is_journaled_while_more_than_the_bound_waits_for_its_segments() {
+        let path = |full| {
+            Choice::default().path(Load {
+                files: 64,
+                bytes: 64,
+                full,
+            })
+        };
+        assert_eq!(path(false), Path::Journal);
+        assert_eq!(path(true), Path::Direct);
+    }
+
+    #[test]
+    fn what_waits_is_written_after_its_time_or_at_half_its_bound() {
+        let deferral = Deferral::default();
+        let due = |bytes, micros| deferral.is_due(Unwritten { bytes, micros });
+        assert!(!due(0, u64::MAX));
+        assert!(!due(1, UNWRITTEN_MICROS_MAX - 1));
+        assert!(due(1, UNWRITTEN_MICROS_MAX));
+        assert!(!due(UNWRITTEN_BYTES_MAX / 2 - 1, 0));
+        assert!(due(UNWRITTEN_BYTES_MAX / 2, 0));
+        let full = |bytes| deferral.is_full(Unwritten { bytes, micros: 0 });
+        assert!(!full(UNWRITTEN_BYTES_MAX));
+        assert!(full(UNWRITTEN_BYTES_MAX + 1));
     }
 
     #[test]

@@ -137,6 +137,13 @@ pub enum Input {
         /// The journal's last position: every entry up to it holds only what is framed by now.
         journal: u64,
     },
+    /// The mark of a pause found no room: write it again.
+    FenceAgain {
+        /// The buffer.
+        buffer: Uuid,
+        /// The journal's last position, as in [`Input::Checkpoint`].
+        journal: u64,
+    },
     /// The next append starts a new segment (a pre-written one is ready).
     RollNext {
         /// The buffer.

@@ -142,6 +142,10 @@ pub const EPOCHS_MAX: usize = 1_024;
 
 /// Journaled bytes of a disk that no mark covers yet; a checkpoint is forced beyond it.
 pub const UNMARKED_BYTES_MAX: u64 = 2 << 30;
+/// Journaled bytes of a disk that wait in memory for their segments; one batch may exceed it.
+pub const UNWRITTEN_BYTES_MAX: u64 = 64 << 20;
+/// How long they wait, in microseconds.
+pub const UNWRITTEN_MICROS_MAX: u64 = 1_000_000;
 /// Buffers of one node.
 pub const BUFFERS_MAX: usize = 1_000_000;
 /// Topics that one buffer may be in.

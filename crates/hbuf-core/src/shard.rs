@@ -90,6 +90,11 @@ impl Shard {
                     buffer.on_checkpoint(journal, out);
                 }
             }
+            Input::FenceAgain { buffer, journal } => {
+                if let Some(buffer) = self.buffers.get_mut(&buffer) {
+                    buffer.on_fence_again(journal, out);
+                }
+            }
             Input::RollNext { buffer } => {
                 if let Some(buffer) = self.buffers.get_mut(&buffer) {
                     buffer.on_roll_next();
@@ -104,11 +109,7 @@ impl Shard {
                 }),
             },
             Input::CloseTime { buffer, token } => self.on_close_time(now, &buffer, token, out),
-            Input::Retention => {
-                for buffer in self.buffers.values_mut() {
-                    buffer.on_retention(&self.rules, now, out);
-                }
-            }
+            Input::Retention => self.on_retention(now, out),
             Input::Remove { buffer } => {
                 if let Some(mut buffer) = self.buffers.remove(&buffer) {
                     buffer.refuse_waiting(&AppendRefused::NotOpen, out);
@@ -122,6 +123,12 @@ impl Shard {
         let buffer = self.buffers.get_mut(buffer);
         let closed = buffer.and_then(|buffer| buffer.on_close_time(now));
         out.push(Effect::TimeClosed { token, closed });
+    }
+
+    fn on_retention(&mut self, now: Micros, out: &mut Effects) {
+        for buffer in self.buffers.values_mut() {
+            buffer.on_retention(&self.rules, now, out);
+        }
     }
 
     fn on_append(

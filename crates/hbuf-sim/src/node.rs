@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use hbuf_core::buffer::Opening;
+use hbuf_core::commit_path::Unwritten;
 use hbuf_core::effect::{Parts, Write};
 use hbuf_core::ids::{Epoch, Micros, Seq};
 use hbuf_core::journal::{Entry, EntryLine, encode_entry};
@@ -50,7 +51,12 @@ pub(crate) enum Step {
     Remove {
         name: Name,
     },
-    /// Puts what was written for these files into the journal too, and syncs it.
+    /// Writes what was journaled of a buffer and waits in memory, one piece after the other.
+    WriteBehind {
+        buffer: usize,
+        why: Why,
+    },
+    /// Puts these files' bytes into the journal, and syncs it.
     Journal {
         groups: Vec<Group>,
     },
@@ -90,6 +96,11 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    /// Whether it recovers this buffer.
+    pub(crate) fn recovers(&self, of: usize) -> bool {
+        matches!(self, Self::Recover { buffer } if *buffer == of)
+    }
+
     /// Its name among the crash points.
     pub(crate) fn label(&self) -> String {
         match self {
@@ -98,6 +109,7 @@ impl Step {
             Self::Sync { name, .. } => format!("sync-{}", name.what()),
             Self::SyncNames { .. } | Self::SyncNew { .. } => "sync-names".to_string(),
             Self::Remove { name } => format!("remove-{}", name.what()),
+            Self::WriteBehind { .. } => "write-behind".to_string(),
             Self::Journal { .. } => "choose-journal".to_string(),
             Self::Acknowledge { .. } => "acknowledge".to_string(),
             Self::Marked { .. } => "marked".to_string(),
@@ -108,6 +120,21 @@ impl Step {
             Self::Started => "started".to_string(),
         }
     }
+}
+
+/// What needs the bytes that wait in memory in their files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// A direct batch of the same buffer.
+    Direct(Opened),
+    /// Too much waits.
+    Full,
+    /// They waited long enough.
+    Due,
+    /// A mark.
+    Mark,
+    /// Its file is to be cut.
+    CutBack,
 }
 
 /// A buffer since it was last opened: what is queued for an earlier opening is void.
@@ -332,6 +359,10 @@ impl Unmarked {
         self.0.remove(&buffer);
     }
 
+    pub(crate) fn holds(&self, buffer: usize) -> bool {
+        self.0.contains_key(&buffer)
+    }
+
     pub(crate) fn buffers(&self) -> Vec<usize> {
         self.0.keys().copied().collect()
     }
@@ -355,6 +386,14 @@ pub(crate) struct Node {
     pub(crate) pipeline_busy: bool,
     pub(crate) keeper_busy: bool,
     pub(crate) journal: Journal,
+    /// What was journaled and waits for its file.
+    pub(crate) unwritten: BTreeMap<Name, VecDeque<Chunk>>,
+    /// The journal's position whose entries wait here or are in their files.
+    pub(crate) position: u64,
+    /// Since when the oldest of it waits.
+    pub(crate) unwritten_since: Option<u64>,
+    /// Steps that found no room and are tried again.
+    pub(crate) later: Vec<(EventId, Step)>,
     pub(crate) unmarked: Unmarked,
     /// Files with journaled writes that were not synced themselves.
     pub(crate) dirty: BTreeSet<Name>,
@@ -378,6 +417,10 @@ impl Node {
             pipeline_busy: false,
             keeper_busy: false,
             journal: Journal::new(node_epoch, journal_bytes),
+            unwritten: BTreeMap::new(),
+            position: (node_epoch << RUN_BITS),
+            unwritten_since: None,
+            later: Vec::new(),
             unmarked: Unmarked::default(),
             dirty: BTreeSet::new(),
             new_names: BTreeSet::new(),
@@ -398,6 +441,25 @@ impl Node {
 
     pub(crate) fn is_void(&self, of: &Opened) -> bool {
         self.void.contains(of) || self.opened[of.buffer] != of.number
+    }
+
+    /// The file of a buffer whose bytes wait, the oldest one.
+    pub(crate) fn unwritten_of(&self, buffer: usize) -> impl Iterator<Item = Name> + '_ {
+        let names = self.unwritten.keys();
+        names
+            .filter(move |name| name.log_of() == Some(buffer))
+            .copied()
+    }
+
+    /// What waits for its file at a time.
+    pub(crate) fn unwritten_at(&self, t: u64) -> Unwritten {
+        let chunks = self.unwritten.values().flatten();
+        Unwritten {
+            bytes: chunks.map(|chunk| chunk.bytes.len() as u64).sum(),
+            micros: self
+                .unwritten_since
+                .map_or(0, |since| t.saturating_sub(since)),
+        }
     }
 
     /// Takes what is queued into groups, an older file of a buffer before a newer one.

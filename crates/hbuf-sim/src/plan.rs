@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use hbuf_core::commit_path::Choice;
+use hbuf_core::commit_path::{Choice, Deferral};
 use hbuf_core::retention::Retention;
 
 use crate::draw::{Draw, Draws, Purpose};
@@ -83,6 +83,7 @@ pub(crate) struct Plan {
     pub(crate) buffers: usize,
     pub(crate) clients: usize,
     pub(crate) choice: Choice,
+    pub(crate) deferral: Deferral,
     pub(crate) segment_bytes: u64,
     pub(crate) journal_file_bytes: u64,
     /// How often the shard looks at retention, in microseconds.
@@ -139,6 +140,10 @@ impl Plan {
             choice: Choice {
                 direct_files_max,
                 direct_bytes_per_file: 1 << 20,
+            },
+            deferral: Deferral {
+                bytes_max: draw(10).within(1 << 10, 32 << 10),
+                micros_max: draw(11).within(200, 40_000),
             },
             segment_bytes: draw(4).within(4 << 10, 24 << 10),
             journal_file_bytes: draw(5).within(2 << 10, 32 << 10),
@@ -244,7 +249,7 @@ fn below(draw: Draw, bound: usize) -> usize {
 }
 
 /// The points that a crash can hit; a sweep fails when it missed one.
-pub const CRASH_POINTS: [&str; 28] = [
+pub const CRASH_POINTS: [&str; 29] = [
     "request",
     "pipeline.write-segment",
     "pipeline.write-cursors",
@@ -253,8 +258,9 @@ pub const CRASH_POINTS: [&str; 28] = [
     "pipeline.sync-cursors",
     "pipeline.sync-journal",
     "pipeline.sync-names",
-    "pipeline.choose-journal",
     "pipeline.acknowledge",
+    "pipeline.write-behind",
+    "keeper.write-behind",
     "keeper.cut-segment",
     "keeper.sync-segment",
     "keeper.sync-names",

@@ -26,6 +26,7 @@ use crate::registry::Registry;
 use crate::trace::{EventId, Facts, Trace};
 
 mod audit;
+mod behind;
 mod faults;
 mod keeper;
 mod mirror;
@@ -48,6 +49,10 @@ enum Due {
     Pipeline { life: u64 },
     /// The keeper's next step; void after a restart.
     Keeper { life: u64 },
+    /// What waits for its file has waited long enough; void after a restart.
+    WriteBehind { life: u64 },
+    /// What found no room is tried again; void after a restart.
+    Later { life: u64 },
     /// The shard looks at retention.
     Retention,
     /// Somebody reads all buffers as one.
@@ -230,7 +235,10 @@ impl<'w> World<'w> {
             Due::Client(client) => self.client_turn(cause, client),
             Due::Pipeline { life } if life == self.life => self.pipeline_step(),
             Due::Keeper { life } if life == self.life => self.keeper_step(),
+            Due::WriteBehind { life } if life == self.life => self.write_behind_due(cause),
+            Due::Later { life } if life == self.life => self.try_again(cause),
             Due::Pipeline { .. } | Due::Keeper { .. } => {}
+            Due::WriteBehind { .. } | Due::Later { .. } => {}
             Due::Retention => self.retention(cause),
             Due::TopicRead => self.topic_turn(cause),
             Due::Mirror => self.mirror_turn(cause),
@@ -272,7 +280,8 @@ impl<'w> World<'w> {
     }
 
     fn busy(&self) -> bool {
-        let working = self.node.pipeline_busy || self.node.keeper_busy;
+        let waiting = !self.node.unwritten.is_empty() || !self.node.later.is_empty();
+        let working = self.node.pipeline_busy || self.node.keeper_busy || waiting;
         !self.asks.is_empty() || !self.state_asks.is_empty() || working || !self.node.started
     }
 

@@ -69,6 +69,13 @@ impl Buffer {
         }
     }
 
+    /// Only of a pause that the shell has not called complete yet: its directory may still change.
+    pub(crate) fn on_fence_again(&mut self, journal: u64, out: &mut Effects) {
+        if self.state == BufferState::Paused {
+            self.push_mark(MarkCause::Fence, journal, out);
+        }
+    }
+
     /// Plans what may go and writes the retain record first; segments go when it is durable.
     pub(crate) fn on_retention(&mut self, rules: &Rules, now: Micros, out: &mut Effects) {
         let still = self.state == BufferState::Paused || self.state_waiting.is_some();

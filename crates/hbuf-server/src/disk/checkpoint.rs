@@ -28,15 +28,22 @@ impl Checkpoints {
         self.unmarked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A batch journaled messages of a buffer at positions behind `before`, up to `last`.
-    pub(crate) fn journaled(&self, buffer: &Arc<Buffer>, before: u64, last: u64) {
+    /// A batch journaled messages of these buffers at positions behind `before`, up to `last`.
+    pub(crate) fn journaled<'a>(
+        &self,
+        buffers: impl Iterator<Item = &'a Arc<Buffer>>,
+        before: u64,
+        last: u64,
+    ) {
         let mut unmarked = self.unmarked();
-        let entry = unmarked.entry(buffer.uuid()).or_insert_with(|| Unmarked {
-            fence: before,
-            last,
-            buffer: Arc::clone(buffer),
-        });
-        entry.last = last;
+        for buffer in buffers {
+            let entry = unmarked.entry(buffer.uuid()).or_insert_with(|| Unmarked {
+                fence: before,
+                last,
+                buffer: Arc::clone(buffer),
+            });
+            entry.last = last;
+        }
     }
 
     /// A durable mark covers a buffer's entries up to `fence`.

@@ -2,7 +2,8 @@
 //!
 //! One thread takes whatever was queued while it synced the batch before (group commit without a
 //! timer), writes it on the way that `hbuf_core::commit_path` chooses, syncs, and tells the shards.
-//! A sync that fails ends the use of the disk: nothing is written any more until the node restarts.
+//! What it journaled is left to the write-behind. A sync that fails ends the use of the disk:
+//! nothing is acknowledged any more until the node restarts.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -22,6 +23,7 @@ use super::files::{FileKey, Files, OpenFile};
 use super::journal::Journal;
 use super::prewrite::Pool;
 use super::sync::{self, SyncPoint};
+use super::write_behind::WriteBehind;
 use crate::clock;
 use crate::engine::counters::Counters;
 use crate::engine::{Buffer, Shards};
@@ -135,6 +137,7 @@ pub(crate) struct Pipeline {
     pub(crate) files: Arc<Files>,
     pub(crate) journal: Journal,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) behind: Arc<WriteBehind>,
     pub(crate) choice: Choice,
     pub(crate) shards: Shards,
     pub(crate) checkpoints: Arc<Checkpoints>,
@@ -211,9 +214,10 @@ impl Pipeline {
         }
     }
 
-    /// Writes and syncs one batch; an error means that the disk must not be used any more.
+    /// Makes one batch durable; an error means that the disk must not be used any more.
     fn commit(&mut self, chunks: Vec<Chunk>, helpers: &SyncHelpers) -> io::Result<()> {
         let mut groups = group(chunks);
+        groups.retain(|group| !group.chunks[0].buffer.is_cut());
         let bytes = groups
             .iter()
             .flat_map(|group| &group.chunks)
@@ -221,26 +225,42 @@ impl Pipeline {
         let load = Load {
             files: groups.len(),
             bytes: bytes.sum(),
+            full: self.behind.is_full(),
         };
-        let path = self.choice.path(load);
-        self.write_segments(&mut groups, path)?;
-        match path {
-            Path::Direct => self.sync_direct(&groups, helpers)?,
-            Path::Journal => self.sync_journal(&groups)?,
+        let mut path = self.choice.path(load);
+        if path == Path::Journal && !self.sync_journal(&groups)? {
+            // No room for a new journal file: the segments may still have some.
+            path = Path::Direct;
+        }
+        if path == Path::Direct {
+            self.write_segments(&mut groups)?;
+            self.sync_direct(&groups, helpers)?;
         }
         self.counters.batch_committed(path, load);
-        self.acknowledge(&groups);
-        Ok(())
+        let synced = self.synced(&groups);
+        if path == Path::Journal {
+            let later = groups.into_iter().map(|group| (group.key, group.chunks));
+            self.behind.add(later);
+            // Only now: whoever sees the position may let a mark ignore the entries up to it.
+            let last = self.journal.last_position();
+            self.committer.position.store(last, Ordering::Release);
+        }
+        self.shards.inputs(synced);
+        match self.behind.make_room() {
+            // Then the next batch is a direct one, and says so to its appends.
+            Err(error) if no_room(&error) => Ok(()),
+            done => done,
+        }
     }
 
     /// Writes every file's chunks; a file without room drops out with its buffer, the others go on.
-    fn write_segments(&self, groups: &mut Vec<Group>, path: Path) -> io::Result<()> {
+    fn write_segments(&self, groups: &mut Vec<Group>) -> io::Result<()> {
         for group in groups.iter_mut() {
             let buffer = Arc::clone(&group.chunks[0].buffer);
             if buffer.is_cut() {
                 continue;
             }
-            match self.write_group(group, path) {
+            match self.write_group(group) {
                 Ok(file) => group.file = Some(file),
                 // Deleted in the meantime: its files are gone, and nobody waits for them.
                 Err(_) if buffer.is_cut() => {}
@@ -262,21 +282,18 @@ impl Pipeline {
         Ok(())
     }
 
-    fn write_group(&self, group: &Group, path: Path) -> io::Result<Arc<OpenFile>> {
+    fn write_group(&self, group: &Group) -> io::Result<Arc<OpenFile>> {
         let first = &group.chunks[0];
+        // What was journaled before comes before: a file and a log are written in order.
+        self.behind.write(group.key.buffer)?;
         let file = if first.offset == 0 {
-            let prewritten = if path == Path::Direct && first.buffer.hot() {
-                self.pool.take()
-            } else {
-                None
-            };
+            let hot = first.buffer.hot();
+            let prewritten = hot.then(|| self.pool.take()).flatten();
             self.files.create(group.key, prewritten.as_deref())?
         } else {
             self.files.open(group.key)?
         };
-        for chunks in group.chunks.chunks(SLICES_MAX) {
-            write_vectored(&file, chunks)?;
-        }
+        write_vectored(&file, &group.chunks)?;
         Ok(file)
     }
 
@@ -317,12 +334,12 @@ impl Pipeline {
         }
     }
 
-    /// Writes entries for all files and syncs once. The segments follow through the page cache; a
-    /// crash leaves them in any state, and replay restores them from here.
-    fn sync_journal(&mut self, groups: &[Group]) -> io::Result<()> {
+    /// Writes entries for all files and syncs once; false when there is no room for them. A crash
+    /// behind it finds nothing of them in the segments, and replay puts them there.
+    fn sync_journal(&mut self, groups: &[Group]) -> io::Result<bool> {
         let now = clock::now();
         let before = self.journal.last_position();
-        for group in groups.iter() {
+        for group in groups {
             let file = match group.key.log() {
                 LogKind::Cursors => JournalFile::Cursors(group.key.first),
                 _ => JournalFile::Messages(group.key.first),
@@ -330,41 +347,28 @@ impl Pipeline {
             for chunk in &group.chunks {
                 self.journal.add(now, group.key.buffer, file, &chunk.bytes);
             }
-            if let Some(file) = &group.file {
-                file.set_dirty();
-            }
         }
         match self.journal.commit(now) {
             Ok(()) => {}
-            // No room for a new journal file: the segments are written, so sync those instead.
             Err(error) if no_room(&error) => {
                 self.journal.abandon();
-                for group in groups.iter() {
-                    let Some(file) = &group.file else { continue };
-                    file.take_dirty();
-                    sync::sync_data(&file.file, SyncPoint::SegmentDirect)?;
-                    if file.take_entry_new() {
-                        self.files.sync_entry(&group.key)?;
-                    }
-                }
+                return Ok(false);
             }
             Err(error) => return Err(error),
         }
         let last = self.journal.last_position();
-        for group in groups.iter() {
-            self.checkpoints
-                .journaled(&group.chunks[0].buffer, before, last);
-        }
-        self.committer.position.store(last, Ordering::Release);
+        let buffers = groups.iter().map(|group| &group.chunks[0].buffer);
+        self.checkpoints.journaled(buffers, before, last);
         self.committer
             .journal_bytes
             .store(self.journal.current_bytes(), Ordering::Relaxed);
-        Ok(())
+        Ok(true)
     }
 
-    fn acknowledge(&self, groups: &[Group]) {
+    /// What the shards are to be told.
+    fn synced(&self, groups: &[Group]) -> Vec<(Arc<Buffer>, Input)> {
         let journal = self.journal.last_position();
-        self.shards.inputs(groups.iter().map(|group| {
+        let synced = groups.iter().map(|group| {
             let through = group
                 .chunks
                 .iter()
@@ -377,8 +381,9 @@ impl Pipeline {
                 through,
                 journal,
             };
-            (&group.chunks[0].buffer, synced)
-        }));
+            (Arc::clone(&group.chunks[0].buffer), synced)
+        });
+        synced.collect()
     }
 }
 
@@ -407,7 +412,14 @@ pub(crate) fn no_room(error: &io::Error) -> bool {
 }
 
 /// Writes chunks that follow each other in the file.
-fn write_vectored(file: &OpenFile, chunks: &[Chunk]) -> io::Result<()> {
+pub(crate) fn write_vectored(file: &OpenFile, chunks: &[Chunk]) -> io::Result<()> {
+    for chunks in chunks.chunks(SLICES_MAX) {
+        write_slices(file, chunks)?;
+    }
+    Ok(())
+}
+
+fn write_slices(file: &OpenFile, chunks: &[Chunk]) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = chunks
         .iter()
         .map(|chunk| IoSlice::new(&chunk.bytes))

@@ -1,9 +1,10 @@
 //! Open files for writing: as few as are in use, not one a buffer.
 //!
-//! A file with journaled writes that no checkpoint covered stays open, so that a failed writeback
-//! is reported to the sync of that checkpoint (Linux reports it per open file).
+//! A failed writeback must reach the sync of a checkpoint. Linux reports it per open file: a file
+//! with journaled writes that no checkpoint covered stays open, unless a sync of the whole file
+//! system, through a handle that is open since the start, can stand for that of the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::ops::RangeInclusive;
@@ -85,6 +86,8 @@ impl OpenFile {
 #[derive(Debug, Default)]
 struct Table {
     open: BTreeMap<FileKey, Arc<OpenFile>>,
+    /// Files that were closed with journaled writes: only a sync of the file system covers them.
+    closed: BTreeSet<FileKey>,
     clock: u64,
 }
 
@@ -93,16 +96,27 @@ struct Table {
 pub(crate) struct Files {
     layout: Layout,
     open_max: usize,
+    /// The data directory, where a sync of its file system covers all its files.
+    root: Option<File>,
     table: Mutex<Table>,
 }
 
 impl Files {
-    pub(crate) fn new(layout: Layout, open_max: usize) -> Self {
-        Self {
+    pub(crate) fn new(layout: Layout, open_max: usize) -> io::Result<Self> {
+        let bulk = sync::bulk_sync_works(layout.root());
+        let root = bulk.then(|| File::open(layout.root())).transpose()?;
+        Ok(Self {
             layout,
             open_max,
+            root,
             table: Mutex::default(),
-        }
+        })
+    }
+
+    /// The data directory, where a sync of its file system covers all its files: none on a file
+    /// system without such a call.
+    pub(crate) const fn root(&self) -> Option<&File> {
+        self.root.as_ref()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -156,17 +170,19 @@ impl Files {
     fn insert(&self, key: FileKey, file: File, new: Option<bool>) -> Arc<OpenFile> {
         let mut table = self.table();
         table.clock += 1;
+        // Closed before its entry was synced: a direct batch must not rely on it.
+        let entry_new = new.is_some() || table.closed.contains(&key);
         let file = Arc::new(OpenFile {
             file,
             prewritten: new == Some(true),
             syncs: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
-            entry_new: AtomicBool::new(new.is_some()),
+            entry_new: AtomicBool::new(entry_new),
             used: AtomicU64::new(table.clock),
         });
         table.open.insert(key, Arc::clone(&file));
         if table.open.len() > self.open_max {
-            close_old(&mut table.open, self.open_max / 2);
+            close_old(&mut table, self.open_max / 2, self.root.is_some());
         }
         file
     }
@@ -195,6 +211,9 @@ impl Files {
         for key in keys {
             table.open.remove(&key);
         }
+        table
+            .closed
+            .retain(|key| key.buffer != buffer || !dropped(&key));
     }
 
     /// The open files of a buffer that hold journaled writes.
@@ -207,20 +226,30 @@ impl Files {
         dirty.map(|(key, file)| (*key, Arc::clone(file))).collect()
     }
 
-    /// How many files hold journaled writes, and how many may be open.
-    pub(crate) fn dirty_share(&self) -> (usize, usize) {
-        let dirty = self
-            .table()
-            .open
-            .values()
-            .filter(|file| file.is_dirty())
-            .count();
-        (dirty, self.open_max)
+    /// Takes the note away, before a sync of the file system, that files of a buffer were closed
+    /// with journaled writes; whether there were such.
+    pub(crate) fn take_closed(&self, buffer: Uuid) -> bool {
+        let mut table = self.table();
+        let mut any = false;
+        while let Some(key) = table.closed.range(range_of(buffer)).next().copied() {
+            any = table.closed.remove(&key);
+        }
+        any
+    }
+
+    /// Whether so many files hold journaled writes, where none of them may be closed, that they
+    /// must be synced at once.
+    pub(crate) fn is_crowded(&self) -> bool {
+        if self.root.is_some() {
+            return false;
+        }
+        let table = self.table();
+        table.open.len() > self.open_max / 2
     }
 }
 
 /// All keys of one buffer.
-fn range_of(buffer: Uuid) -> RangeInclusive<FileKey> {
+pub(crate) fn range_of(buffer: Uuid) -> RangeInclusive<FileKey> {
     let first = FileKey {
         buffer,
         cursors: false,
@@ -233,16 +262,20 @@ fn range_of(buffer: Uuid) -> RangeInclusive<FileKey> {
     }
 }
 
-/// Closes the files that were used longest ago, but never a dirty one.
-fn close_old(open: &mut BTreeMap<FileKey, Arc<OpenFile>>, keep: usize) {
-    let clean = open
+/// Closes the files that were used longest ago, those with journaled writes only if they may be.
+fn close_old(table: &mut Table, keep: usize, dirty_too: bool) {
+    let idle = table
+        .open
         .iter()
-        .filter(|(_, file)| file.evictable() && Arc::strong_count(file) == 1);
-    let by_use: BTreeMap<(u64, FileKey), ()> = clean
+        .filter(|(_, file)| (dirty_too || file.evictable()) && Arc::strong_count(file) == 1);
+    let by_use: BTreeMap<(u64, FileKey), ()> = idle
         .map(|(key, file)| ((file.used.load(Ordering::Relaxed), *key), ()))
         .collect();
-    let surplus = open.len().saturating_sub(keep);
+    let surplus = table.open.len().saturating_sub(keep);
     for ((_, key), ()) in by_use.into_iter().take(surplus) {
-        open.remove(&key);
+        let closed = table.open.remove(&key);
+        if closed.is_some_and(|file| !file.evictable()) {
+            table.closed.insert(key);
+        }
     }
 }

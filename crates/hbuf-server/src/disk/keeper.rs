@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use hbuf_core::effect::MarkCause;
 use hbuf_core::ids::Seq;
@@ -19,6 +20,7 @@ use super::layout::Layout;
 use super::marks;
 use super::recovery::read_mark;
 use super::sync::{self, SyncPoint};
+use super::write_behind::WriteBehind;
 use crate::engine::Buffer;
 use crate::engine::Shards;
 use crate::engine::counters::Counters;
@@ -26,6 +28,8 @@ use crate::read::remove_derived_files;
 
 /// From this many marks on, two syncs of the whole file system are cheaper than those of each file.
 const BULK_MARKS: usize = 16;
+/// How long a job waits that found no room.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Work that follows from what became durable.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub(crate) enum Job {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: Vec<Job>,
+    /// Jobs that found no room, for another try.
+    later: Vec<Job>,
     working: bool,
     stopping: bool,
 }
@@ -94,6 +100,7 @@ pub(crate) struct KeeperThread {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) layout: Layout,
     pub(crate) files: Arc<Files>,
+    pub(crate) behind: Arc<WriteBehind>,
     pub(crate) shards: Shards,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) counters: Arc<Counters>,
@@ -130,11 +137,18 @@ impl KeeperThread {
             if queue.stopping {
                 return None;
             }
-            queue = self
-                .keeper
-                .wake
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            let wake = &self.keeper.wake;
+            queue = if queue.later.is_empty() {
+                wake.wait(queue).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                let waited = wake.wait_timeout(queue, RETRY);
+                let (mut queue, time) = waited.unwrap_or_else(PoisonError::into_inner);
+                if time.timed_out() {
+                    let later = std::mem::take(&mut queue.later);
+                    queue.jobs.extend(later);
+                }
+                queue
+            };
         }
         queue.working = true;
         Some(std::mem::take(&mut queue.jobs))
@@ -192,16 +206,18 @@ impl KeeperThread {
     fn write_marks(&self, marks: Vec<MarkJob>) -> io::Result<()> {
         let simple = |job: &MarkJob| job.tables.is_none() && job.cause == MarkCause::Checkpoint;
         let many = marks.iter().filter(|job| simple(job)).count() > BULK_MARKS;
-        let bulk = many && sync::bulk_sync_works(self.layout.root());
-        let (bulk, single): (Vec<_>, Vec<_>) =
-            marks.into_iter().partition(|job| bulk && simple(job));
-        if !bulk.is_empty() {
-            self.write_bulk(&bulk)?;
+        let root = self.files.root().filter(|_| many);
+        let (bulk, single): (Vec<_>, Vec<_>) = marks
+            .into_iter()
+            .partition(|job| root.is_some() && simple(job));
+        if let Some(root) = root {
+            self.write_bulk(bulk, root)?;
         }
         for mut job in single {
             match self.write_one(&mut job) {
                 // Deleted in the meantime: its files are gone, and no mark is missed.
                 Err(_) if job.buffer.is_cut() => {}
+                Err(error) if no_room(&error) => self.failed(&error),
                 done => done?,
             }
         }
@@ -212,23 +228,39 @@ impl KeeperThread {
     /// themselves.
     ///
     /// A crash before the second leaves some marks written; each speaks of durable segments only.
-    fn write_bulk(&self, marks: &[MarkJob]) -> io::Result<()> {
-        for (_, file) in marks
-            .iter()
-            .flat_map(|job| self.files.dirty_of(job.buffer.uuid()))
-        {
-            file.take_dirty();
-            file.take_entry_new();
+    fn write_bulk(&self, mut marks: Vec<MarkJob>, root: &File) -> io::Result<()> {
+        let mut failed = None;
+        marks.retain(|job| match self.behind.write(job.buffer.uuid()) {
+            Ok(()) => true,
+            Err(error) if no_room(&error) => {
+                // The mark is missed, and the journal goes on answering for the buffer.
+                self.failed(&error);
+                false
+            }
+            Err(error) => {
+                failed.get_or_insert(error);
+                false
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error);
         }
-        sync::sync_file_system(self.layout.root(), SyncPoint::BulkCheckpoint)?;
-        for job in marks {
+        for job in &marks {
+            for (_, file) in self.files.dirty_of(job.buffer.uuid()) {
+                file.take_dirty();
+                file.take_entry_new();
+            }
+            self.files.take_closed(job.buffer.uuid());
+        }
+        sync::sync_file_system(root, SyncPoint::BulkCheckpoint)?;
+        for job in &marks {
             match marks::place(&self.layout, &job.mark) {
                 Err(_) if job.buffer.is_cut() => {}
                 placed => drop(placed?),
             }
         }
-        sync::sync_file_system(self.layout.root(), SyncPoint::BulkCheckpoint)?;
-        for job in marks {
+        sync::sync_file_system(root, SyncPoint::BulkCheckpoint)?;
+        for job in &marks {
             Counters::add(&self.counters.marks, 1);
             self.checkpoints.marked(job.buffer.uuid(), job.mark.fence);
         }
@@ -251,6 +283,12 @@ impl KeeperThread {
 
     /// A crash before these syncs leaves the journal in charge: no mark says otherwise yet.
     fn sync_segments(&self, buffer: &Buffer) -> io::Result<()> {
+        self.behind.write(buffer.uuid())?;
+        if self.files.take_closed(buffer.uuid())
+            && let Some(root) = self.files.root()
+        {
+            sync::sync_file_system(root, SyncPoint::BulkCheckpoint)?;
+        }
         for (key, file) in self.files.dirty_of(buffer.uuid()) {
             file.take_dirty();
             sync::sync_data(&file.file, SyncPoint::Checkpoint)?;
@@ -293,7 +331,20 @@ impl KeeperThread {
 
     /// Nothing behind `offset` was acknowledged. A crash before the sync leaves a tail that was
     /// refused; recovery may then keep whole records of it, as of any append without an answer.
+    ///
+    /// What was acknowledged and waits for its segment comes first: without it, the buffer would be
+    /// opened again too short. While it finds no room, the buffer stays as it is and takes nothing.
     fn cut_back(&self, buffer: &Arc<Buffer>, file: Seq, offset: u64) {
+        if let Err(error) = self.behind.write(buffer.uuid()) {
+            self.failed(&error);
+            let buffer = Arc::clone(buffer);
+            self.keeper.queue().later.push(Job::Reopen {
+                buffer,
+                file,
+                offset,
+            });
+            return;
+        }
         let result = self.try_cut_back(buffer, file, offset);
         self.files.forget(buffer.uuid(), None);
         self.checkpoints.forget(buffer.uuid());

@@ -16,3 +16,4 @@ pub(crate) mod recovery;
 pub(crate) mod source;
 pub(crate) mod space;
 pub(crate) mod sync;
+pub(crate) mod write_behind;

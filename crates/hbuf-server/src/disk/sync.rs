@@ -105,11 +105,10 @@ pub(crate) fn bulk_sync_works(directory: &Path) -> bool {
     magic.is_ok_and(|magic| magic != FUSE_MAGIC)
 }
 
-/// Makes everything on a directory's file system durable; a failed writeback of any file is
-/// reported (Linux 5.8 and later).
-pub(crate) fn sync_file_system(directory: &Path, point: SyncPoint) -> io::Result<()> {
-    let directory = File::open(directory)?;
-    rustix::fs::syncfs(&directory).map_err(|error| failed(error.into(), point))
+/// Makes everything on a directory's file system durable; a failed writeback of any file since the
+/// directory was opened is reported (Linux 5.8 and later).
+pub(crate) fn sync_file_system(directory: &File, point: SyncPoint) -> io::Result<()> {
+    rustix::fs::syncfs(directory).map_err(|error| failed(error.into(), point))
 }
 
 /// A failed sync is fatal whatever its cause, also for lack of room: it must not look like a failed

@@ -353,11 +353,13 @@ impl Engine {
         let host = self.inner.shards.host(buffer.shard());
         host.post(Mail::SetState(info.uuid, state, journal, reply));
         let _ = answer.await;
-        let keeper = Arc::clone(&self.inner.keeper);
+        let inner = Arc::clone(&self.inner);
         blocking(move || {
-            // A pause is complete when its mark is on disk.
-            keeper.wait_idle();
-            Ok(())
+            inner.keeper.wait_idle();
+            match state {
+                BufferState::Paused => inner.settle(&buffer),
+                BufferState::Open | BufferState::Closed => Ok(()),
+            }
         })
         .await?;
         Ok(self.describe_buffer(tenant, name)?)
@@ -412,5 +414,28 @@ impl Inner {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+impl Inner {
+    /// A pause is complete when its mark is on disk and nothing waits for the segments: only then
+    /// the directory stands still, also over a crash. Without room it is asked for again.
+    fn settle(&self, buffer: &Arc<Buffer>) -> io::Result<()> {
+        let uuid = buffer.uuid();
+        self.behind.write(uuid)?;
+        if !self.checkpoints.holds(uuid) {
+            return Ok(());
+        }
+        let journal = self.committer.journal_position();
+        let again = Input::FenceAgain {
+            buffer: uuid,
+            journal,
+        };
+        self.shards.input(buffer, again);
+        self.keeper.wait_idle();
+        if self.checkpoints.holds(uuid) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 }

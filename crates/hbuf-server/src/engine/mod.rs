@@ -31,6 +31,7 @@ use crate::disk::files::Files;
 use crate::disk::keeper::Keeper;
 use crate::disk::lock::DataDirectory;
 use crate::disk::prewrite::Pool;
+use crate::disk::write_behind::WriteBehind;
 use crate::manager::{Manager, ManagerHandle};
 use crate::read::ReadShared;
 
@@ -72,6 +73,7 @@ struct Inner {
     checkpoints: Arc<Checkpoints>,
     files: Arc<Files>,
     pool: Arc<Pool>,
+    behind: Arc<WriteBehind>,
     open: Arc<OpenBuffers>,
     turns: topic_routes::Turns,
     mirrors: mirrors::Mirrors,
@@ -201,7 +203,7 @@ impl Shards {
     }
 
     /// Posts many inputs, each shard's at once.
-    pub(crate) fn inputs<'a>(&self, inputs: impl Iterator<Item = (&'a Arc<Buffer>, Input)>) {
+    pub(crate) fn inputs(&self, inputs: impl IntoIterator<Item = (Arc<Buffer>, Input)>) {
         let mut mails: Vec<Vec<Mail>> = self.hosts.iter().map(|_| Vec::new()).collect();
         for (buffer, input) in inputs {
             mails[buffer.shard()].push(Mail::Input(input));

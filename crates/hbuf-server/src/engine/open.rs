@@ -247,6 +247,10 @@ impl Inner {
             registry: Arc::downgrade(&self.open),
             segment_bytes: opening.config.segment_bytes,
         });
+        let (behind, uuid) = (Arc::clone(&self.behind), buffer.uuid());
+        buffer
+            .readable()
+            .write_behind(Box::new(move || behind.write(uuid)));
         let host = self.shards.host(buffer.shard());
         host.post(Mail::Open(Box::new(opening), Arc::clone(&buffer)));
         buffer
@@ -256,6 +260,7 @@ impl Inner {
     pub(super) fn remove_files(&self, uuid: Uuid, tenant: &str, name: &str) -> io::Result<()> {
         use crate::disk::sync::{self, SyncPoint};
         let layout = &self.directory.layout;
+        self.behind.forget(uuid);
         self.files.forget(uuid, None);
         self.checkpoints.forget(uuid);
         let (link, _) = layout.name_link(tenant, name, uuid);

@@ -29,6 +29,7 @@ use crate::disk::lock::{DataDirectory, DirectoryError};
 use crate::disk::marks;
 use crate::disk::prewrite::Pool;
 use crate::disk::recovery::{JournalFound, RecoverError, recover_buffer};
+use crate::disk::write_behind::WriteBehind;
 use crate::manager::{LogOptions, Manager, OpenError, ProposeError};
 use crate::read::ReadShared;
 
@@ -141,6 +142,7 @@ impl Engine {
             inner.keeper.wait_idle();
             inner.drop_journal();
             inner.keeper.stop();
+            inner.behind.stop();
             inner.pool.stop();
             for thread in stopper.threads {
                 let _ = thread.join();
@@ -187,7 +189,11 @@ impl Starting {
 
         let parts = Parts::new(&settings, &directory, descriptors, counters)?;
         let pipeline = parts.pipeline(&settings, &directory).spawn()?;
-        let threads = vec![parts.keeping(&layout).spawn()?, parts.pool.spawn()?];
+        let threads = vec![
+            parts.keeping(&layout).spawn()?,
+            parts.behind.spawn()?,
+            parts.pool.spawn()?,
+        ];
         let inner = Inner {
             node_name: settings.node.clone(),
             settings,
@@ -201,6 +207,7 @@ impl Starting {
             checkpoints: parts.checkpoints,
             files: parts.files,
             pool: parts.pool,
+            behind: parts.behind,
             open: Arc::new(OpenBuffers::default()),
             turns: super::topic_routes::Turns::default(),
             mirrors: super::mirrors::Mirrors::default(),
@@ -227,6 +234,7 @@ impl Starting {
 struct Parts {
     pool: Arc<Pool>,
     files: Arc<Files>,
+    behind: Arc<WriteBehind>,
     committer: Arc<Committer>,
     keeper: Arc<Keeper>,
     shards: Shards,
@@ -252,9 +260,12 @@ impl Parts {
             )
         };
         let shards = Shards::new((0..shard_count(settings.shards)).map(host).collect());
+        let files = Arc::new(Files::new(layout.clone(), files_max(descriptors))?);
+        let behind = WriteBehind::new(Arc::clone(&files), shards.clone());
         Ok(Self {
             pool: Pool::open(layout.pool(), settings.prewrite_bytes)?,
-            files: Arc::new(Files::new(layout.clone(), files_max(descriptors))),
+            files,
+            behind: Arc::new(behind),
             committer,
             keeper,
             shards,
@@ -271,6 +282,7 @@ impl Parts {
             files: Arc::clone(&self.files),
             journal: Journal::new(journal, disk, starts, Arc::clone(&self.pool)),
             pool: Arc::clone(&self.pool),
+            behind: Arc::clone(&self.behind),
             choice: settings.choice,
             shards: self.shards.clone(),
             checkpoints: Arc::clone(&self.checkpoints),
@@ -283,6 +295,7 @@ impl Parts {
             keeper: Arc::clone(&self.keeper),
             layout: layout.clone(),
             files: Arc::clone(&self.files),
+            behind: Arc::clone(&self.behind),
             shards: self.shards.clone(),
             checkpoints: Arc::clone(&self.checkpoints),
             counters: Arc::clone(&self.counters),

@@ -103,6 +103,31 @@ async fn round(direct_files_max: usize, orderly: bool) {
     engine.stop().await;
 }
 
+#[tokio::test]
+async fn messages_that_wait_for_their_segments_outlive_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(settings(dir.path(), 0)).await.unwrap();
+    for name in ["a", "b", "c"] {
+        let buffer = engine.buffer_or_create(&tenant(), name).await.unwrap();
+        for n in 1..=20 {
+            buffer.append(one(&format!("{name}{n}"))).await.unwrap();
+        }
+    }
+    // A copy stands for the killed process; nobody has read, so nothing was written for a reader.
+    let copy = tempfile::tempdir().unwrap();
+    copy_tree(dir.path(), copy.path());
+    let after = Engine::start(settings(copy.path(), 0)).await.unwrap();
+    for name in ["a", "b", "c"] {
+        let expected: Vec<String> = (1..=20).map(|n| format!("{name}{n}")).collect();
+        for engine in [&engine, &after] {
+            let buffer = engine.buffer(&tenant(), name).await.unwrap();
+            assert_eq!(bodies(&buffer).await, expected);
+        }
+    }
+    after.stop().await;
+    engine.stop().await;
+}
+
 fn copy_tree(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -56,7 +56,7 @@ fn every(inner: &Arc<Inner>, period: Duration, work: fn(&Inner)) -> JoinHandle<(
 }
 
 impl Inner {
-    /// Starts a checkpoint when the journal is long, when files crowd, or when time has come.
+    /// Starts a checkpoint when the journal is long or when time has come.
     fn checkpoint_if_due(&self) {
         let last = self.committer.journal_position();
         let released = self.checkpoints.released(last);
@@ -65,12 +65,10 @@ impl Inner {
         if pending.is_empty() {
             return;
         }
-        let (dirty, open_max) = self.files.dirty_share();
-        let crowded = dirty > open_max / 2;
         let long = self.committer.journal_bytes() >= self.settings.journal_bytes;
         let since = clock::now().since(*lock(&self.checkpointed));
         let due = since >= self.settings.checkpoint_seconds.saturating_mul(1_000_000);
-        if crowded || long || due {
+        if long || due {
             self.checkpoint(&pending);
         }
     }
@@ -83,7 +81,7 @@ impl Inner {
         let journal = self.committer.journal_position();
         self.shards.inputs(pending.iter().map(|buffer| {
             (
-                buffer,
+                Arc::clone(buffer),
                 Input::Checkpoint {
                     buffer: buffer.uuid(),
                     journal,
@@ -114,6 +112,8 @@ impl Inner {
         let Some(free) = space::free_bytes(self.directory.layout.root()) else {
             return;
         };
+        // What waits for its segments has its room on the disk already.
+        let free = free.saturating_sub(self.behind.bytes());
         let before = *lock(&self.disk);
         let failed = self.shards.host(0).disk() == DiskHealth::Failed;
         let health = if failed {
@@ -150,7 +150,7 @@ impl Inner {
         let unmarked = cold.iter().filter(|buffer| self.needs_mark(buffer));
         self.shards.inputs(unmarked.map(|buffer| {
             (
-                buffer,
+                Arc::clone(buffer),
                 Input::Checkpoint {
                     buffer: buffer.uuid(),
                     journal,

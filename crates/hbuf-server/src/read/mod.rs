@@ -90,7 +90,13 @@ pub struct Readable {
     uploads: Mutex<BTreeSet<String>>,
     /// The log holds, or will hold, records that are no messages.
     controls: AtomicBool,
+    /// Something that may be read waits in memory for its file.
+    behind: AtomicBool,
+    writer: OnceLock<Writer>,
 }
+
+/// Writes what waits in memory for a buffer's files; blocks meanwhile.
+pub(crate) type Writer = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 /// Why a read got nothing.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +178,19 @@ impl Readable {
             opening_book: Mutex::new(()),
             uploads: Mutex::default(),
             controls: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
+            writer: OnceLock::new(),
         })
+    }
+
+    /// Who writes what waits for the files, before a reader opens one.
+    pub(crate) fn write_behind(&self, writer: Writer) {
+        assert!(self.writer.set(writer).is_ok(), "a buffer is opened once");
+    }
+
+    /// Says whether something that may be read waits for its file.
+    pub(crate) fn set_behind(&self, behind: bool) {
+        self.behind.store(behind, Ordering::Release);
     }
 
     /// A new open segment begins; nothing in it is committed yet.

@@ -21,8 +21,14 @@ use super::shared::{FileKey, FileKind, lock};
 use super::{ReadError, Readable};
 
 impl Readable {
-    /// The open segment file, from the cache or from the directory.
+    /// The open segment file, from the cache or from the directory. It holds all that was committed
+    /// before this call: what waited for it in memory is written first.
     pub(super) fn segment(&self, file: Seq) -> Result<Arc<File>, ReadError> {
+        if self.behind.load(Ordering::Acquire)
+            && let Some(write) = self.writer.get()
+        {
+            write().map_err(|source| ReadError::Io { file, source })?;
+        }
         self.open(
             FileKey {
                 buffer: self.number,

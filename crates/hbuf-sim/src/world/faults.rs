@@ -144,9 +144,13 @@ impl World<'_> {
         let draw = self.draws.draw(Purpose::Rot, 0, step);
         let buffer = usize::try_from(draw.below(self.plan.buffers as u64)).expect("few buffers");
         let model = &self.models[buffer];
-        let proven = model
+        // The proof must be in a segment, durably: the journal says nothing about what is before.
+        let in_segment = |file| self.disk.is_durable(Name::Segment(buffer, file));
+        let proof = model
             .entry(self.stable[buffer])
-            .map_or(Seq::ZERO, |last| last.known_commit);
+            .filter(|last| in_segment(last.file))
+            .filter(|_| self.node.unwritten_of(buffer).next().is_none());
+        let proven = proof.map_or(Seq::ZERO, |last| last.known_commit);
         if proven < model.first || model.rotted {
             return;
         }

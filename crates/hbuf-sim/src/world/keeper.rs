@@ -1,5 +1,7 @@
 //! The keeper: marks, seals, drops and cuts back. Nothing of it is on the way of an append.
 
+use std::collections::BTreeSet;
+
 use hbuf_core::effect::MarkCause;
 use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::input::{BufferState, Input};
@@ -11,7 +13,7 @@ use crate::bugs::Bug;
 use crate::disk::{Directory, Name};
 use crate::invariants::Invariant;
 use crate::kinds::Kind;
-use crate::node::Step;
+use crate::node::{Step, Why};
 use crate::trace::{EventId, Facts};
 
 impl World<'_> {
@@ -48,22 +50,19 @@ impl World<'_> {
         let buffer = self.registry.index(mark.buffer);
         let mut steps = Vec::new();
         if self.bug != Some(Bug::MarkAhead) {
-            let dirty = self
-                .node
-                .dirty
-                .iter()
-                .filter(|name| name.log_of() == Some(buffer));
-            for name in dirty {
-                steps.push(Step::Sync {
-                    name: *name,
-                    of: None,
-                });
-            }
-            let new = self
-                .node
-                .new_names
-                .iter()
-                .filter(|name| name.log_of() == Some(buffer));
+            steps.push(Step::WriteBehind {
+                buffer,
+                why: Why::Mark,
+            });
+            let (dirty, new) = (self.node.dirty.iter(), self.node.new_names.iter());
+            let of_buffer = |name: &Name| name.log_of() == Some(buffer);
+            let waiting: Vec<Name> = self.node.unwritten_of(buffer).collect();
+            let dirty = dirty.filter(|name| of_buffer(name)).chain(&waiting);
+            steps.extend(dirty.map(|name| Step::Sync {
+                name: *name,
+                of: None,
+            }));
+            let new = new.filter(|name| of_buffer(name)).chain(&waiting);
             steps.extend(new.map(|name| Step::SyncNew { name: *name }));
             if let MarkCause::Roll { sealed, bytes } = why {
                 let name = Name::Segment(buffer, sealed);
@@ -107,7 +106,7 @@ impl World<'_> {
     pub(super) fn checkpoint(&mut self, cause: EventId) {
         let event = self.event(cause, Kind::CheckpointAsked, &Facts::default());
         if self.node.started && !self.node.failed {
-            let last = self.node.journal.last();
+            let last = self.node.position;
             let released = self.node.unmarked.released(last);
             let gone = self.node.journal.release(released);
             self.queue_steps(
@@ -197,22 +196,27 @@ impl World<'_> {
 
     /// Nothing behind `offset` was acknowledged: cut it, then open the buffer anew.
     pub(super) fn queue_cut_back(&mut self, cause: EventId, buffer: usize, file: Seq, offset: u64) {
+        let mut steps = vec![Step::WriteBehind {
+            buffer,
+            why: Why::CutBack,
+        }];
+        let waiting: BTreeSet<Name> = self.node.unwritten_of(buffer).collect();
         let dirty = self
             .node
             .dirty
             .iter()
             .filter(|name| name.log_of() == Some(buffer));
-        let mut steps: Vec<Step> = dirty
-            .map(|name| Step::Sync {
-                name: *name,
-                of: None,
-            })
-            .collect();
+        let dirty: BTreeSet<Name> = dirty.chain(&waiting).copied().collect();
+        steps.extend(dirty.into_iter().map(|name| Step::Sync { name, of: None }));
         let (from, to) = (
             Name::Segment(buffer, Seq::ZERO),
             Name::Segment(buffer, Seq::MAX),
         );
-        for name in self.disk.names(from, to) {
+        let names: BTreeSet<Name> = self.disk.names(from, to).collect();
+        for name in names.union(&waiting).copied() {
+            if !matches!(name, Name::Segment(..)) {
+                continue;
+            }
             if name > Name::Segment(buffer, file) {
                 steps.push(Step::Remove { name });
             } else if name == Name::Segment(buffer, file) {

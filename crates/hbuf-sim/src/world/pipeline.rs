@@ -12,7 +12,7 @@ use crate::disk::{Directory, DiskError, Name};
 use crate::draw::Purpose;
 use crate::invariants::Invariant;
 use crate::kinds::Kind;
-use crate::node::{Chunk, Group, Opened, Step};
+use crate::node::{Chunk, Group, Opened, Step, Why};
 use crate::plan::Fault;
 use crate::trace::{EventId, Facts};
 
@@ -67,33 +67,11 @@ impl World<'_> {
         let path = self.plan.choice.path(Load {
             files: groups.len(),
             bytes,
+            full: self.plan.deferral.is_full(self.node.unwritten_at(self.t)),
         });
         let mut steps = Vec::new();
-        for group in &groups {
-            for chunk in &group.chunks {
-                let (name, bytes) = (group.name(), chunk.bytes.clone());
-                steps.push(Step::Write {
-                    name,
-                    offset: chunk.offset,
-                    bytes,
-                    of: Some(group.of),
-                });
-            }
-        }
         match path {
-            Path::Direct => {
-                for group in &groups {
-                    steps.push(Step::Sync {
-                        name: group.name(),
-                        of: Some(group.of),
-                    });
-                }
-                steps.extend(
-                    groups
-                        .iter()
-                        .map(|group| Step::SyncNew { name: group.name() }),
-                );
-            }
+            Path::Direct => direct_steps(&groups, &mut steps),
             Path::Journal => steps.push(Step::Journal {
                 groups: groups.clone(),
             }),
@@ -131,6 +109,7 @@ impl World<'_> {
             }
             Step::SyncNames { directory } => self.sync_names(cause, directory),
             Step::Remove { name } => self.remove(cause, name),
+            Step::WriteBehind { buffer, why } => self.write_behind(cause, buffer, why),
             Step::Journal { groups } => self.journal(cause, groups),
             Step::Acknowledge { groups, journaled } => self.acknowledge(cause, &groups, journaled),
             Step::Marked {
@@ -145,6 +124,14 @@ impl World<'_> {
                 change,
             } => {
                 if self.models[buffer].changes == change {
+                    if self.node.unmarked.holds(buffer) {
+                        let settle = Step::Settle {
+                            buffer,
+                            client,
+                            change,
+                        };
+                        return self.settle_later(cause, buffer, settle);
+                    }
                     return self.settled(cause, buffer, client);
                 }
                 self.due(cause, 500, Due::Client(client));
@@ -174,7 +161,7 @@ impl World<'_> {
         )
     }
 
-    fn check_unpaused(&mut self, name: Name) {
+    pub(super) fn check_unpaused(&mut self, name: Name) {
         let Some(buffer) = name.log_of() else { return };
         let model = &self.models[buffer];
         let paused = model.settled && model.state == BufferState::Paused;
@@ -213,11 +200,7 @@ impl World<'_> {
     fn no_room(&mut self, cause: EventId, name: Name, offset: u64, of: Option<Opened>) -> EventId {
         let event = self.disk_event(cause, Kind::DiskFull, name);
         match (of, name) {
-            (Some(of), _) => {
-                self.node.void.insert(of);
-                let buffer = self.registry.uuid(of.buffer);
-                self.shard(event, Input::WriteFailed { buffer });
-            }
+            (Some(of), _) => self.void_opening(event, of),
             (None, Name::Journal(file)) => {
                 self.node.journal.abandon(file, offset);
                 self.leave_journal(event);
@@ -227,19 +210,19 @@ impl World<'_> {
         event
     }
 
+    pub(super) fn void_opening(&mut self, cause: EventId, of: Opened) {
+        self.node.void.insert(of);
+        let buffer = self.registry.uuid(of.buffer);
+        self.shard(cause, Input::WriteFailed { buffer });
+    }
+
     fn leave_journal(&mut self, cause: EventId) {
         while let Some((_, step)) = self.node.pipeline.front() {
             if let Step::Acknowledge { groups, .. } = step {
                 let groups = groups.clone();
                 self.node.pipeline.pop_front();
-                let syncs = groups.iter().map(|group| Step::Sync {
-                    name: group.name(),
-                    of: Some(group.of),
-                });
-                let names = groups
-                    .iter()
-                    .map(|group| Step::SyncNew { name: group.name() });
-                let steps: Vec<Step> = syncs.chain(names).collect();
+                let mut steps = Vec::new();
+                direct_steps(&groups, &mut steps);
                 self.node
                     .pipeline
                     .extend(steps.into_iter().map(|step| (cause, step)));
@@ -254,7 +237,7 @@ impl World<'_> {
         }
     }
 
-    fn miss_mark(&mut self, name: Name) {
+    pub(super) fn miss_mark(&mut self, name: Name) {
         while let Some((_, step)) = self.node.keeper.pop_front() {
             if matches!(step, Step::Marked { buffer, .. } if Some(buffer) == name.buffer()) {
                 return;
@@ -321,7 +304,6 @@ impl World<'_> {
         let (now, before) = (self.now(), self.node.journal.last());
         let steps = self.node.journal.steps(&groups, &self.registry, now);
         for group in &groups {
-            self.node.dirty.insert(group.name());
             self.node
                 .unmarked
                 .journaled(group.of.buffer, before, self.node.journal.last());
@@ -338,6 +320,15 @@ impl World<'_> {
         }
         let journal = self.node.journal.last();
         let event = self.event(cause, Kind::BatchSynced, &Facts::default());
+        if journaled {
+            // All of them before anybody hears of one: a mark's fence covers the whole batch.
+            for group in groups {
+                if !self.node.is_void(&group.of) {
+                    self.defer(event, group);
+                }
+            }
+            self.node.position = journal;
+        }
         for group in groups {
             if self.node.is_void(&group.of) || self.forgets(event) {
                 continue;
@@ -375,4 +366,30 @@ impl World<'_> {
         }
         self.disk.is_durable(group.name())
     }
+}
+
+/// Writes and syncs each file; what waits for a file of the same buffer comes first.
+fn direct_steps(groups: &[Group], steps: &mut Vec<Step>) {
+    for group in groups {
+        steps.push(Step::WriteBehind {
+            buffer: group.of.buffer,
+            why: Why::Direct(group.of),
+        });
+        for chunk in &group.chunks {
+            steps.push(Step::Write {
+                name: group.name(),
+                offset: chunk.offset,
+                bytes: chunk.bytes.clone(),
+                of: Some(group.of),
+            });
+        }
+    }
+    for group in groups {
+        steps.push(Step::Sync {
+            name: group.name(),
+            of: Some(group.of),
+        });
+    }
+    let names = groups.iter().map(Group::name);
+    steps.extend(names.map(|name| Step::SyncNew { name }));
 }

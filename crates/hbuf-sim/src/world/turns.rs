@@ -124,7 +124,7 @@ impl World<'_> {
         self.models[buffer].changes += 1;
         let token = self.token();
         self.state_asks.insert(token, (client, buffer));
-        let journal = self.node.journal.last();
+        let journal = self.node.position;
         self.shard(
             event,
             Input::SetState {
