@@ -46,6 +46,8 @@ pub(crate) enum SyncPoint {
     BufferFan,
     /// The entry of the directory that it stands in.
     BuffersEntry,
+    /// The descriptions and entries of many new buffers at once.
+    BulkCreation,
     /// The node's identity.
     Node,
     /// The entry of the node's identity, and with it all entries of the data directory.

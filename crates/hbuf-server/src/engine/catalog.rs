@@ -3,9 +3,7 @@
 //! Each step is a command of the manager first, then work on disk, then a command that says that it
 //! is done; whatever a crash leaves half-done, the next start finishes.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use hbuf_core::ids::{Hash, Seq, Uuid};
@@ -22,7 +20,6 @@ use super::host::Mail;
 use super::open::LookupError;
 use super::{Engine, Inner};
 use crate::clock;
-use crate::disk::sync::{self, SyncPoint};
 use crate::manager::ProposeError;
 
 impl Engine {
@@ -159,8 +156,7 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         }
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.make_files(&files)).await?;
+        self.inner.make_files(files).await?;
         self.inner
             .manager
             .propose(Action::ConfirmBuffer { uuid })
@@ -367,53 +363,12 @@ impl Engine {
 }
 
 /// Runs work on a thread that may block.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, CatalogError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(|error| CatalogError::Files(Arc::new(error))),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-impl Inner {
-    /// Makes a buffer's directory, its description and its link.
-    ///
-    /// A crash before the last sync leaves a reserved name, whose creation the next start finishes;
-    /// nothing was acknowledged in it.
-    pub(super) fn make_files(&self, create: &CreateBuffer) -> io::Result<()> {
-        let layout = &self.directory.layout;
-        let directory = layout.buffer(create.uuid);
-        fs::create_dir_all(&directory)?;
-        let path = directory.join("buffer.json");
-        let description = serde_json::json!({
-            "format": 1,
-            "buffer": create.uuid.to_string(),
-            "log": create.log.to_string(),
-            "history": create.history.to_string(),
-            "tenant": create.tenant.as_str(),
-            "name": create.name.as_str(),
-            "idem_key": create.idem_key.to_string(),
-        });
-        fs::write(&path, format!("{description:#}\n"))?;
-        sync::sync_all(&fs::File::open(&path)?, SyncPoint::BufferFile)?;
-        sync::sync_dir(&directory, SyncPoint::BufferEntry)?;
-        sync::sync_dir(&layout.fan(create.uuid), SyncPoint::BufferFan)?;
-        sync::sync_dir(&layout.buffers(), SyncPoint::BuffersEntry)?;
-        self.link(create.tenant.as_str(), create.name.as_str(), create.uuid)
-    }
-
-    /// The link is for people and grep: nothing depends on it.
-    fn link(&self, tenant: &str, name: &str, uuid: Uuid) -> io::Result<()> {
-        let (link, target) = self.directory.layout.name_link(tenant, name, uuid);
-        fs::create_dir_all(
-            link.parent()
-                .expect("a link stands in its tenant's directory"),
-        )?;
-        match symlink(target, &link) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        }
     }
 }
 

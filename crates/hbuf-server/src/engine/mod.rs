@@ -5,6 +5,7 @@ pub mod append;
 pub mod buffer;
 pub mod catalog;
 pub mod counters;
+mod creation;
 pub mod described;
 mod host;
 pub mod mirrors;
@@ -77,6 +78,7 @@ struct Inner {
     open: Arc<OpenBuffers>,
     turns: topic_routes::Turns,
     mirrors: mirrors::Mirrors,
+    creations: creation::Creations,
     read: Arc<ReadShared>,
     counters: Arc<Counters>,
     disk: Mutex<DiskHealth>,

@@ -128,6 +128,39 @@ async fn messages_that_wait_for_their_segments_outlive_the_process() {
     engine.stop().await;
 }
 
+#[tokio::test]
+async fn many_buffers_that_are_made_together_are_all_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(settings(dir.path(), 0)).await.unwrap();
+    let mut makers = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let engine = engine.clone();
+        makers.spawn(async move {
+            let name = Name::parse(&format!("b{n}")).unwrap();
+            let defaults = BufferSettings::default();
+            engine
+                .create_buffer(&tenant(), &name, &defaults)
+                .await
+                .unwrap()
+        });
+    }
+    while let Some(made) = makers.join_next().await {
+        assert!(made.unwrap().1, "each is new");
+    }
+    let copy = tempfile::tempdir().unwrap();
+    copy_tree(dir.path(), copy.path());
+    engine.stop().await;
+    let engine = Engine::start(settings(copy.path(), 0)).await.unwrap();
+    for n in 0..200 {
+        let buffer = engine.buffer(&tenant(), &format!("b{n}")).await.unwrap();
+        assert_eq!(
+            buffer.append(one("x")).await.unwrap().appended.first,
+            Seq(1)
+        );
+    }
+    engine.stop().await;
+}
+
 fn copy_tree(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
