@@ -251,22 +251,30 @@ impl Dictionary {
     /// Takes in a block that was read and whose check was compared; false when its text is not
     /// `count` tags.
     pub(super) fn take_block(&mut self, block: Block, text: &[u8]) -> bool {
-        let mut at = 0;
+        let (mut at, mut entries) = (0, Vec::new());
+        let mut id = self.len;
         while at < text.len() {
             let end = at + usize::from(text[at]) + 2;
             let Some(tag) = text.get(at + 1..end) else {
                 return false;
             };
-            if self.len >= block.stamp.tags {
+            if id >= block.stamp.tags {
                 return false;
             }
-            let id = TagId(self.len);
-            if id.0.is_multiple_of(MARK) {
+            if id.is_multiple_of(MARK) {
                 self.marks.push(block.body + at as u64);
             }
-            self.enter(self.hash(tag), id);
+            entries.push((u64::from(self.hash(tag)) << 32) | u64::from(id));
+            id += 1;
             at = end;
         }
+        // In the order of the table, whose pages are then touched one after the other.
+        self.make_room(id);
+        entries.sort_unstable();
+        for entry in entries {
+            self.place((entry >> 32) as u32, entry as u32);
+        }
+        self.len = id;
         let whole = self.len == block.stamp.tags;
         self.end = block.body + text.len() as u64;
         self.blocks.push(block);
@@ -301,14 +309,19 @@ impl Dictionary {
 
     /// Puts a number into the table.
     fn enter(&mut self, hash: u32, id: TagId) {
-        let tags = id.0 as usize + 1;
+        self.make_room(id.0 + 1);
+        self.place(hash, id.0);
+        self.len = id.0 + 1;
+    }
+
+    /// Grows the table when it is too full for so many tags.
+    fn make_room(&mut self, tags: u32) {
+        let tags = tags as usize;
         if tags * 5 > self.slots.len() * 4 {
             let slots = self.slots.len() / 4 * 5;
             let most = DICTIONARY_TAGS_MAX as usize / 4 * 5 + 1;
             self.rehash(slots.min(most).max(tags * 5 / 4 + 1));
         }
-        self.place(hash, id.0);
-        self.len = id.0 + 1;
     }
 
     fn place(&mut self, hash: u32, id: u32) {
