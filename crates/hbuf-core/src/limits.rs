@@ -59,6 +59,8 @@ pub const WAIT_SECONDS_MAX: u64 = 60;
 /// Bytes of one piece of a streamed range read: fits the second-level cache, where it is copied
 /// twice.
 pub const PIECE_BYTES: usize = 256 << 10;
+/// Bytes of one range of a sealed segment that a connection sends without reading it.
+pub const FILE_RANGE_BYTES: usize = 1 << 20;
 /// Pieces that wait in memory to be filled again.
 pub const SPARE_PIECES_MAX: usize = 16;
 /// Range reads of a node that may read one piece ahead at the same time.

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use super::App;
 use super::body::Body;
 use super::collect::{Pieces, collect};
+use super::file_ranges::FileRanges;
 use super::problem::{Code, Problem};
 
 /// What a handler gives.
@@ -29,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) params: Params,
     /// The tenant, when the path names one.
     pub(crate) tenant: Option<Name>,
+    /// Where ranges of files may be put on the connection; none in HTTP/2.
+    pub(crate) ranges: Option<FileRanges>,
 }
 
 /// At most two names stand in a pattern.

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::file_ranges::FileRanges;
 use super::problem::{Code, Problem};
 use super::socket::{Socket, plain_reply};
 use super::{App, HttpSettings, routes};
@@ -84,7 +85,9 @@ impl Protocols {
             .timer(TokioTimer::new())
             .header_read_timeout(settings.head_timeout)
             .max_header_size(REQUEST_HEAD_BYTES_MAX)
-            .half_close(true);
+            .half_close(true)
+            // Slices that stand for ranges of files must not be copied into one.
+            .writev(true);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         // A client that takes nothing does not answer pings either: the connection ends.
         http2
@@ -121,22 +124,22 @@ impl Connection {
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         let app = Arc::clone(&self.app);
+        // Frames of HTTP/2 are cut and mixed with others: its replies hold bytes alone.
+        let ranges = matches!(version, Ok(Some(Version::Http1))).then(FileRanges::default);
+        let known = ranges.clone();
         let service = service_fn(move |request| {
-            let app = Arc::clone(&app);
-            async move { Ok::<_, Infallible>(routes::answer(app, request).await) }
+            let (app, ranges) = (Arc::clone(&app), ranges.clone());
+            async move { Ok::<_, Infallible>(routes::answer(app, ranges, request).await) }
         });
+        let socket = Socket::new(stream, protocols.stall_timeout, known);
         let ended = match version {
             Ok(Some(Version::Http1)) => {
-                let connection = protocols
-                    .http1
-                    .serve_connection(Socket::new(stream, protocols.stall_timeout), service);
+                let connection = protocols.http1.serve_connection(socket, service);
                 watcher.watch(connection).await
             }
             // Boxed, so that the many connections of HTTP/1.1 need no room for the state of HTTP/2.
             Ok(Some(Version::Http2)) => {
-                let connection = protocols
-                    .http2
-                    .serve_connection(Socket::new(stream, protocols.stall_timeout), service);
+                let connection = protocols.http2.serve_connection(socket, service);
                 Box::pin(watcher.watch(connection)).await
             }
             // Nothing came in time, or the client went away.

@@ -10,6 +10,7 @@
 //! openapi/       the description of all routes for programs
 //! topic_scan.rs  a read over several buffers,  member.rs   one of them; member_page.rs what is
 //!                placed by topic_start.rs                  fetched of it
+//! body.rs        what a reply consists of      file_ranges.rs  what of it is sent by sendfile
 //! ```
 //!
 //! Architecture invariant: a route parses, sends one input, awaits one output, renders. It never
@@ -21,6 +22,7 @@ mod browser;
 mod call;
 mod collect;
 mod connection;
+mod file_ranges;
 mod json;
 mod member;
 mod member_page;

@@ -9,6 +9,7 @@ mod health;
 mod message;
 mod pages;
 mod proof;
+mod raw;
 mod read;
 mod replies;
 mod state;
@@ -33,6 +34,7 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::browser::{open_reply, preflight};
 use super::call::{Call, Params, Reply, decode, shown};
+use super::file_ranges::FileRanges;
 use super::openapi::{self, Described};
 use super::problem::{Code, Problem};
 use super::{App, accept, streams};
@@ -114,8 +116,12 @@ pub(super) fn described() -> impl Iterator<Item = Described> {
     })
 }
 
-/// Answers one request.
-pub(super) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
+/// Answers one request. `ranges` are those of the connection, if it can send ranges of files.
+pub(super) async fn answer(
+    app: Arc<App>,
+    ranges: Option<FileRanges>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
     let metrics = Arc::clone(&app.metrics);
@@ -139,6 +145,7 @@ pub(super) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
                 body,
                 params: found.params,
                 tenant: found.tenant,
+                ranges,
             };
             (Some(found.route), (ROUTES[found.route].handler)(call).await)
         }

@@ -1,5 +1,5 @@
 //! A client's connection as hyper sees it: a TCP stream that gives up on a client that takes
-//! nothing, and that gives hyper's own bare refusals a body.
+//! nothing, that sends ranges of files, and that gives hyper's own bare refusals a body.
 //!
 //! hyper answers what is not HTTP by a status line alone, before any route is asked. A refusal
 //! without a sentence helps nobody, so such a head is replaced by a whole problem on its way out.
@@ -14,10 +14,12 @@ use bytes::{Buf, Bytes};
 use hbuf_core::limits::LINGER_SECONDS_MAX;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead as _, ReadBuf};
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use tokio::io::{AsyncRead as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::file_ranges::{FileRanges, Front, front, stands_in};
 use super::problem::{Code, Problem};
 
 /// See the module.
@@ -32,10 +34,12 @@ pub(crate) struct Socket {
     lingering: Option<Pin<Box<Sleep>>>,
     /// Something came while it ran.
     sends: bool,
+    /// The ranges of files that hyper's slices may stand for.
+    ranges: Option<FileRanges>,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
+    pub(crate) fn new(stream: TcpStream, patience: Duration, ranges: Option<FileRanges>) -> Self {
         Self {
             stream: TokioIo::new(stream),
             patience,
@@ -43,6 +47,30 @@ impl Socket {
             refusal: Bytes::new(),
             lingering: None,
             sends: false,
+            ranges,
+        }
+    }
+
+    /// Writes memory and ranges of files, in turn.
+    fn poll_write_ranges(
+        &mut self,
+        context: &mut Context<'_>,
+        ranges: &FileRanges,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ranges.check()?;
+        let stream = self.stream.inner();
+        loop {
+            std::task::ready!(stream.poll_write_ready(context))?;
+            let written = stream.try_io(Interest::WRITABLE, || match front(slices) {
+                Front::File(bytes) => ranges.send(stream, bytes),
+                Front::Memory(count, more) => send(stream, &slices[..count], more),
+            });
+            match written {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                written => return Poll::Ready(written),
+            }
         }
     }
 
@@ -133,6 +161,9 @@ impl Write for Socket {
                 Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(buffer.len())),
             };
         }
+        if stands_in(buffer) {
+            return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(context, buffer);
         self.watch(written, context)
     }
@@ -151,7 +182,10 @@ impl Write for Socket {
         {
             return self.poll_write(context, buffer);
         }
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        let written = match self.ranges.clone() {
+            Some(ranges) => self.poll_write_ranges(context, &ranges, buffers),
+            None => Pin::new(&mut self.stream).poll_write_vectored(context, buffers),
+        };
         self.watch(written, context)
     }
 
@@ -177,6 +211,14 @@ impl Write for Socket {
         }
         self.poll_linger(context)
     }
+}
+
+/// Writes slices of memory. When a file's bytes follow, the system waits for them with the packet.
+fn send(stream: &TcpStream, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    let mut flags = SendFlags::NOSIGNAL;
+    flags.set(SendFlags::MORE, more);
+    let sent = sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), flags)?;
+    Ok(sent)
 }
 
 /// How soon a client must send or close, once our side is closed.

@@ -13,12 +13,13 @@
 //! book.rs      the buffer's dictionary of tags     terms.rs   tags and keys of sealed segments
 //! pick.rs      a read of some messages             newest.rs  which are the newest of their key
 //! stored_filter.rs  sets of tags with a name
+//! unread.rs    sealed segments as ranges of files
 //! ```
 //!
 //! Files are read with `pread` on blocking threads, in large pieces; nothing is mapped, so an error
-//! of the disk is an error of one read and not a signal. A sealed segment's bytes are trusted, but
-//! every record must continue the seqs; the open segment and single messages are checked by their
-//! CRC.
+//! of the disk is an error of one read and not a signal. A sealed segment's bytes are trusted:
+//! where they are read here every record must continue the seqs, and a long stream over HTTP/1.1
+//! sends them unread. The open segment and single messages are checked by their CRC.
 
 mod bell;
 mod book;
@@ -40,6 +41,7 @@ mod terms;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod walk;
 
 pub(crate) use bell::Bell;
@@ -51,6 +53,7 @@ pub use range::{Records, Within};
 pub use segments::SegmentAt;
 pub use shared::ReadShared;
 pub(crate) use stored_filter::{FilterError, FilterForm, FilterUpload};
+pub use unread::{FileRange, Part};
 
 use std::collections::BTreeSet;
 use std::io;

@@ -34,27 +34,29 @@ pub struct Piece {
 
 /// The committed records behind a position, through another, in pieces.
 pub struct Pieces {
-    buffer: Arc<Readable>,
-    cursor: Option<Cursor>,
-    ahead: Option<oneshot::Receiver<Fetched>>,
+    pub(super) buffer: Arc<Readable>,
+    pub(super) cursor: Option<Cursor>,
+    pub(super) ahead: Option<oneshot::Receiver<Fetched>>,
     /// Pieces to read on other threads before the page cache is tried again.
-    cold: u32,
+    pub(super) cold: u32,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 /// A cursor that moved, and the piece that it moved over.
-type Fetched = (Cursor, Result<Option<Piece>, ReadError>);
+pub(super) type Fetched = (Cursor, Result<Option<Piece>, ReadError>);
 
 /// Where the next piece begins.
 #[derive(Clone, Debug)]
-struct Cursor {
+pub(super) struct Cursor {
     /// The first record that has not ended.
-    next: Seq,
-    through: Seq,
+    pub(super) next: Seq,
+    pub(super) through: Seq,
     /// Bytes of `next` that are still to come, when the piece before ended within it.
-    inside: u64,
+    pub(super) inside: u64,
     /// The file and offset of the next byte, once known.
-    place: Option<(Seq, u64)>,
+    pub(super) place: Option<(Seq, u64)>,
+    /// Records pass unread, to the file's end: `next` and `inside` stay as they were before.
+    pub(super) unread: bool,
 }
 
 impl Readable {
@@ -68,6 +70,7 @@ impl Readable {
             through,
             inside: 0,
             place: None,
+            unread: false,
         };
         let permit = Arc::clone(&self.shared.ahead).try_acquire_owned().ok();
         Pieces {
@@ -90,8 +93,14 @@ impl Readable {
         let file = self.segment(view.file)?;
         let offset = match cursor.place {
             Some((at, offset)) if at == view.file => offset,
-            Some(_) | None => self.locate(&view, &file, cursor.next)?,
+            Some(_) | None => {
+                assert!(!cursor.unread, "a file is left unread to its end");
+                self.locate(&view, &file, cursor.next)?
+            }
         };
+        if cursor.unread {
+            return self.fetch_unread(cursor, &view, &file, offset).map(Some);
+        }
         let mut memory = self.shared.spare();
         memory
             .fill(&file, offset, wanted(&view, offset))
@@ -107,7 +116,7 @@ impl Readable {
     /// already, out of the page cache. Two thousand changes of thread for half a gigabyte are
     /// saved.
     fn fetch_now(&self, cursor: &mut Cursor) -> Option<Result<Piece, ReadError>> {
-        let (at, offset) = cursor.place?;
+        let (at, offset) = cursor.place.filter(|_| !cursor.unread)?;
         let view = self.view(cursor.next).ok()??;
         if !view.sealed || view.file != at {
             return None;
@@ -147,7 +156,9 @@ impl Readable {
         hop.over(self, cursor, memory.as_ref())?;
         let Hop { at, whole, .. } = hop;
         memory.truncate(at);
-        cursor.place = Some((view.file, offset + at as u64));
+        // None at the file's end: the next piece is in another.
+        let within = cursor.inside > 0 || cursor.next <= view.last;
+        cursor.place = within.then_some((view.file, offset + at as u64));
         let (bytes, last) = (Bytes::from_owner(memory), cursor.next.prev());
         Ok(Piece { bytes, whole, last })
     }
@@ -158,13 +169,18 @@ impl Pieces {
     /// dropped before it answers loses nothing.
     pub async fn next(&mut self) -> Option<Result<Piece, ReadError>> {
         if self.ahead.is_none() {
+            let cursor = self.cursor.as_ref()?;
+            if cursor.next > cursor.through {
+                return None;
+            }
             if self.cold == 0
                 && let Some(outcome) = self.now()
             {
                 return Some(outcome);
             }
-            self.cold = COLD_PIECES;
             let cursor = self.cursor.take()?;
+            // Where a file begins, only its place is not known yet.
+            self.cold = cursor.place.map_or(1, |_| COLD_PIECES);
             self.ahead = Some(self.start(cursor));
         }
         let fetched = self.ahead.as_mut()?.await;
@@ -357,7 +373,7 @@ fn long_crc_holds(
 }
 
 /// How much to read: no more than is known to be there.
-fn wanted(view: &View, offset: u64) -> usize {
+pub(super) fn wanted(view: &View, offset: u64) -> usize {
     match view.bytes.checked_sub(offset) {
         Some(rest) if rest > 0 => usize::try_from(rest).unwrap_or(usize::MAX).min(PIECE_BYTES),
         Some(_) | None => PIECE_BYTES,

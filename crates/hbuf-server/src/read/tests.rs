@@ -3,6 +3,7 @@
 mod concurrent;
 mod damage;
 mod engine;
+mod parts;
 mod picking;
 mod proofs;
 mod ranges;

@@ -64,6 +64,7 @@ async fn append(call: Call, target: Target) -> Reply {
         body,
         params,
         tenant,
+        ..
     } = call;
     let collected = collect(body, bytes_max, &app.budget).await?;
     let contents = match form {

@@ -91,7 +91,7 @@ impl Source for Tail {
     fn next(mut self: Box<Self>) -> Step {
         Box::pin(async move {
             let piece = self.piece().await;
-            Ok::<_, BrokenOff>(piece.map(|piece| (piece, self as Box<dyn Source>)))
+            Ok::<_, BrokenOff>(piece.map(|piece| (piece.into(), self as Box<dyn Source>)))
         })
     }
 }

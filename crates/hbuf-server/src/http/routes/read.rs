@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::{events, topic_reads};
+use super::{events, raw, topic_reads};
 use crate::engine::{Buffer, BufferStatus};
 use crate::http::accept;
 use crate::http::body::{Body, BrokenOff, Source, Step};
@@ -23,7 +23,7 @@ use crate::http::json::encode_key;
 use crate::http::problem::{Code, Problem};
 use crate::http::scan::{Filter, Form, Scan};
 use crate::http::topic_start;
-use crate::read::{Pieces, ReadError};
+use crate::read::ReadError;
 
 /// `GET /buffers/{buffer}/messages`
 pub(super) async fn from_buffer(call: Call) -> Reply {
@@ -346,7 +346,7 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
         && plain_stream(&wanted)
         && buffer.readable().messages_only()
     {
-        stream(&scan).await?
+        raw::stream(&scan, call.ranges.clone()).await?
     } else {
         let first = first_page(&mut scan, wanted.wait, call.app.stopping.clone()).await?;
         // Waiting may have let more come into sight.
@@ -425,43 +425,6 @@ fn head(status: &BufferStatus, served: Served, commit: Seq) -> HeaderMap {
 /// A read of everything through the commit of now, without a look at any record.
 fn plain_stream(wanted: &Wanted) -> bool {
     wanted.limit.is_none() && wanted.wait.is_none() && wanted.filter == Filter::default()
-}
-
-async fn stream(scan: &Scan) -> Result<Body, Box<Problem>> {
-    if scan.after >= scan.through {
-        return Ok(Body::empty());
-    }
-    let mut pieces = scan.buffer.stream(scan.after, scan.through);
-    // An error that stands at the start is still a problem and not a broken reply.
-    let Some(first) = pieces.next().await.transpose()? else {
-        return Ok(Body::empty());
-    };
-    Ok(Body::stream(Box::new(Raw {
-        pieces,
-        first: Some(first.bytes),
-    })))
-}
-
-struct Raw {
-    pieces: Pieces,
-    first: Option<Bytes>,
-}
-
-impl Source for Raw {
-    fn next(mut self: Box<Self>) -> Step {
-        Box::pin(async move {
-            let piece = match self.first.take() {
-                Some(first) => Some(first),
-                None => {
-                    let piece = self.pieces.next().await.transpose();
-                    piece
-                        .map_err(|error| BrokenOff(error.to_string()))?
-                        .map(|piece| piece.bytes)
-                }
-            };
-            Ok(piece.map(|piece| (piece, self as Box<dyn Source>)))
-        })
-    }
 }
 
 /// The first page, waited for where that was asked; `None` when nothing came.
@@ -547,7 +510,7 @@ impl Source for Paged {
                     page.or_else(|| self.close.take())
                 }
             };
-            Ok(piece.map(|piece| (piece, self as Box<dyn Source>)))
+            Ok(piece.map(|piece| (piece.into(), self as Box<dyn Source>)))
         })
     }
 }

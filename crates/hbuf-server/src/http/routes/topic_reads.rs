@@ -268,7 +268,7 @@ impl Source for Paged {
                     Err(error) => return Err(BrokenOff(error.to_string())),
                 },
             };
-            Ok(Some((piece, self as Box<dyn Source>)))
+            Ok(Some((piece.into(), self as Box<dyn Source>)))
         })
     }
 }
@@ -363,7 +363,7 @@ impl Source for Tail {
     fn next(mut self: Box<Self>) -> Step {
         Box::pin(async move {
             let piece = self.piece().await;
-            Ok::<_, BrokenOff>(piece.map(|piece| (piece, self as Box<dyn Source>)))
+            Ok::<_, BrokenOff>(piece.map(|piece| (piece.into(), self as Box<dyn Source>)))
         })
     }
 }

@@ -71,7 +71,7 @@ impl Source for Streamed {
                     piece.map_err(|error| BrokenOff(error.to_string()))?
                 }
             };
-            Ok(piece.map(|piece| (piece, self as Box<dyn Source>)))
+            Ok(piece.map(|piece| (piece.into(), self as Box<dyn Source>)))
         })
     }
 }

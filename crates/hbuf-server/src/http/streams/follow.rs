@@ -224,7 +224,7 @@ impl Source for Events {
     fn next(mut self: Box<Self>) -> Step {
         Box::pin(async move {
             let piece = self.piece().await?;
-            Ok(piece.map(|piece| (piece, self as Box<dyn Source>)))
+            Ok(piece.map(|piece| (piece.into(), self as Box<dyn Source>)))
         })
     }
 }
