@@ -6,10 +6,16 @@
 //! buffers/<2 hex>/<uuid>/{buffer.json, mark, tables-N, 0…01.hbuf, 0…01.idx, cursors/0…01.hbuf}
 //! ```
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::segment::{LogKind, file_name};
+
+/// Says in an error of the system which file it is about.
+pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
+    |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
 
 /// The paths of one data directory.
 #[derive(Clone, Debug)]

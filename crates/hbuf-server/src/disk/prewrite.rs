@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::layout::at;
 use super::space;
 use super::sync;
 
@@ -38,24 +39,23 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Takes over the complete files that an earlier run left and removes unfinished ones.
+    /// Takes over the complete files that an earlier run left and removes unfinished ones. What was
+    /// not made here is not touched.
     pub(crate) fn open(directory: PathBuf, file_bytes: u64) -> io::Result<Arc<Self>> {
         let mut state = State::default();
-        for entry in fs::read_dir(&directory)? {
-            let path = entry?.path();
-            let whole = path.metadata()?.len() == file_bytes;
-            if whole
-                && path
-                    .extension()
-                    .is_some_and(|extension| extension == COMPLETE)
-            {
-                let number = path
-                    .file_stem()
-                    .and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-                state.next = state.next.max(number.unwrap_or_default() + 1);
+        for entry in fs::read_dir(&directory).map_err(at(&directory))? {
+            let entry = entry?;
+            let path = entry.path();
+            let Some(number) = number_of(&path).filter(|_| is_file(&entry)) else {
+                tracing::warn!(event = "pool_foreign_file", path = %path.display());
+                continue;
+            };
+            state.next = state.next.max(number + 1);
+            let is_complete = path.extension().is_some_and(|end| end == COMPLETE);
+            if is_complete && entry.metadata().map_err(at(&path))?.len() == file_bytes {
                 state.ready.push(path);
             } else {
-                fs::remove_file(&path)?;
+                fs::remove_file(&path).map_err(at(&path))?;
             }
         }
         Ok(Arc::new(Self {
@@ -159,6 +159,18 @@ impl Pool {
     }
 }
 
+/// The number of a file that has a name of the pool.
+fn number_of(path: &Path) -> Option<u64> {
+    let ours = path
+        .extension()
+        .is_some_and(|end| end == COMPLETE || end == UNFINISHED);
+    path.file_stem().filter(|_| ours)?.to_str()?.parse().ok()
+}
+
+fn is_file(entry: &fs::DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_file())
+}
+
 fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file = File::create(path)?;
     let zeros = vec![0; PIECE];
@@ -181,8 +193,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("7.part"), b"x").unwrap();
         fs::write(dir.path().join("8.zero"), b"short").unwrap();
+        let foreign = ["notes.txt", "x.zero", "9.zero.bak"];
+        for name in foreign {
+            fs::write(dir.path().join(name), b"not ours").unwrap();
+        }
+        fs::create_dir(dir.path().join("9.zero")).unwrap();
         let pool = Pool::open(dir.path().to_path_buf(), 8192).unwrap();
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), foreign.len() + 1);
         let thread = pool.spawn().unwrap();
         while !pool.ready() {
             thread::sleep(Duration::from_millis(1));

@@ -18,7 +18,7 @@ use hbuf_core::recovery::{Found, FoundEntry, FoundFile, Recovered, Repair, recov
 use hbuf_core::rules::Rules;
 use hbuf_core::segment::{self, End, LogKind, OpenError, ReadFailed, file_name, first_of_name};
 
-use super::layout::Layout;
+use super::layout::{Layout, at};
 use super::source::FileSource;
 use super::sync::{self, SyncPoint};
 use crate::read::remove_derived_files;
@@ -93,7 +93,7 @@ impl JournalFound {
     /// Walks the journal's files in order. A torn end is what a crash leaves; anything else is
     /// reported, and the file is kept.
     pub(crate) fn read(directory: &Path) -> io::Result<Self> {
-        let firsts = numbered_files(directory)?;
+        let firsts = numbered_files(directory).map_err(at(directory))?;
         let next = AtomicUsize::new(0);
         // Each file is a log of its own, so they are read beside each other.
         let reader = || -> io::Result<Vec<(usize, Self)>> {
@@ -104,7 +104,8 @@ impl JournalFound {
                     return Ok(read);
                 };
                 let mut found = Self::default();
-                found.read_file(directory.join(file_name(*first)))?;
+                let path = directory.join(file_name(*first));
+                found.read_file(path.clone()).map_err(at(&path))?;
                 read.push((number, found));
             }
         };

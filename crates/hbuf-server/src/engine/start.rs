@@ -96,8 +96,8 @@ pub enum StartError {
     /// The node's name is no name.
     #[error("`{0}` is no name for a node: use letters, digits, dots, dashes and underscores")]
     Name(String),
-    /// The system refused.
-    #[error("{0}")]
+    /// The system refused; the error says what.
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 

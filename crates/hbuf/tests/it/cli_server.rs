@@ -507,3 +507,29 @@ fn flip_and_verify(scratch: &Path, buffer: &Path) {
         assert!(damage[0]["reason"].as_str().unwrap().contains("CRC"));
     }
 }
+
+#[test]
+fn a_start_that_fails_names_the_file_once_and_foreign_files_do_not_stop_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    Server::start(&data, &[]).unwrap().stop().unwrap();
+    for part in [
+        "journal",
+        "pool",
+        "buffers",
+        "names",
+        "quarantine",
+        "manager/global",
+    ] {
+        fs::write(data.join(part).join("notes.txt"), b"a person's").unwrap();
+        fs::create_dir(data.join(part).join("things")).unwrap();
+    }
+    Server::start(&data, &[]).unwrap().stop().unwrap();
+    assert!(data.join("pool/notes.txt").exists());
+    let journal = data.join("journal/00000000000000000001.hbuf");
+    std::os::unix::fs::symlink("/nowhere", &journal).unwrap();
+    let output = Server::start(&data, &[]).unwrap_err();
+    let named = output.matches(&*journal.to_string_lossy()).count();
+    assert_eq!(named, 1, "{output}");
+    assert_eq!(output.matches("No such file").count(), 1, "{output}");
+}
