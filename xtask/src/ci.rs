@@ -40,7 +40,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Ok(())
     })?;
     step(&mut done, "description", || {
-        tests.splice(0..0, openapi::run(OPENAPI_EXAMPLES, 1)?);
+        tests.splice(
+            0..0,
+            openapi::run(openapi::SAME_EACH_TIME, OPENAPI_EXAMPLES, 1)?,
+        );
         Ok(())
     })?;
     step(&mut done, "documentation tests", || {

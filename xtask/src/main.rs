@@ -66,6 +66,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "openapi" => {
             let options = Options::parse(rest, &["--examples", "--seed"])?;
             openapi::run(
+                openapi::EVERYTHING,
                 options.number("--examples", 500),
                 options.number("--seed", 1),
             )

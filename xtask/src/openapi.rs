@@ -17,8 +17,22 @@ const SOURCE: &str = "conformance/openapi";
 /// there yet and says so.
 const LEFT_OUT: [&str; 2] = ["drain", "eraseMessage"];
 
-/// Runs the check with so many examples an operation, from this seed on; returns what to print.
-pub(crate) fn run(examples: u64, seed: u64) -> Result<Vec<String>> {
+/// What of the tool runs where each run must be the same as the last one: following the links
+/// between operations takes what replies say into the next request, and they say times and new ids.
+pub(crate) const SAME_EACH_TIME: &str = "examples,coverage,fuzzing";
+/// All of it.
+pub(crate) const EVERYTHING: &str = "examples,coverage,fuzzing,stateful";
+
+/// One run of the tool.
+#[derive(Clone, Copy)]
+struct Run {
+    phases: &'static str,
+    examples: u64,
+    seed: u64,
+}
+
+/// Runs these phases with so many examples an operation, from this seed on; returns what to print.
+pub(crate) fn run(phases: &'static str, examples: u64, seed: u64) -> Result<Vec<String>> {
     let begun = Instant::now();
     let tool = install()?;
     let data = target().join("conformance/openapi-data");
@@ -26,9 +40,18 @@ pub(crate) fn run(examples: u64, seed: u64) -> Result<Vec<String>> {
         fs::remove_dir_all(&data)?;
     }
     let binary = debug_binary()?;
-    check(&tool, &binary, &data, (examples, seed)).context("on new data")?;
-    check(&tool, &binary, &data, (examples.div_ceil(4), seed + 1))
-        .context("after SIGKILL, on the same data")?;
+    let first = Run {
+        phases,
+        examples,
+        seed,
+    };
+    check(&tool, &binary, &data, first).context("on new data")?;
+    let again = Run {
+        examples: examples.div_ceil(4),
+        seed: seed + 1,
+        ..first
+    };
+    check(&tool, &binary, &data, again).context("after SIGKILL, on the same data")?;
     fs::remove_dir_all(&data)?;
     let line = format!(
         "OpenAPI: {examples} examples an operation found nothing, nor did a quarter of them after SIGKILL; {:.1} s",
@@ -67,15 +90,20 @@ fn install() -> Result<PathBuf> {
     Ok(tool)
 }
 
-fn check(tool: &Path, binary: &Path, data: &Path, run: (u64, u64)) -> Result<()> {
+fn check(tool: &Path, binary: &Path, data: &Path, run: Run) -> Result<()> {
     let server = Node::start(binary, data, &["--stream-wait-seconds=1".to_owned()])?;
-    let (examples, seed) = (run.0.to_string(), run.1.to_string());
+    let (examples, seed) = (run.examples.to_string(), run.seed.to_string());
     let document = format!("{}/openapi.json", server.url());
     let mut arguments = vec![
         "--config-file",
         "schemathesis.toml",
         "run",
         &document,
+        "--phases",
+        run.phases,
+        // A path of a stream has hardly a wrong form.
+        "--suppress-health-check",
+        "filter_too_much",
         "--checks",
         "all",
         "--max-examples",

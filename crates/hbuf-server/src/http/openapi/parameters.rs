@@ -121,7 +121,7 @@ pub(super) fn in_header(name: &str) -> Value {
         ),
         "idempotency-key" => (
             "A safe retry, of any name",
-            json!({ "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_BYTES_MAX, "pattern": "^[!-~]+$" }),
+            json!({ "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_BYTES_MAX, "pattern": "^[!-~]([\t -~]*[!-~])?$" }),
         ),
         "x-hbuf-key" => (
             "The message's key, percent-encoded",
