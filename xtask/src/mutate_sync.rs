@@ -269,7 +269,7 @@ fn with_early_returns(text: &str) -> (String, usize) {
         let Some(so_far) = &mut head else { continue };
         so_far.push_str(line);
         if line.trim_end().ends_with('{') {
-            out.push_str(&early_return(so_far.contains("file: &File")));
+            out.push_str(&early_return(so_far));
             head = None;
             count += 1;
         }
@@ -278,9 +278,11 @@ fn with_early_returns(text: &str) -> (String, usize) {
 }
 
 /// The question for the attribute tells the tests' file system (`power/mount.rs`).
-fn early_return(of_file: bool) -> String {
-    let ask = if of_file {
+fn early_return(head: &str) -> String {
+    let ask = if head.contains("file: &File") {
         "fgetxattr(file"
+    } else if head.contains("directory: &File") {
+        "fgetxattr(directory"
     } else {
         "getxattr(directory"
     };
@@ -317,7 +319,7 @@ fn build(tree: &Path) -> Result<Tests> {
         "hbuf",
         "--test",
         "it",
-        "--message-format=json",
+        "--message-format=json-render-diagnostics",
     ];
     let mut command = shell::command("cargo", &arguments);
     let target = shell::root().join("target/mutate-sync/target");
@@ -424,11 +426,13 @@ mod tests {
     #[test]
     fn every_sync_function_gets_the_early_return() {
         let text = "/// X.\npub fn sync_data(file: &File, point: SyncPoint) -> R {\n    x\n}\n\
-                    fn other() {\n}\nfn sync_dir(\n    directory: &Path,\n) -> R {\n}\n";
+                    fn other() {\n}\nfn sync_dir(\n    directory: &Path,\n) -> R {\n}\n\
+                    fn sync_file_system(directory: &File) -> R {\n}\n";
         let (mutated, count) = with_early_returns(text);
-        assert_eq!(count, 2);
-        assert_eq!(mutated.matches("#[track_caller]").count(), 2);
-        assert_eq!(mutated.matches("return Ok(());").count(), 2);
+        assert_eq!(count, 3);
+        assert_eq!(mutated.matches("#[track_caller]").count(), 3);
+        assert_eq!(mutated.matches("return Ok(());").count(), 3);
+        assert_eq!(mutated.matches("fgetxattr(directory").count(), 1);
         assert_eq!(mutated.matches("fgetxattr(file").count(), 1);
         assert_eq!(mutated.matches("::getxattr(directory").count(), 1);
         assert!(mutated.contains("fn other() {\n}"));
