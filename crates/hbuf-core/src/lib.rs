@@ -13,6 +13,7 @@ pub mod append;
 pub mod buffer;
 pub mod commit_path;
 pub mod commitment;
+pub mod consumer;
 pub mod content;
 pub mod dedupe;
 mod digits;

@@ -100,6 +100,29 @@ pub const MATCHED_MEMORY_MAX: usize = 32 << 20;
 /// Memory of a node for which messages are the newest of their keys.
 pub const LATEST_MEMORY_MAX: usize = 128 << 20;
 
+/// Consumers that have a cursor in one buffer: its own and those of its topics.
+pub const CONSUMERS_PER_BUFFER_MAX: usize = 10_000;
+/// Tags that the configuration of a consumer names; more are stored as a filter.
+pub const CONSUMER_TAGS_MAX: usize = 1_000;
+/// Shortest and longest lease of a message, in milliseconds: a tenth of a second to 12 hours.
+pub const CONSUMER_LEASE_MS_MIN: u64 = 100;
+/// See [`CONSUMER_LEASE_MS_MIN`].
+pub const CONSUMER_LEASE_MS_MAX: u64 = 12 * 3600 * 1_000;
+/// The lease unless the consumer says otherwise: 30 seconds.
+pub const CONSUMER_LEASE_MS_DEFAULT: u64 = 30_000;
+/// Longest delay of a message that a worker gives back, in milliseconds: 7 days.
+pub const CONSUMER_DELAY_MS_MAX: u64 = 7 * 86_400 * 1_000;
+/// Highest number of deliveries that a consumer can ask for; counts stop there too.
+pub const CONSUMER_DELIVERIES_MAX: u32 = 1_000_000;
+/// Messages of one buffer that a consumer may have leased at the same time.
+pub const CONSUMER_IN_FLIGHT_MAX: u32 = 65_536;
+/// The same unless the consumer says otherwise.
+pub const CONSUMER_IN_FLIGHT_DEFAULT: u32 = 1_000;
+/// Longest age at which a message is not handed out again, in milliseconds: 1,000 years.
+pub const CONSUMER_EXPIRE_MS_MAX: u64 = RETENTION_SECONDS_MAX * 1_000;
+/// Longest time for which an unused consumer is kept, in seconds: 10 years.
+pub const CONSUMER_TTL_SECONDS_MAX: u64 = 10 * 366 * 86_400;
+
 /// Connections of clients that one node holds; further ones are refused.
 pub const CONNECTIONS_MAX: usize = 32_768;
 /// Longest head of a request, its target included: the longest block of stored headers and room.
