@@ -17,6 +17,7 @@ use crate::config::TenantConfig;
 use crate::name::{folded, with_folded};
 
 mod buffers;
+mod consumers;
 mod nodes;
 mod refused;
 mod topics;
@@ -62,6 +63,13 @@ pub enum Outcome {
     Topic {
         /// Its number.
         id: TopicId,
+        /// Its version.
+        version: u64,
+    },
+    /// The consumer is as asked.
+    Consumer {
+        /// The name of its records.
+        uuid: Uuid,
         /// Its version.
         version: u64,
     },
@@ -145,6 +153,13 @@ impl Catalog {
                 topic,
                 buffers,
             } => self.delete_topic(tenant, topic, *buffers),
+            Action::CreateConsumer(create) => self.create_consumer(time, create),
+            Action::ConfigureConsumer {
+                uuid,
+                expected,
+                config,
+            } => self.configure_consumer(*uuid, *expected, config),
+            Action::DeleteConsumer { uuid, expected } => self.delete_consumer(*uuid, *expected),
         }
     }
 

@@ -19,7 +19,11 @@ use crate::config::{BufferConfig, TenantConfig};
 use crate::mirror::MirrorConfig;
 use crate::name::{folded, with_folded};
 
+mod consumer_lists;
 mod invariants;
+
+pub use consumer_lists::Consumer;
+pub(crate) use consumer_lists::Consumers;
 
 /// The number of a tenant within its cluster: the index of the command that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,6 +174,7 @@ pub struct Catalog {
     pub(crate) clients: BTreeMap<Uuid, ClientRow>,
     /// The buffers that are mirrors.
     pub(crate) mirrors: BTreeSet<Uuid>,
+    pub(crate) consumers: Consumers,
 }
 
 impl Lifecycle {

@@ -10,12 +10,14 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+use hbuf_core::consumer;
 use hbuf_core::ids::{Hash, Micros, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::limits::COMMAND_BYTES_MAX;
 use hbuf_core::name::Name;
 
 use crate::config::{BufferConfig, TenantConfig};
+use crate::consumer::{CreateConsumer, read_config, write_config};
 use crate::lines::{FieldError, Fields, Layout, Writer};
 use crate::mirror::MirrorConfig;
 
@@ -137,6 +139,24 @@ pub enum Action {
         topic: Name,
         /// What becomes of buffers that are in no other topic.
         buffers: LastTopic,
+    },
+    /// Makes a consumer of a buffer or topic.
+    CreateConsumer(Box<CreateConsumer>),
+    /// Changes a consumer's configuration.
+    ConfigureConsumer {
+        /// The consumer.
+        uuid: Uuid,
+        /// The version that the caller saw; a different one refuses the command.
+        expected: Option<u64>,
+        /// Its new configuration; where it starts stays as it was.
+        config: Box<consumer::Config>,
+    },
+    /// Removes a consumer. What the cursors logs hold of it goes when they are next folded.
+    DeleteConsumer {
+        /// The consumer.
+        uuid: Uuid,
+        /// The version that the caller saw; a different one refuses the command.
+        expected: Option<u64>,
     },
 }
 
@@ -288,6 +308,9 @@ impl Action {
             Self::CreateTopic { .. } => "create-topic",
             Self::ConfigureTopic { .. } => "configure-topic",
             Self::DeleteTopic { .. } => "delete-topic",
+            Self::CreateConsumer(_) => "create-consumer",
+            Self::ConfigureConsumer { .. } => "configure-consumer",
+            Self::DeleteConsumer { .. } => "delete-consumer",
         }
     }
 
@@ -382,6 +405,20 @@ impl Action {
                 out.field("topic", topic);
                 out.field("buffers", buffers.as_str());
             }
+            Self::CreateConsumer(create) => create.write(out),
+            Self::ConfigureConsumer {
+                uuid,
+                expected,
+                config,
+            } => {
+                out.field("uuid", uuid);
+                out.optional("expected", *expected);
+                write_config(config, out);
+            }
+            Self::DeleteConsumer { uuid, expected } => {
+                out.field("uuid", uuid);
+                out.optional("expected", *expected);
+            }
         }
     }
 
@@ -438,6 +475,16 @@ impl Action {
             "create-buffer" => Self::CreateBuffer(Box::new(CreateBuffer::read(fields)?)),
             "create-tenant" | "configure-tenant" => Self::read_tenant(name, fields)?,
             "create-topic" | "configure-topic" | "delete-topic" => Self::read_topic(name, fields)?,
+            "create-consumer" => Self::CreateConsumer(Box::new(CreateConsumer::read(fields)?)),
+            "configure-consumer" => Self::ConfigureConsumer {
+                uuid: fields.uuid("uuid")?,
+                expected: fields.parse_optional("expected")?,
+                config: Box::new(read_config(fields)?),
+            },
+            "delete-consumer" => Self::DeleteConsumer {
+                uuid: fields.uuid("uuid")?,
+                expected: fields.parse_optional("expected")?,
+            },
             _ => Self::read_buffer(name, fields)?,
         })
     }

@@ -10,7 +10,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what can be configured, in which range | `config.rs` |
+//! | what can be configured, in which range | `config.rs`, `mirror.rs`, `consumer.rs` |
 //! | what can be asked of the manager; its text form | `command.rs`, `lines.rs` |
 //! | what is known, how to look it up | `catalog.rs` |
 //! | what a command does, why it is refused | `apply.rs`, `apply/` |
@@ -26,6 +26,7 @@ mod apply;
 mod catalog;
 mod command;
 mod config;
+mod consumer;
 mod lines;
 mod mirror;
 mod name;
@@ -33,11 +34,14 @@ mod record;
 mod snapshot;
 
 pub use apply::{Applied, Outcome, Refused};
-pub use catalog::{Buffer, Catalog, Lifecycle, Member, Node, Tenant, TenantId, Topic, TopicId};
+pub use catalog::{
+    Buffer, Catalog, Consumer, Lifecycle, Member, Node, Tenant, TenantId, Topic, TopicId,
+};
 pub use command::{
     Action, Command, CommandError, CreateBuffer, LastTopic, RegisterNode, VersionRange,
 };
 pub use config::{BufferConfig, ConfigError, Retention, TenantConfig};
+pub use consumer::{ConsumerOwner, CreateConsumer};
 pub use lines::FieldError;
 pub use mirror::MirrorConfig;
 pub use record::{Entry, EntryError, Place, decode_entry, encode_command, encode_snapshot};

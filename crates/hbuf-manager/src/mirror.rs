@@ -57,8 +57,8 @@ impl MirrorConfig {
     }
 }
 
-/// A tag as one word of visible ASCII.
-fn escaped(tag: &[u8]) -> String {
+/// A tag or key as one word of visible ASCII.
+pub(crate) fn escaped(tag: &[u8]) -> String {
     let mut out = String::new();
     for byte in tag {
         if byte.is_ascii_graphic() && *byte != b'%' {
@@ -70,7 +70,8 @@ fn escaped(tag: &[u8]) -> String {
     out
 }
 
-fn unescaped(word: &str) -> Option<Box<[u8]>> {
+/// Undoes [`escaped`].
+pub(crate) fn unescaped(word: &str) -> Option<Box<[u8]>> {
     let (mut out, mut bytes) = (Vec::new(), word.bytes());
     while let Some(byte) = bytes.next() {
         if byte != b'%' {

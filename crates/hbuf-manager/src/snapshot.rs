@@ -15,9 +15,10 @@ use sha2::{Digest, Sha256};
 
 use crate::apply::Outcome;
 use crate::catalog::{
-    Buffer, Catalog, ClientRow, Lifecycle, Member, Node, Tenant, TenantId, Topic, TopicId,
+    Buffer, Catalog, ClientRow, Consumer, Lifecycle, Member, Node, Tenant, TenantId, Topic, TopicId,
 };
 use crate::config::{BufferConfig, TenantConfig};
+use crate::consumer::{ConsumerOwner, read_config, write_config};
 use crate::lines::{FieldError, Fields, Layout, Writer};
 use crate::mirror::MirrorConfig;
 use crate::name::folded;
@@ -90,6 +91,9 @@ impl Catalog {
         }
         for topic in self.topics.values() {
             rows.row("topic", |out| write_topic(topic, out))?;
+        }
+        for consumer in self.consumers() {
+            rows.row("consumer", |out| write_consumer(consumer, out))?;
         }
         for (client, row) in &self.clients {
             rows.row("client", |out| write_client(*client, row, out))?;
@@ -279,6 +283,7 @@ impl SnapshotReader {
                 let topic = read_topic(fields)?;
                 catalog.topics.insert(topic.id, topic);
             }
+            "consumer" => catalog.consumers.insert(read_consumer(fields)?),
             "client" => {
                 let (client, row) = read_client(fields)?;
                 catalog.clients.insert(client, row);
@@ -439,6 +444,26 @@ fn read_topic(fields: &mut Fields<'_>) -> Result<Topic, FieldError> {
     })
 }
 
+fn write_consumer(consumer: &Consumer, out: &mut Writer) {
+    out.field("uuid", consumer.uuid);
+    consumer.owner.write(out);
+    out.field("name", &consumer.name);
+    out.field("version", consumer.version);
+    out.field("created", consumer.created.0);
+    write_config(&consumer.config, out);
+}
+
+fn read_consumer(fields: &mut Fields<'_>) -> Result<Consumer, FieldError> {
+    Ok(Consumer {
+        uuid: fields.uuid("uuid")?,
+        owner: ConsumerOwner::read(fields)?,
+        name: fields.name("name")?,
+        version: fields.parse("version")?,
+        created: Micros(fields.parse("created")?),
+        config: read_config(fields)?,
+    })
+}
+
 fn write_client(client: Uuid, row: &ClientRow, out: &mut Writer) {
     out.field("id", client);
     out.field("number", row.number);
@@ -467,6 +492,7 @@ fn outcome_text(outcome: &Outcome) -> String {
             epoch,
         } => format!("buffer:{uuid}:{version}:{epoch}"),
         Outcome::Topic { id, version } => format!("topic:{}:{version}", id.0),
+        Outcome::Consumer { uuid, version } => format!("consumer:{uuid}:{version}"),
         Outcome::Deleting { buffers } => {
             let uuids = buffers.iter().map(|uuid| format!(":{uuid}"));
             format!("deleting{}", uuids.collect::<String>())
@@ -493,6 +519,10 @@ fn read_outcome(text: &str) -> Option<Outcome> {
         },
         ("topic", [id, version]) => Outcome::Topic {
             id: TopicId(id.parse().ok()?),
+            version: version.parse().ok()?,
+        },
+        ("consumer", [uuid, version]) => Outcome::Consumer {
+            uuid: Uuid::parse(uuid)?,
             version: version.parse().ok()?,
         },
         ("deleting", uuids) => Outcome::Deleting {

@@ -17,6 +17,7 @@ use super::*;
 
 mod any_sequence;
 mod clients;
+mod consumer_stories;
 mod creation;
 mod lifecycle;
 mod registration;

@@ -13,6 +13,7 @@ use super::{Outcome, Refused, check_version};
 use crate::catalog::{Buffer, Catalog, Lifecycle, Member, TenantId, TopicId};
 use crate::command::CreateBuffer;
 use crate::config::BufferConfig;
+use crate::consumer::ConsumerOwner;
 use crate::mirror::MirrorConfig;
 use crate::name::folded;
 
@@ -33,6 +34,9 @@ impl Catalog {
         if let Some(existing) = self.resolve_buffer_ignoring_case(&create.tenant, &create.name) {
             return Err(existing.in_the_way());
         }
+        // Consumers may still name one that was deleted: it must not come back as another.
+        self.check_no_dead_letters_into(create.uuid)
+            .map_err(|_| Refused::UuidTaken { uuid: create.uuid })?;
         if self.buffers.len() >= BUFFERS_MAX {
             return Err(Refused::TooManyBuffers);
         }
@@ -92,7 +96,12 @@ impl Catalog {
         create
             .topics
             .iter()
-            .try_for_each(|name| self.check_topic_has_room(&create.tenant, name))
+            .try_for_each(|name| self.check_topic_has_room(&create.tenant, name))?;
+        let topics = create.topics.iter().filter_map(|name| {
+            let topic = self.resolve_topic(&create.tenant, name)?;
+            Some(topic.id)
+        });
+        self.check_room_for_consumers(create.uuid, topics)
     }
 
     pub(super) fn confirm_buffer(&mut self, uuid: Uuid) -> Result<Outcome, Refused> {
@@ -150,6 +159,7 @@ impl Catalog {
     ) -> Result<Outcome, Refused> {
         if let Some(mirror) = mirror {
             mirror.check()?;
+            self.check_no_dead_letters_into(uuid)?;
             self.check_origin(uuid, mirror.of)?;
         }
         let buffer = self.live_buffer(uuid)?;
@@ -187,6 +197,11 @@ impl Catalog {
             }
             next = buffer.mirror.as_ref().map(|mirror| mirror.of);
         }
+        if self.flows_into(mirror, &[of], None) {
+            return Err(Refused::MirrorCycle {
+                origin: origin.name.clone(),
+            });
+        }
         Ok(())
     }
 
@@ -220,6 +235,7 @@ impl Catalog {
                     buffer: buffer.name.clone(),
                 });
             }
+            self.check_no_dead_letters_into(uuid)?;
         }
         self.begin_deletion(uuid);
         Ok(Outcome::Deleting {
@@ -237,6 +253,7 @@ impl Catalog {
         }
         buffer.lifecycle = Lifecycle::Deleting;
         buffer.version += 1;
+        self.consumers.remove_all_of(ConsumerOwner::Buffer(uuid));
         for topic in core::mem::take(&mut buffer.topics) {
             self.leave_topic(topic, uuid);
         }

@@ -1,10 +1,13 @@
 //! Why the manager refuses a command. Each text says what the caller can do.
 
+use hbuf_core::consumer;
 use hbuf_core::ids::Uuid;
-use hbuf_core::limits::{BUFFERS_MAX, BUFFERS_PER_TOPIC_MAX, COPIES_MAX, TOPICS_PER_BUFFER_MAX};
+use hbuf_core::limits::{
+    BUFFERS_MAX, BUFFERS_PER_TOPIC_MAX, CONSUMERS_PER_BUFFER_MAX, COPIES_MAX, TOPICS_PER_BUFFER_MAX,
+};
 use hbuf_core::name::Name;
 
-use crate::catalog::Lifecycle;
+use crate::catalog::{Lifecycle, TopicId};
 use crate::command::VersionRange;
 use crate::config::ConfigError;
 
@@ -213,6 +216,67 @@ pub enum Refused {
     LastTopic {
         /// The buffer's name.
         buffer: Name,
+    },
+    /// The topic is gone.
+    #[error("the topic was deleted meanwhile")]
+    NoSuchTopicId {
+        /// Its number.
+        id: TopicId,
+    },
+    /// No consumer with this uuid.
+    #[error("there is no consumer {uuid}")]
+    NoSuchConsumer {
+        /// The uuid.
+        uuid: Uuid,
+    },
+    /// The name is taken.
+    #[error("the consumer `{existing}` exists already; names must differ in more than case")]
+    ConsumerExists {
+        /// The name that stands in the way.
+        existing: Name,
+        /// The name of its records.
+        uuid: Uuid,
+    },
+    /// More consumers than allowed.
+    #[error(
+        "a buffer has at most {CONSUMERS_PER_BUFFER_MAX} consumers, those of its topics counted; delete some"
+    )]
+    TooManyConsumers,
+    /// A setting of a consumer is out of range.
+    #[error(transparent)]
+    Consumer(#[from] consumer::ConfigError),
+    /// The dead-letter buffer is not there.
+    #[error("there is no buffer {uuid} of this tenant to take dead letters; create it first")]
+    NoDeadLetterBuffer {
+        /// Its registration.
+        uuid: Uuid,
+    },
+    /// Where a consumer starts is decided when it is made.
+    #[error("a consumer's start is decided when it is made; move its place with seek")]
+    ConsumerStart,
+    /// A dead letter would come back.
+    #[error(
+        "what is put into the buffer `{buffer}` as a dead letter would come back into what the consumer reads, without end; choose another buffer"
+    )]
+    DeadLetterCycle {
+        /// The dead-letter buffer's name.
+        buffer: Name,
+    },
+    /// A mirror takes nothing of its own.
+    #[error("the buffer `{buffer}` is a mirror, which takes no dead letters; choose another")]
+    IsMirror {
+        /// Its name.
+        buffer: Name,
+    },
+    /// The buffer takes what consumers give up.
+    #[error(
+        "{count} consumers, `{consumer}` among them, put their dead letters into the buffer; configure them first, or delete it by force"
+    )]
+    TakesDeadLetters {
+        /// One of the consumers.
+        consumer: Name,
+        /// How many they are.
+        count: usize,
     },
     /// A later command of the same client was applied.
     #[error("command {number} comes after {last} of the same client; give it a new number")]

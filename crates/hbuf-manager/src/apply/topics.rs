@@ -14,6 +14,7 @@ use super::buffers::check_named_once;
 use super::{Outcome, Refused, check_version};
 use crate::catalog::{Catalog, Lifecycle, TenantId, Topic, TopicId};
 use crate::command::LastTopic;
+use crate::consumer::ConsumerOwner;
 use crate::name::folded;
 
 impl Catalog {
@@ -48,6 +49,11 @@ impl Catalog {
         if new == old {
             return Ok(Outcome::Topic { id, version });
         }
+        self.check_dead_letters_of_topic(id, &new)?;
+        for uuid in new.iter().filter(|uuid| !old.contains(uuid)) {
+            let others = self.topics_of_buffer(*uuid).map(|topic| topic.id);
+            self.check_room_for_consumers(*uuid, others.chain([id]))?;
+        }
         for uuid in old.iter().filter(|uuid| !new.contains(uuid)) {
             self.buffers
                 .get_mut(uuid)
@@ -78,7 +84,11 @@ impl Catalog {
         match last {
             LastTopic::Refuse => self.refuse_first(&lonely)?,
             LastTopic::Keep => {}
-            LastTopic::Delete => self.refuse_paused(&lonely)?,
+            LastTopic::Delete => {
+                self.refuse_paused(&lonely)?;
+                let mut lonely = lonely.iter();
+                lonely.try_for_each(|uuid| self.check_no_dead_letters_into(*uuid))?;
+            }
         }
         for uuid in &buffers {
             self.buffers
@@ -241,6 +251,7 @@ impl Catalog {
 
     fn remove_topic(&mut self, id: TopicId) {
         let topic = self.topics.remove(&id).expect("a topic is removed once");
+        self.consumers.remove_all_of(ConsumerOwner::Topic(id));
         if let Some(tenant) = self.tenants.get_mut(&topic.tenant) {
             tenant.topics.remove(&folded(&topic.name));
         }

@@ -3,9 +3,9 @@
 use alloc::format;
 use alloc::string::String;
 
-use hbuf_core::limits::{BUFFERS_PER_TOPIC_MAX, TOPICS_PER_BUFFER_MAX};
+use hbuf_core::limits::{BUFFERS_PER_TOPIC_MAX, CONSUMERS_PER_BUFFER_MAX, TOPICS_PER_BUFFER_MAX};
 
-use super::{Buffer, Catalog, Tenant, TenantId, Topic};
+use super::{Buffer, Catalog, Consumer, Tenant, TenantId, Topic};
 use crate::name::folded;
 
 impl Catalog {
@@ -30,6 +30,7 @@ impl Catalog {
         tenants
             .or_else(buffers)
             .or_else(topics)
+            .or_else(|| self.consumers().find_map(|one| self.broken_consumer(one)))
             .or_else(|| self.broken_counts())
     }
 
@@ -89,6 +90,9 @@ impl Catalog {
         if !buffer.topics.iter().all(listed) {
             return says("names a topic that does not name it");
         }
+        if self.consumers_of_buffer_count(buffer.uuid) > CONSUMERS_PER_BUFFER_MAX {
+            return says("has too many consumers");
+        }
         if buffer.mirror.is_some() != self.mirrors.contains(&buffer.uuid) {
             return says("is a mirror in one list only");
         }
@@ -116,6 +120,29 @@ impl Catalog {
         None
     }
 
+    fn broken_consumer(&self, consumer: &Consumer) -> Option<String> {
+        let says = |what: &str| Some(format!("consumer {} {what}", consumer.name));
+        if self.tenant_of_owner(consumer.owner).is_none() {
+            return says("reads what does not exist");
+        }
+        let found = self.resolve_consumer(consumer.owner, &consumer.name);
+        if found.is_none_or(|found| found.uuid != consumer.uuid) {
+            return says("is not found by its name");
+        }
+        if consumer.config.check().is_err() || consumer.version == 0 {
+            return says("has a configuration or version out of range");
+        }
+        let dead = consumer.config.dead_letter?;
+        let mut givers = self.dead_letters_into(dead);
+        if !givers.any(|giver| giver.uuid == consumer.uuid) {
+            return says("is not listed at its dead-letter buffer");
+        }
+        if self.flows_into(dead, self.buffers_of_consumer(consumer), None) {
+            return says("gets its dead letters back");
+        }
+        None
+    }
+
     /// Every name leads to its thing; equal counts show that every thing has its name.
     fn broken_counts(&self) -> Option<String> {
         let buffers: usize = self
@@ -130,6 +157,21 @@ impl Catalog {
             .sum();
         if buffers != self.buffers.len() || topics != self.topics.len() {
             return Some("there are buffers or topics without a name".into());
+        }
+        let names = &self.consumers.names;
+        let named: usize = names.values().map(|names| names.len()).sum();
+        if named != self.consumer_count() {
+            return Some("there are consumers without a name".into());
+        }
+        let dead = &self.consumers.dead_letters;
+        let given: usize = dead.values().map(|givers| givers.len()).sum();
+        let giving = self.consumers();
+        if given
+            != giving
+                .filter(|one| one.config.dead_letter.is_some())
+                .count()
+        {
+            return Some("there are dead letters of no consumer".into());
         }
         if self.mirrors().count() != self.mirrors.len() {
             return Some("there are mirrors without a buffer".into());

@@ -5,6 +5,8 @@ use core::num::NonZeroU64;
 
 use proptest::prelude::*;
 
+use hbuf_core::consumer::{AckMode, Config, Filter, Start};
+
 use super::text::read_back;
 use super::*;
 
@@ -163,11 +165,79 @@ fn any_tenant_change() -> impl Strategy<Value = Action> {
     ]
 }
 
+fn any_consumer_config() -> impl Strategy<Value = Config> {
+    let start = prop_oneof![
+        Just(Start::First),
+        Just(Start::Last),
+        (0_u64..3).prop_map(|seq| Start::Seq(Seq(seq))),
+        (0_u64..3).prop_map(|time| Start::Time(Micros(time))),
+    ];
+    let ack = prop::sample::select([AckMode::Explicit, AckMode::OnDelivery].to_vec());
+    let deliveries = prop::option::weighted(0.8, 1_u32..9);
+    let ttl = prop::option::weighted(0.8, 0_u64..9);
+    let dead = prop::option::weighted(0.7, any_uuid());
+    let key = prop::option::of(Just(b"a, b%".as_slice().into()));
+    let stored = prop::option::of(any_name().prop_map(|name| name.as_str().into()));
+    let tags = prop::collection::vec(Just(b"t 1".as_slice().into()), 0..3);
+    let filter = (tags, key, stored).prop_map(|(tags, key, stored)| Filter {
+        tags: tags.into(),
+        stored,
+        key,
+    });
+    (
+        start,
+        ack,
+        deliveries,
+        ttl,
+        dead,
+        filter,
+        99_u64..200,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(start, ack, deliveries_max, ttl_seconds, dead_letter, filter, lease_ms, by_key)| {
+                Config {
+                    filter,
+                    start,
+                    ack,
+                    lease_ms,
+                    deliveries_max,
+                    dead_letter,
+                    in_flight_max: 7,
+                    order_by_key: by_key,
+                    expire_ms: ttl_seconds,
+                    ttl_seconds,
+                }
+            },
+        )
+}
+
+fn any_consumer_change() -> impl Strategy<Value = Action> {
+    let owner = prop_oneof![
+        any_uuid().prop_map(ConsumerOwner::Buffer),
+        (1_u64..4).prop_map(|id| ConsumerOwner::Topic(TopicId(id))),
+    ];
+    let consumer = || (100_u64..106).prop_map(uuid);
+    prop_oneof![
+        4 => (owner, any_name(), consumer(), any_consumer_config()).prop_map(
+            |(owner, name, uuid, config)| {
+                Action::CreateConsumer(Box::new(CreateConsumer { owner, name, uuid, config }))
+            }),
+        2 => (consumer(), any_version(), any_consumer_config()).prop_map(
+            |(uuid, expected, config)| {
+                Action::ConfigureConsumer { uuid, expected, config: Box::new(config) }
+            }),
+        1 => (consumer(), any_version())
+            .prop_map(|(uuid, expected)| Action::DeleteConsumer { uuid, expected }),
+    ]
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let action = prop_oneof![
         4 => any_creation(),
         4 => any_buffer_change(),
         3 => any_topic_change(),
+        3 => any_consumer_change(),
         1 => any_tenant_change(),
         1 => any_registration(),
     ];
@@ -197,7 +267,11 @@ fn versions(catalog: &Catalog) -> BTreeMap<String, u64> {
         .nodes
         .iter()
         .map(|(id, n)| (format!("node {}", id.0), n.epoch));
-    buffers.chain(epochs).chain(topics).chain(nodes).collect()
+    let consumers = catalog
+        .consumers()
+        .map(|c| (format!("consumer {}", c.uuid), c.version));
+    let places = buffers.chain(epochs).chain(topics).chain(nodes);
+    places.chain(consumers).collect()
 }
 
 proptest! {

@@ -80,6 +80,7 @@ codes! {
     StreamNotFound => NOT_FOUND, "stream-not-found", "There is no such stream", Retry::No;
     MessageNotFound => NOT_FOUND, "message-not-found", "There is no such message yet", Retry::No;
     FilterNotFound => NOT_FOUND, "filter-not-found", "There is no such filter", Retry::No;
+    ConsumerNotFound => NOT_FOUND, "consumer-not-found", "There is no such consumer", Retry::No;
     ProofInvalid => NOT_FOUND, "proof-invalid", "There is no such proof", Retry::No;
     MethodNotAllowed => METHOD_NOT_ALLOWED, "method-not-allowed", "This path has no such method", Retry::No;
     NotAcceptable => NOT_ACCEPTABLE, "not-acceptable", "None of the accepted types is served here", Retry::No;
@@ -95,6 +96,8 @@ codes! {
     SeveralBuffers => CONFLICT, "several-buffers", "The topic has several buffers", Retry::No;
     FilterBusy => CONFLICT, "filter-busy", "The filter is being uploaded", Retry::After(1);
     MirrorCycle => CONFLICT, "mirror-cycle", "The buffer to follow follows this one", Retry::No;
+    DeadLetterCycle => CONFLICT, "dead-letter-cycle", "Dead letters would come back", Retry::No;
+    TakesDeadLetters => CONFLICT, "takes-dead-letters", "The buffer takes dead letters", Retry::No;
     BufferIsMirror => CONFLICT, "buffer-is-mirror", "The buffer is a mirror", Retry::No;
     BufferClosed => CONFLICT, "buffer-closed", "The buffer is closed", Retry::No;
     BufferIsStream => CONFLICT, "buffer-is-stream", "The buffer is a stream", Retry::No;

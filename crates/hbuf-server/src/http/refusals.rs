@@ -206,16 +206,24 @@ impl From<Refused> for Box<Problem> {
             Refused::NoSuchTenant { .. } => Code::TenantNotFound,
             Refused::NoSuchBuffer { .. } => Code::BufferNotFound,
             Refused::NoSuchBufferName { .. } => Code::NamedMissing,
-            Refused::NoSuchTopic { .. } => Code::TopicNotFound,
+            Refused::NoSuchTopic { .. } | Refused::NoSuchTopicId { .. } => Code::TopicNotFound,
+            Refused::NoSuchConsumer { .. } => Code::ConsumerNotFound,
             Refused::TenantExists { .. }
             | Refused::BufferExists { .. }
             | Refused::TopicExists { .. }
+            | Refused::ConsumerExists { .. }
             | Refused::UuidTaken { .. } => Code::NameTaken,
             Refused::Config(_) | Refused::Copies { .. } => Code::ConfigInvalid,
+            Refused::Consumer(_) | Refused::ConsumerStart => Code::ConfigInvalid,
+            Refused::NoDeadLetterBuffer { .. } => Code::NamedMissing,
+            Refused::DeadLetterCycle { .. } => Code::DeadLetterCycle,
+            Refused::TakesDeadLetters { .. } => Code::TakesDeadLetters,
+            Refused::IsMirror { .. } => Code::BufferIsMirror,
             Refused::MirrorCycle { .. } => Code::MirrorCycle,
             Refused::TopicSize { .. } | Refused::NamedTwice { .. } => Code::ConfigInvalid,
             Refused::Version { .. } => Code::VersionDiffers,
-            Refused::TooManyBuffers | Refused::TooManyTopics { .. } => Code::LimitReached,
+            Refused::TooManyBuffers | Refused::TooManyConsumers => Code::LimitReached,
+            Refused::TooManyTopics { .. } => Code::LimitReached,
             Refused::NotConfirmed { .. } | Refused::NotDeleting { .. } => Code::BeingCreated,
             Refused::Paused { .. } => Code::BufferPaused,
             Refused::InTopics { .. } => Code::InTopics,
