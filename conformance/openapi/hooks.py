@@ -56,7 +56,7 @@ def filter_case(context, case) -> bool:
     if "x-schemathesis-unknown-property" in headers:
         return False
     batch = case.media_type in ("application/http", "application/x-ndjson")
-    if batch and headers & {"x-hbuf-key", "x-hbuf-tag"}:
+    if batch and headers & {"x-hbuf-key", "x-hbuf-tag", "x-hbuf-deliver-at"}:
         return False
     # Its lines are JSON strings there, and messages elsewhere.
     if operation_id(case) == "putFilter" and case.media_type == "application/x-ndjson":

@@ -2,17 +2,19 @@
 //!
 //! From a plain append only what is listed here, so that no credential, cookie or address reaches a
 //! file. From an inner request of a batch everything but what is listed here, since its writer
-//! chose each line. Canonical order: key, tag, content-type, then the others as they came. Must
+//! chose each line. Canonical order: key, tag, content-type,
+//! deliver-at, then the others as they came. Must
 //! never: store a header that frames a request, or an `x-hbuf-*` that the server alone may write.
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::token::{is_name, is_value, trim};
 use crate::ids::HEX;
 use crate::limits::{HEADER_LINES_MAX, HEADERS_BYTES_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
 use crate::record::FACT_NAMES;
+use crate::time::parse_rfc3339;
 
 /// Where headers come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +91,11 @@ pub enum ContentError {
     /// A tag is too long.
     #[error("a tag of `x-hbuf-tag` has more than {TAG_BYTES_MAX} bytes: use a shorter tag")]
     TagLong,
+    /// The time of delivery cannot be read.
+    #[error(
+        "`x-hbuf-deliver-at` is no time: write it as in RFC 3339, for example 2026-11-20T11:15:22Z"
+    )]
+    DeliverAt,
     /// Too many tags.
     #[error("`x-hbuf-tag` holds more than {TAGS_MAX} tags: use fewer, separated by commas")]
     Tags,
@@ -124,6 +131,7 @@ pub(super) struct Stored<'a> {
     tag: Option<&'a [u8]>,
     more_tags: Vec<&'a [u8]>,
     content_type: Option<&'a [u8]>,
+    deliver_at: Option<&'a [u8]>,
     /// A head line of hbuf's own: no message.
     pub(super) head: bool,
 }
@@ -137,6 +145,7 @@ impl<'a> Stored<'a> {
             tag: None,
             more_tags: Vec::new(),
             content_type: None,
+            deliver_at: None,
             head: false,
         }
     }
@@ -154,6 +163,7 @@ impl<'a> Stored<'a> {
             b"x-hbuf-tag" if self.tag.is_none() => self.tag = Some(value),
             b"x-hbuf-tag" => self.more_tags.push(value),
             b"content-type" => once(&mut self.content_type, value, "content-type")?,
+            b"x-hbuf-deliver-at" => once(&mut self.deliver_at, value, "x-hbuf-deliver-at")?,
             _ => {
                 if self.is_stored(name, value, source)? {
                     return self.push_other(name, value, out);
@@ -168,7 +178,7 @@ impl<'a> Stored<'a> {
         }
     }
 
-    /// Puts key, tags and content-type before the others and checks the whole.
+    /// Puts key, tags, content-type and deliver-at before the others and checks the whole.
     pub(super) fn finish(&self, out: &mut Vec<u8>) -> Result<(), ContentError> {
         let others_end = out.len();
         let mut lines = self.lines;
@@ -185,6 +195,12 @@ impl<'a> Stored<'a> {
             push_line(b"content-type", content_type, out);
             lines += 1;
         }
+        if let Some(value) = self.deliver_at {
+            let time = core::str::from_utf8(value).ok().and_then(parse_rfc3339);
+            let time = time.ok_or(ContentError::DeliverAt)?;
+            push_line(b"x-hbuf-deliver-at", time.to_string().as_bytes(), out);
+            lines += 1;
+        }
         if lines > HEADER_LINES_MAX {
             return Err(ContentError::Lines);
         }
@@ -198,7 +214,7 @@ impl<'a> Stored<'a> {
         Ok(())
     }
 
-    /// Whether a header other than key, tag and content-type is stored.
+    /// Whether a header other than those above is stored.
     fn is_stored(
         &mut self,
         name: &[u8],

@@ -148,6 +148,39 @@ fn keys_have_one_form() {
 }
 
 #[test]
+fn a_time_of_delivery_has_one_form_and_comes_behind_the_content_type() {
+    let with = |value: &str| {
+        let mut out = Vec::new();
+        let headers = [
+            ("x-hbuf-meta-a", &b"1"[..]),
+            ("x-hbuf-deliver-at", value.as_bytes()),
+            ("content-type", b"a/b"),
+        ];
+        stored_lines(headers.into_iter(), Source::Plain, &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    };
+    let stored = "content-type: a/b\r\nx-hbuf-deliver-at: 2026-11-20T11:15:22.500000Z\r\n\
+                  x-hbuf-meta-a: 1\r\n";
+    for same in ["2026-11-20T11:15:22.5Z", "2026-11-20t12:15:22.50+01:00"] {
+        assert_eq!(with(same).unwrap(), stored);
+    }
+    for bad in [
+        "",
+        "soon",
+        "+60",
+        "2026-11-20",
+        "1795173322",
+        "2026-13-20T11:15:22Z",
+    ] {
+        assert_eq!(with(bad), Err(ContentError::DeliverAt), "{bad}");
+    }
+    let twice = [("x-hbuf-deliver-at", &b"2026-11-20T11:15:22Z"[..]); 2];
+    let refused = stored_lines(twice.into_iter(), Source::Inner, &mut Vec::new());
+    let name = "x-hbuf-deliver-at";
+    assert_eq!(refused, Err(ContentError::Twice { name }));
+}
+
+#[test]
 fn tags_of_several_headers_become_one_line() {
     let tags = |values: &[&str]| {
         let headers: Vec<_> = values.iter().map(|value| ("x-hbuf-tag", *value)).collect();

@@ -9,7 +9,8 @@ use super::{CONTENT_LENGTH, GONE, HOST, ID, SALT, crc};
 use crate::commitment::{Leaf, commitment, facts_hash};
 use crate::content::token::{is_name, is_value, trim};
 use crate::digits::{read_base64url, read_decimal_plain, read_hash};
-use crate::ids::{Hash, Uuid};
+use crate::ids::{Hash, Micros, Uuid};
+use crate::time::parse_rfc3339;
 
 /// A record in its parts, borrowed from its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -203,6 +204,14 @@ impl<'a> Record<'a> {
             .filter(|tag| !tag.is_empty())
     }
 
+    /// `x-hbuf-deliver-at`: consumers are not handed the message before.
+    #[must_use]
+    pub fn deliver_at(&self) -> Option<Micros> {
+        let mut headers = self.headers();
+        let (_, value) = headers.find(|(name, _)| *name == b"x-hbuf-deliver-at")?;
+        parse_rfc3339(core::str::from_utf8(value).ok()?)
+    }
+
     /// The content's commitment: computed while the content lives, stored when it is gone.
     #[must_use]
     pub fn commitment(&self) -> Option<Hash> {
@@ -379,7 +388,7 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Whether a user's line may have this name: none that frames a request, none of the server's.
 fn is_stored(name: &[u8]) -> bool {
     match name.strip_prefix(b"x-hbuf-") {
-        Some(own) => matches!(own, b"key" | b"tag") || own.starts_with(b"meta-"),
+        Some(own) => matches!(own, b"key" | b"tag" | b"deliver-at") || own.starts_with(b"meta-"),
         None => !matches!(name, b"host" | b"content-length" | b"transfer-encoding"),
     }
 }

@@ -180,6 +180,18 @@ fn a_plain_record_reads_back_with_its_headers_key_and_tags() {
 }
 
 #[test]
+fn a_record_says_when_it_is_to_be_delivered() {
+    let mut message = Message::plain();
+    assert_eq!(decode(&message.encode()).unwrap().deliver_at(), None);
+    message
+        .lines
+        .extend_from_slice(b"x-hbuf-deliver-at: 2026-11-20T11:15:22.123456Z\r\n");
+    let bytes = message.encode();
+    let record = decode(&bytes).unwrap();
+    assert_eq!(record.deliver_at(), Some(Micros(1_795_173_322_123_456)));
+}
+
+#[test]
 fn every_single_byte_flip_is_noticed_by_its_checksum() {
     let bytes = Message::plain().encode();
     for at in 0..bytes.len() {

@@ -187,7 +187,8 @@ const SHOWN: [&str; 9] = [
 ];
 
 const EXPOSED: &str = "content-disposition, etag, location, retry-after, x-hbuf-ack, x-hbuf-buffer, \
-    x-hbuf-commit, x-hbuf-epoch, x-hbuf-history, x-hbuf-id, x-hbuf-key, x-hbuf-last-seq, \
+    x-hbuf-commit, x-hbuf-deliver-at, x-hbuf-deliveries, x-hbuf-epoch, x-hbuf-history, \
+    x-hbuf-lease, x-hbuf-id, x-hbuf-key, x-hbuf-last-seq, \
     x-hbuf-replayed, x-hbuf-seq, x-hbuf-tag, x-hbuf-time, producer-epoch, producer-expected-seq, \
     producer-received-seq, producer-seq, stream-closed, stream-cursor, stream-expires-at, \
     stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date";

@@ -164,6 +164,7 @@ const APPEND_HEADERS: &[&str] = &[
     "idempotency-key",
     "x-hbuf-key",
     "x-hbuf-tag",
+    "x-hbuf-deliver-at",
 ];
 const MESSAGES: &[Media] = &[
     Media::Bytes("application/octet-stream"),

@@ -131,6 +131,7 @@ pub(super) fn in_header(name: &str) -> Value {
             "The message's tags",
             text("^([!-+.-~]{1,200}(, [!-+.-~]{1,200}){0,9})?$"),
         ),
+        "x-hbuf-deliver-at" => ("Consumers are not handed the message before", time()),
         "stream-ttl" => (
             "Seconds without use after which it expires",
             number(0, RETENTION_SECONDS_MAX),

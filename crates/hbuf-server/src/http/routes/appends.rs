@@ -188,7 +188,8 @@ fn form(headers: &HeaderMap, lines: Option<&str>) -> Result<Form, Box<Problem>> 
 /// What describes a message stands at each message of a batch: at the batch it would be lost.
 fn no_message_headers(headers: &HeaderMap) -> Result<(), Box<Problem>> {
     let of_a_message = |name: &&str| {
-        matches!(*name, "x-hbuf-key" | "x-hbuf-tag") || name.starts_with("x-hbuf-meta-")
+        matches!(*name, "x-hbuf-key" | "x-hbuf-tag" | "x-hbuf-deliver-at")
+            || name.starts_with("x-hbuf-meta-")
     };
     let Some(name) = headers.keys().map(HeaderName::as_str).find(of_a_message) else {
         return Ok(());
