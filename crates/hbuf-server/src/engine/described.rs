@@ -11,6 +11,7 @@ use hbuf_core::retention::Retention;
 use hbuf_manager as manager;
 use hbuf_manager::MirrorConfig;
 
+use super::consumer_catalog::ConsumerLookupError;
 use super::open::LookupError;
 use crate::disk::recovery::Expected;
 use crate::manager::ProposeError;
@@ -113,6 +114,12 @@ pub enum CatalogError {
     /// The name leads nowhere.
     #[error("{0}")]
     Lookup(Box<LookupError>),
+    /// There is no consumer of this name.
+    #[error("there is no consumer `{name}`: create it with PUT")]
+    NoConsumer {
+        /// The name.
+        name: String,
+    },
     /// A topic's append would create a buffer, but the tenant does not allow that.
     #[error(
         "`{name}` does not exist, and this tenant does not create on append: create it with PUT"
@@ -129,6 +136,15 @@ pub enum CatalogError {
         /// Replicas asked for.
         wanted: u8,
     },
+}
+
+impl From<ConsumerLookupError> for CatalogError {
+    fn from(error: ConsumerLookupError) -> Self {
+        match error {
+            ConsumerLookupError::Owner(error) => error.into(),
+            ConsumerLookupError::NoConsumer { name } => Self::NoConsumer { name },
+        }
+    }
 }
 
 impl From<LookupError> for CatalogError {

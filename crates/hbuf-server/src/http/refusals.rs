@@ -9,7 +9,7 @@ use hbuf_manager::Refused;
 use http::{HeaderName, HeaderValue};
 
 use super::problem::{Code, Problem};
-use crate::engine::{AppendError, CatalogError, LookupError, StreamError};
+use crate::engine::{AppendError, CatalogError, ConsumerLookupError, LookupError, StreamError};
 use crate::manager::ProposeError;
 use crate::read::{FilterError, ProofError, ReadError};
 
@@ -174,6 +174,12 @@ impl From<LookupError> for Box<Problem> {
     }
 }
 
+impl From<ConsumerLookupError> for Box<Problem> {
+    fn from(error: ConsumerLookupError) -> Self {
+        CatalogError::from(error).into()
+    }
+}
+
 impl From<CatalogError> for Box<Problem> {
     fn from(error: CatalogError) -> Self {
         let text = sentence(&error);
@@ -181,6 +187,7 @@ impl From<CatalogError> for Box<Problem> {
             CatalogError::Propose(error) => error.into(),
             CatalogError::Files(_) => Problem::new(Code::ReadFailed, text),
             CatalogError::Lookup(error) => (*error).into(),
+            CatalogError::NoConsumer { .. } => Problem::new(Code::ConsumerNotFound, text),
             CatalogError::NotAllowed { .. } => Problem::new(Code::BufferNotFound, text),
             CatalogError::NotEnoughNodes { .. } => Problem::new(Code::ConfigInvalid, text),
         }
