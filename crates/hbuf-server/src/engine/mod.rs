@@ -4,6 +4,7 @@
 pub mod append;
 pub mod buffer;
 pub mod catalog;
+pub mod consumer_calls;
 pub mod consumer_catalog;
 pub mod counters;
 mod creation;
@@ -40,6 +41,10 @@ use crate::read::ReadShared;
 pub(crate) use append::records;
 pub use append::{Append, AppendError, AppendReply, Content};
 pub use buffer::{Begun, Buffer, BufferStatus};
+pub use consumer_calls::{
+    ConsumerError, ConsumerMember, Handed, HandedMessage, LeaseId, NextRequest, Passed, Settle,
+    Settled, Settling,
+};
 pub use consumer_catalog::{ConsumerInfo, ConsumerLookupError, OwnerName};
 pub use described::{
     BufferInfo, BufferSettings, CatalogError, MemberInfo, MirrorSettings, Page, TopicInfo,

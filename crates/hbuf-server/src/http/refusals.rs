@@ -9,7 +9,9 @@ use hbuf_manager::Refused;
 use http::{HeaderName, HeaderValue};
 
 use super::problem::{Code, Problem};
-use crate::engine::{AppendError, CatalogError, ConsumerLookupError, LookupError, StreamError};
+use crate::engine::{
+    AppendError, CatalogError, ConsumerError, ConsumerLookupError, LookupError, StreamError,
+};
 use crate::manager::ProposeError;
 use crate::read::{FilterError, ProofError, ReadError};
 
@@ -177,6 +179,22 @@ impl From<LookupError> for Box<Problem> {
 impl From<ConsumerLookupError> for Box<Problem> {
     fn from(error: ConsumerLookupError) -> Self {
         CatalogError::from(error).into()
+    }
+}
+
+impl From<ConsumerError> for Box<Problem> {
+    fn from(error: ConsumerError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ConsumerError::Gone => Problem::new(Code::ConsumerNotFound, text),
+            ConsumerError::Paused => Problem::new(Code::BufferPaused, text),
+            ConsumerError::Lookup(error) => error.into(),
+            ConsumerError::Read(error) => error.into(),
+            ConsumerError::Full => Problem::new(Code::DiskFull, text),
+            ConsumerError::Failed => Problem::new(Code::DiskFailed, text),
+            ConsumerError::Busy => Problem::new(Code::Overloaded, text),
+            ConsumerError::Stopping => Problem::new(Code::Stopping, text),
+        }
     }
 }
 

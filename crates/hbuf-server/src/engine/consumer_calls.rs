@@ -1,0 +1,196 @@
+//! What workers ask of a consumer, and what they get.
+
+use bytes::Bytes;
+use hbuf_core::ids::{Micros, Seq, Uuid};
+use hbuf_core::name::Name;
+use tokio::time::Instant;
+
+use super::open::LookupError;
+use crate::read::ReadError;
+
+/// Names one lease of one message. It means nothing to others than the primary that gave it, and
+/// nothing after that one's restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId(pub u64);
+
+/// Asks for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextRequest {
+    /// At most so many.
+    pub limit: usize,
+    /// Wait until then for the first one; `None` answers at once.
+    pub wait_until: Option<Instant>,
+}
+
+/// Messages that were handed out.
+#[derive(Clone, Debug, Default)]
+pub struct Handed {
+    /// The messages: of each buffer in the order of its seqs but for those delivered again, over
+    /// the buffers the earliest first.
+    pub messages: Vec<HandedMessage>,
+    /// The buffers of a topic that were left out.
+    pub passed: Vec<Passed>,
+}
+
+/// One message that was handed out.
+#[derive(Clone, Debug)]
+pub struct HandedMessage {
+    /// Its buffer.
+    pub buffer: Uuid,
+    /// The name of its buffer.
+    pub name: Name,
+    /// Its seq there.
+    pub seq: Seq,
+    /// What an ack names; nothing when the message was done as it was handed out.
+    pub lease: Option<LeaseId>,
+    /// How often it was handed out, this time included.
+    pub deliveries: u32,
+    /// The record as it is stored.
+    pub record: Bytes,
+}
+
+/// A buffer that was left out, and why.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    /// Its name.
+    pub name: Name,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// What becomes of one message that was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settle {
+    /// Its buffer.
+    pub buffer: Uuid,
+    /// Its seq there.
+    pub seq: Seq,
+    /// The lease under which it was handed out.
+    pub lease: LeaseId,
+    /// What is wanted.
+    pub what: Settling,
+}
+
+/// What a worker wants of a message that it was handed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settling {
+    /// It is done.
+    Ack,
+    /// It is to be handed out again, after so many milliseconds.
+    Nack {
+        /// How many.
+        delay_ms: u64,
+    },
+    /// The lease is to last so many milliseconds from now on.
+    Extend {
+        /// How many.
+        lease_ms: u64,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It is done, on record.
+    Acked,
+    /// It was done before; nothing changed.
+    AlreadyAcked,
+    /// The lease had lapsed, or was another's; nothing changed.
+    LeaseLost,
+    /// It will be handed out again.
+    Nacked,
+    /// The lease lasts longer.
+    Extended,
+    /// The consumer does not read that buffer, or has not handed out that message.
+    Unknown,
+    /// The buffer is paused, and nothing of it changes.
+    Paused,
+}
+
+/// How a consumer stands in one buffer.
+#[derive(Clone, Debug)]
+pub struct ConsumerMember {
+    /// The buffer.
+    pub buffer: Uuid,
+    /// Its name.
+    pub name: Name,
+    /// Why nothing more is known: the buffer cannot be opened.
+    pub unavailable: Option<String>,
+    /// Every message through this one is done.
+    pub cursor: Seq,
+    /// The highest message that there is for readers.
+    pub commit: Seq,
+    /// Messages that were found to match and are not done, as far as was looked ahead.
+    pub pending: u64,
+    /// Messages that are leased now.
+    pub in_flight: u64,
+    /// When the earliest message was appended that was handed out and is not done.
+    pub oldest_unacked: Option<Micros>,
+    /// Deliveries after the first one of a message, since the node started.
+    pub redelivered: u64,
+    /// Messages that were given up, since the node started.
+    pub dead_lettered: u64,
+    /// Messages that retention dropped or damage hid before they were done.
+    pub lost: u64,
+}
+
+/// Why a consumer hands out nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    /// It was deleted.
+    #[error("there is no such consumer: create it with PUT")]
+    Gone,
+    /// Every buffer that it reads is paused.
+    #[error("the buffer is paused, so that its consumers stand still: set its state to open first")]
+    Paused,
+    /// The buffer cannot be opened.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// Messages cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The disk has no room for the consumer's record.
+    #[error("the disk is full: nothing was changed")]
+    Full,
+    /// The disk failed.
+    #[error("the disk failed to sync: nothing more is recorded until the node restarts")]
+    Failed,
+    /// Too many requests of the consumer wait.
+    #[error("too many requests wait for this consumer: try again shortly")]
+    Busy,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl Settled {
+    /// The word in replies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Acked => "acked",
+            Self::AlreadyAcked => "already-acked",
+            Self::LeaseLost => "lease-lost",
+            Self::Nacked => "nacked",
+            Self::Extended => "extended",
+            Self::Unknown => "unknown",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+impl std::fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl LeaseId {
+    /// Reads the text of a lease.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let fits = text.len() == 16 && text.bytes().all(digits);
+        fits.then(|| u64::from_str_radix(text, 16).ok().map(Self))?
+    }
+}
