@@ -112,6 +112,16 @@ pub const CONSUMER_LEASE_MS_MAX: u64 = 12 * 3600 * 1_000;
 pub const CONSUMER_LEASE_MS_DEFAULT: u64 = 30_000;
 /// Longest delay of a message that a worker gives back, in milliseconds: 7 days.
 pub const CONSUMER_DELAY_MS_MAX: u64 = 7 * 86_400 * 1_000;
+/// Messages of one buffer that a consumer has found and that are not done; it looks no further then.
+pub const CONSUMER_WINDOW_MAX: usize = 65_536;
+/// Messages for which a consumer looks at once.
+pub const CONSUMER_LOOK_MAX: usize = 1_024;
+/// Requests for messages of one consumer and buffer that may wait at the same time.
+pub const CONSUMER_WAITING_MAX: usize = 1_024;
+/// Messages that one request settles.
+pub const CONSUMER_ACKS_MAX: usize = 10_000;
+/// Longest body of such a request: each message with a buffer's name of the longest, and room.
+pub const CONSUMER_ACKS_BYTES_MAX: u64 = 4 << 20;
 /// Highest number of deliveries that a consumer can ask for; counts stop there too.
 pub const CONSUMER_DELIVERIES_MAX: u32 = 1_000_000;
 /// Messages of one buffer that a consumer may have leased at the same time.
@@ -208,6 +218,7 @@ pub const MANAGER_LOG_BYTES_MAX: u64 = 64 << 20;
 
 const _: () = assert!(BATCH_MESSAGES_MAX <= 1 << 16);
 const _: () = assert!(BUFFERS_PER_TOPIC_MAX <= TOPIC_SLOTS && TOPIC_SLOTS <= 1 << 12);
+const _: () = assert!(CONSUMER_IN_FLIGHT_MAX as usize <= CONSUMER_WINDOW_MAX);
 const _: () = assert!(BODY_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(BODY_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(JOURNAL_BODY_BYTES_MAX <= u32::MAX as u64);

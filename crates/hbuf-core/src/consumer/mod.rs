@@ -1,5 +1,13 @@
 //! Consumers: named, durable readers of a buffer, and what is handed to whom.
 
 mod config;
+mod machine;
+#[cfg(test)]
+mod machine_tests;
+mod progress;
 
 pub use config::{AckMode, Config, ConfigError, Filter, Start};
+pub use machine::{
+    Candidate, Consumer, Counts, Given, GivenUp, LeaseId, Settled, Settling, Standing, Wish,
+};
+pub use progress::{Delta, Progress, fold};
