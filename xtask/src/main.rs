@@ -30,7 +30,7 @@ usage: cargo xtask <task>
   kill [--rounds N]         the SIGKILL test with N rounds (200)
   mutate-sync               leave out each sync of the server in turn: the power-loss tests must
                             fail within [--seeds N] (60) of each; [--jobs N] (2) at once, only
-                            [--point NAME], only those [--after NAME]
+                            [--point NAME,…], only those [--after NAME]
   recovery-time [--megabytes N]
                             how long a start takes after SIGKILL with N MiB (1900) of data that
                             no mark covers

@@ -116,6 +116,9 @@ pub(super) fn recover(
         bytes: &bytes,
     };
     let base = reader.base(*newest)?;
+    // The last life may have ended between the rename and its sync: no command may follow in a
+    // file whose name can still be lost.
+    sync::sync_dir(directory, SyncPoint::ManagerEntry).map_err(io("sync", directory))?;
     let (catalog, tail) = reader.commands(base.catalog, base.end, base.time)?;
     let file = OpenOptions::new().read(true).write(true).open(&path);
     let file = file.map_err(io("open", &path))?;

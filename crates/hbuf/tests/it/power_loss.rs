@@ -43,6 +43,62 @@ fn nothing_acknowledged_is_lost_when_every_commit_goes_through_the_journal() {
     sweep("through_the_journal", CommitPath::Journal);
 }
 
+/// The process of the first start ends at each of its operations in turn; the next life builds on
+/// what it left in the page cache.
+#[test]
+fn a_first_start_that_ended_anywhere_is_completed_by_the_next() {
+    for (class, most) in [(Class::Sync, 12), (Class::SyncDir, 16), (Class::Name, 24)] {
+        for number in 1..=most {
+            let scratch = Scratch::new(number);
+            if let Err(why) = ended_start(class, number, &scratch) {
+                panic!(
+                    "{class:?} {number}: {why}\nfiles: {}",
+                    scratch.keep().display()
+                );
+            }
+        }
+    }
+}
+
+fn ended_start(class: Class, number: u64, scratch: &Scratch) -> Result<(), String> {
+    let settings = CommitPath::Auto.settings();
+    let at = scratch.mount(0);
+    let mounted = Mounted::new(Model::default(), &at, Duration::ZERO).map_err(broken)?;
+    let cut = Cut {
+        class,
+        number,
+        later: 0,
+    };
+    mounted.model().cut_after_now(cut);
+    drop(Server::start(&at.join("data"), &settings));
+    mounted.model().resume();
+    let server = Server::start(&at.join("data"), &settings)?;
+    let reply = server.http().post("/buffers/b", b"kept");
+    let reply = reply.map_err(|error| error.to_string())?;
+    if reply.status != 201 {
+        return Err(reply.text());
+    }
+    mounted.model().cut_now();
+    drop(server);
+    let model = mounted.unmount().map_err(broken)?;
+    let mut model = model.lock().map_err(|_| "the file system panicked")?;
+    model.lose_unsynced();
+    let after = scratch.disk(1);
+    let survived = model.surviving(Draws::new(number));
+    survived.write_to(&after).map_err(|e| e.to_string())?;
+    let server = Server::start(&after.join("data"), &settings)?;
+    let records = check::read_all(&mut server.http(), "b")?.unwrap_or_default();
+    match records.as_slice() {
+        [record] if record.body == b"kept" => Ok(()),
+        _ => Err(format!("{} messages are left of 1", records.len())),
+    }
+}
+
+/// What `cargo xtask mutate-sync` does not take for a noticed sync.
+fn broken(error: std::io::Error) -> String {
+    format!("cannot mount, or unmount: {error}")
+}
+
 fn sweep(name: &str, path: CommitPath) {
     let mut total = Totals::default();
     for seed in settings::seeds(4) {
@@ -117,12 +173,9 @@ impl Run {
         model.cut_after_now(self.cut(round));
         let sync_time = [0, 300, 2_000][self.draws.below(3, "sync time", 0, round) as usize];
         let at = scratch.mount(round);
-        let mounted = Mounted::new(model, &at, Duration::from_micros(sync_time))
-            .map_err(|error| format!("cannot mount: {error}"))?;
+        let mounted = Mounted::new(model, &at, Duration::from_micros(sync_time)).map_err(broken)?;
         self.work(round, &at, &mounted)?;
-        let model = mounted
-            .unmount()
-            .map_err(|error| format!("cannot unmount: {error}"))?;
+        let model = mounted.unmount().map_err(broken)?;
         let after = scratch.disk(round + 1);
         let mut model = model.lock().map_err(|_| "the file system panicked")?;
         self.count(&model);

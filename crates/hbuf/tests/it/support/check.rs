@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::http::Http;
+use super::http::{Http, Reply};
 use super::ledger::{Ledger, Life};
 use super::record;
 use super::server::{Server, hbuf};
@@ -27,24 +28,27 @@ fn read_all_while(
     go_on: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<record::Record>>, String> {
     let path = format!("/buffers/{buffer}/messages?after=0");
-    let begun = Instant::now();
-    let reply = loop {
-        let reply = http
-            .get(&path)
-            .map_err(|error| format!("{buffer}: reading failed: {error}"))?;
-        // A buffer that is being opened says so; whoever reads comes again.
-        let again = !reply.is_success() && reply.text().contains("\"retry\":true");
-        if !again || begun.elapsed() > AGAIN_MAX || !go_on() {
-            break reply;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let reply = get_patiently(http, &path, go_on)
+        .map_err(|error| format!("{buffer}: reading failed: {error}"))?;
     match reply.status {
         200 => Ok(Some(
             record::split(&reply.body).map_err(|why| format!("{buffer}: {why}"))?,
         )),
         404 => Ok(None),
         status => Err(format!("{buffer}: reading gave {status}: {}", reply.text())),
+    }
+}
+
+/// A buffer that is being opened says so; whoever reads comes again.
+fn get_patiently(http: &mut Http, path: &str, go_on: &dyn Fn() -> bool) -> io::Result<Reply> {
+    let begun = Instant::now();
+    loop {
+        let reply = http.get(path)?;
+        let again = !reply.is_success() && reply.text().contains("\"retry\":true");
+        if !again || begun.elapsed() > AGAIN_MAX || !go_on() {
+            return Ok(reply);
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -87,15 +91,18 @@ pub(crate) fn check_server_while(
         // The doubt is settled now: the next round must find the same.
         settle(claims, records.as_deref());
     }
-    wrong.extend(check_filters(&mut http, ledger));
+    wrong.extend(check_filters(&mut http, ledger, go_on));
     wrong
 }
 
 /// Every filter is as it was left, and whole.
-fn check_filters(http: &mut Http, ledger: &mut Ledger) -> Vec<String> {
+fn check_filters(http: &mut Http, ledger: &mut Ledger, go_on: &dyn Fn() -> bool) -> Vec<String> {
     let mut wrong = Vec::new();
     for ((buffer, name), claim) in &mut ledger.filters {
-        let found = match filter_tags(http, buffer, name) {
+        if !go_on() {
+            break;
+        }
+        let found = match filter_tags(http, buffer, name, go_on) {
             Ok(found) => found,
             Err(why) => {
                 wrong.push(format!("filter {name} of {buffer}: {why}"));
@@ -113,9 +120,14 @@ fn check_filters(http: &mut Http, ledger: &mut Ledger) -> Vec<String> {
 }
 
 /// How many tags a filter has, read through; 0 when there is none.
-fn filter_tags(http: &mut Http, buffer: &str, name: &str) -> Result<u64, String> {
+fn filter_tags(
+    http: &mut Http,
+    buffer: &str,
+    name: &str,
+    go_on: &dyn Fn() -> bool,
+) -> Result<u64, String> {
     let get = |http: &mut Http, path: &str| {
-        let reply = http.get(path).map_err(|error| error.to_string())?;
+        let reply = get_patiently(http, path, go_on).map_err(|error| error.to_string())?;
         match reply.status {
             200 => Ok(Some(reply.text())),
             404 => Ok(None),
