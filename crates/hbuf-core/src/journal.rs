@@ -13,6 +13,8 @@ use crate::record::{
     Facts, Frame, JournalFile, Kind, LINE_LEN, Line, Proof, ProofKind, Record, RecordError, State,
     decode, encode, head_len,
 };
+use crate::segment::{FORMAT, LogKind, SegmentHead};
+use crate::tree::Frontier;
 
 /// What an entry's record is framed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +100,43 @@ pub fn encode_entry(line: EntryLine, entry: &Entry<'_>, out: &mut Vec<u8>) {
         body: entry.body,
     };
     encode(&frame, out);
+}
+
+/// A journal file of its own with entries of one buffer, in their order: what a damaged buffer's
+/// log cannot take stays beside it when the journal goes, and shows what is missing. The positions
+/// are dense, as in every journal file, and each is at most the one that the entry had, so that a
+/// fence that passed the entry passes it here too.
+#[must_use]
+pub fn encode_unapplied(buffer: Uuid, entries: &[(u64, Entry<'_>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let Some((first, _)) = entries.first() else {
+        return out;
+    };
+    let head = SegmentHead {
+        format: FORMAT,
+        kind: LogKind::Journal,
+        buffer,
+        log: buffer,
+        history: buffer,
+        first: Seq(*first),
+        time: Micros(0),
+        epoch: Epoch(0),
+        frontier: Frontier::default(),
+        epochs: Vec::new(),
+        compacted: None,
+    };
+    head.encode(&mut out);
+    for (position, (_, entry)) in (*first..).zip(entries) {
+        let line = EntryLine {
+            position,
+            time: Micros(0),
+            epoch: Epoch(0),
+            // The file gets its name when all of it is on the disk.
+            distance: 1,
+        };
+        encode_entry(line, entry, &mut out);
+    }
+    out
 }
 
 fn facts(buffer: Uuid, file: JournalFile) -> Facts {
@@ -321,8 +360,6 @@ pub fn replay(entry: &Entry<'_>, position: u64, buffer: &BufferEnd) -> Result<Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::{FORMAT, LogKind, SegmentHead};
-    use crate::tree::Frontier;
 
     const BUFFER: Uuid = Uuid([7; 16]);
 

@@ -12,8 +12,8 @@ pub struct Rules {
     pub batch_stays_whole: bool,
     /// Journal entries below a buffer's fence are ignored.
     pub replay_respects_fence: bool,
-    /// Replay of a buffer stops at the first entry that does not follow the log's end.
-    pub replay_stops_at_gap: bool,
+    /// A journal entry behind a gap that knew a missing record as committed makes it damage.
+    pub gap_in_journal_proves: bool,
     /// The tables of producers and idempotency keys are rebuilt from the log after a restart.
     pub dedupe_survives_restart: bool,
     /// A closed buffer takes no message.
@@ -42,7 +42,7 @@ impl Rules {
             commit_waits_for_disk: true,
             batch_stays_whole: true,
             replay_respects_fence: true,
-            replay_stops_at_gap: true,
+            gap_in_journal_proves: true,
             dedupe_survives_restart: true,
             closed_refuses: true,
             paused_refuses: true,

@@ -48,11 +48,13 @@ pub enum Bug {
     MergeBlindly,
     /// …
     MirrorForgets,
+    /// …
+    CutAtGap,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AckBeforeSync,
         Self::ReadBeforeSync,
         Self::HalfBatch,
@@ -72,6 +74,7 @@ impl Bug {
         Self::CountReplays,
         Self::MergeBlindly,
         Self::MirrorForgets,
+        Self::CutAtGap,
     ];
 
     /// Its name on the command line.
@@ -120,6 +123,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
         Some(Bug::CutDamage) => rules.damage_below_commit_is_corruption = false,
         Some(Bug::MergeBlindly) => rules.merge_looks_at_all = false,
         Some(Bug::MirrorForgets) => rules.mirror_resumes_from_its_log = false,
+        Some(Bug::CutAtGap) => rules.gap_in_journal_proves = false,
         Some(
             Bug::NoNameSync
             | Bug::MarkAhead
@@ -135,7 +139,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Bug, &str, &str, Invariant); 19] = [
+const TABLE: [(Bug, &str, &str, Invariant); 20] = [
     (
         Bug::AckBeforeSync,
         "ack-before-sync",
@@ -249,6 +253,12 @@ const TABLE: [(Bug, &str, &str, Invariant); 19] = [
         "mirror-forgets",
         "a mirror begins anew after a restart, whatever its log holds",
         Invariant::MirrorFollows,
+    ),
+    (
+        Bug::CutAtGap,
+        "cut-at-gap",
+        "recovery cuts the log before a gap in the journal, whatever was acknowledged there",
+        Invariant::AckedNeverLost,
     ),
 ];
 

@@ -36,6 +36,8 @@ pub(crate) enum Name {
     Mark(usize),
     /// A buffer's tables that were written with this generation of the mark.
     Tables(usize, u64),
+    /// Journal entries that a damaged buffer's log could not take.
+    Unapplied(usize),
     /// The journal file that starts with this position.
     Journal(Seq),
 }
@@ -43,9 +45,10 @@ pub(crate) enum Name {
 impl Name {
     pub(crate) const fn directory(self) -> Directory {
         match self {
-            Self::Segment(buffer, _) | Self::Mark(buffer) | Self::Tables(buffer, _) => {
-                Directory::Buffer(buffer)
-            }
+            Self::Segment(buffer, _)
+            | Self::Mark(buffer)
+            | Self::Tables(buffer, _)
+            | Self::Unapplied(buffer) => Directory::Buffer(buffer),
             Self::Cursors(buffer, _) => Directory::Cursors(buffer),
             Self::Journal(_) => Directory::Journal,
         }
@@ -66,6 +69,7 @@ impl Name {
             Self::Cursors(..) => "cursors",
             Self::Mark(_) => "mark",
             Self::Tables(..) => "tables",
+            Self::Unapplied(_) => "unapplied",
             Self::Journal(_) => "journal",
         }
     }

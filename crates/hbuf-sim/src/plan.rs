@@ -221,7 +221,7 @@ fn faults(draws: &Draws, steps: u64) -> Vec<Planned> {
             Fault::Kill => (40, 3),
             Fault::Full => (25, 2),
             Fault::SyncError => (20, 1),
-            Fault::Rot => (20, 1),
+            Fault::Rot => (35, 1),
             Fault::Clock => (30, 4),
         };
         if !draw.percent(percent) {

@@ -412,7 +412,10 @@ impl Buffer {
     pub(super) fn push_mark(&mut self, cause: MarkCause, fence: u64, out: &mut Effects) {
         self.mark_generation += 1;
         self.marked = Some(self.end);
-        self.fence = fence.max(self.fence);
+        // What a damaged log could not take of the journal still stands for what is missing.
+        if self.damaged.is_none() {
+            self.fence = fence.max(self.fence);
+        }
         let tables = table::encode(&self.producers, &self.keys, self.stream.as_ref());
         let mark = Mark {
             generation: self.mark_generation,

@@ -139,10 +139,9 @@ impl Messages {
         &mut self,
         rules: &Rules,
         found: &Found<'_>,
-        repairs: &mut Vec<Repair>,
-        damage: &mut Option<Damage>,
+        replay: &mut Replay<'_>,
+        (repairs, damage): (&mut Vec<Repair>, &mut Option<Damage>),
     ) -> Result<(), ReadFailed> {
-        let mut replay = Replay::new(rules, found, LogKind::Messages);
         self.sealed_before_mark(found, damage);
         let stop = loop {
             let stop = self.walk_file(found)?;
@@ -156,7 +155,8 @@ impl Messages {
             };
             self.apply(&restored, repairs);
         };
-        self.judge(rules, found, &stop, repairs, damage)
+        let lost = replay.witness(self.position.next);
+        self.judge(rules, found, (&stop, lost), repairs, damage)
     }
 
     /// The segments that end before the mark: only their lengths count. Their times are those of
@@ -401,12 +401,13 @@ impl Messages {
         }
     }
 
-    /// The verdict on what stands behind the last record.
+    /// The verdict on what stands behind the last record; `lost`: a seq of the journal that proves
+    /// more was committed.
     fn judge(
         &mut self,
         rules: &Rules,
         found: &Found<'_>,
-        stop: &Option<Stop>,
+        (stop, lost): (&Option<Stop>, Option<Seq>),
         repairs: &mut Vec<Repair>,
         damage: &mut Option<Damage>,
     ) -> Result<(), ReadFailed> {
@@ -423,7 +424,7 @@ impl Messages {
         } else {
             Seq::ZERO
         };
-        if let Some(witness) = self.witness_behind(found, &stop)? {
+        if let Some(witness) = self.witness_behind(found, &stop)?.or(lost) {
             self.corrupt(&stop, witness, damage);
             return Ok(());
         }

@@ -20,13 +20,17 @@ mod second_log;
 mod tests;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use replay::Replay;
 
 use crate::buffer::{CursorsEnd, Opening};
 use crate::dedupe::table::{self, Tables};
 use crate::ids::{Epoch, NodeId, Seq, Uuid};
 use crate::input::{BufferConfig, BufferState};
+use crate::journal::{Entry, encode_unapplied};
 use crate::mark::Mark;
 use crate::record::JournalFile;
 use crate::rules::Rules;
@@ -136,6 +140,10 @@ pub struct Recovered {
     pub repairs: Vec<Repair>,
     /// Damage, after which the buffer is read only.
     pub damage: Option<Damage>,
+    /// A journal file ([`encode_unapplied`]) with what a damaged buffer's log could not take. It
+    /// must be durable beside the log before the journal goes; `None`: such a file may go, after
+    /// the repairs.
+    pub unapplied: Option<Box<[u8]>>,
     /// Records that were restored from the journal.
     pub replayed: u64,
     /// Bytes that were cut as torn.
@@ -156,11 +164,15 @@ impl Recovered {
 pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed> {
     let mut repairs = Vec::new();
     let mut damage = None;
-    let cursors = second_log::recover(rules, found, &mut repairs, &mut damage)?;
+    let mut cursors_log = Replay::new(rules, found, LogKind::Cursors);
+    let cursors = second_log::recover(&mut cursors_log, found, &mut repairs, &mut damage)?;
+    let mut unapplied: Vec<_> = cursors_log.behind_gap().collect();
     let kept = found.mark.as_ref().map_or(Seq::ZERO, |mark| mark.first);
     let kept = cursors.keep_from.max(kept).max(Seq::FIRST);
     let mut log = messages::Messages::start(found, kept, &mut damage);
-    log.walk(rules, found, &mut repairs, &mut damage)?;
+    let mut replay = Replay::new(rules, found, LogKind::Messages);
+    log.walk(rules, found, &mut replay, (&mut repairs, &mut damage))?;
+    unapplied.extend(replay.behind_gap());
     check_kept(&log, kept, &mut damage);
     let first = kept.max(log.oldest()).min(log.end().next());
     // Nor does a paused directory change because the node was started anew.
@@ -176,13 +188,10 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         repairs.retain(|repair| matches!(repair, Repair::Write { .. }));
     }
     let Tables {
-        mut producers,
-        mut keys,
+        producers,
+        keys,
         stream,
-    } = log.tables();
-    if !rules.dedupe_survives_restart {
-        (producers, keys) = Default::default();
-    }
+    } = tables_of(rules, &mut log);
     let opening = Opening {
         buffer: found.buffer,
         log: found.log,
@@ -214,10 +223,34 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
     Ok(Recovered {
         opening,
         repairs,
+        unapplied: damage
+            .as_ref()
+            .and_then(|_| unapplied_file(found, unapplied)),
         damage,
         replayed,
         torn_bytes,
     })
+}
+
+fn tables_of(rules: &Rules, log: &mut messages::Messages) -> Tables {
+    let tables = log.tables();
+    if rules.dedupe_survives_restart {
+        return tables;
+    }
+    Tables {
+        stream: tables.stream,
+        ..Tables::default()
+    }
+}
+
+/// The file that keeps these entries; `None` when there are none.
+fn unapplied_file(found: &Found<'_>, mut entries: Vec<(u64, Entry<'_>)>) -> Option<Box<[u8]>> {
+    entries.sort_by_key(|(position, _)| *position);
+    // A crash may leave them in such a file and in the journal too.
+    let mut seen = BTreeSet::new();
+    entries.retain(|(_, entry)| seen.insert((entry.file, entry.body)));
+    let some = !entries.is_empty();
+    some.then(|| encode_unapplied(found.buffer, &entries).into())
 }
 
 /// What retention keeps must be there: it says so durably before it removes a file.

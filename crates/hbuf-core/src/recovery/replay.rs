@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{Found, FoundEntry};
 use crate::ids::{Epoch, Seq};
 use crate::journal::{BufferEnd, Entry, Replay as Verdict, replay};
-use crate::record::JournalFile;
+use crate::record::{JournalFile, State};
 use crate::rules::Rules;
 use crate::segment::LogKind;
 
@@ -14,7 +14,9 @@ pub(super) struct Replay<'a> {
     found: Vec<FoundEntry<'a>>,
     next: usize,
     end: BufferEnd,
-    stops_at_gap: bool,
+    /// The entry that did not follow, and all behind it.
+    gap: Option<usize>,
+    gap_proves: bool,
 }
 
 /// Records that the journal puts behind the log's end.
@@ -48,7 +50,8 @@ impl<'a> Replay<'a> {
                 fence,
                 stopped: false,
             },
-            stops_at_gap: rules.replay_stops_at_gap,
+            gap: None,
+            gap_proves: rules.gap_in_journal_proves,
         }
     }
 
@@ -81,13 +84,46 @@ impl<'a> Replay<'a> {
                     });
                 }
                 Ok(Verdict::Skip(_)) => self.next += 1,
-                // The journal is in order: what is missing here comes from nowhere.
+                // The journal is in order: what is missing here comes from nowhere. Above the fence
+                // a log's seqs rise with the positions, since whatever takes a log's end back first
+                // lets the fence pass all that was journaled; so nothing behind a gap could go on
+                // at the end, and the stop needs no rule that could be bent.
                 Ok(Verdict::Gap { .. }) | Err(_) => {
-                    self.end.stopped |= self.stops_at_gap;
+                    self.end.stopped = true;
+                    self.gap = self.gap.or(Some(self.next));
                     self.next += 1;
                 }
             }
         }
         None
+    }
+
+    /// The entries that could not be applied, since something before them is missing.
+    pub(super) fn behind_gap(&self) -> impl Iterator<Item = (u64, Entry<'a>)> {
+        let behind = self.gap.map_or(&[][..], |gap| &self.found[gap..]);
+        let fence = self.end.fence;
+        let unfenced = behind.iter().filter(move |found| found.position > fence);
+        unfenced.map(|found| {
+            let entry = Entry {
+                buffer: found.buffer,
+                file: found.file,
+                body: found.bytes,
+            };
+            (found.position, entry)
+        })
+    }
+
+    /// Behind a gap: a record that was framed when `seq`, which the log lacks, was committed.
+    ///
+    /// What stands before a gap was acknowledged without the journal, from the segment itself, and
+    /// is gone from there: it must not pass for a tail that nobody was told of.
+    pub(super) fn witness(&self, seq: Seq) -> Option<Seq> {
+        let behind = self.behind_gap().filter(|_| self.gap_proves);
+        let records = behind.flat_map(|(_, entry)| entry.records().map_while(Result::ok));
+        records
+            .map(|(_, record)| record.line)
+            .filter(|line| line.state != State::Head && line.seq > seq)
+            .find(|line| line.known_commit() >= seq)
+            .map(|line| line.seq)
     }
 }

@@ -7,7 +7,6 @@ use super::{CursorsRecovered, Damage, Found, FoundFile, Repair};
 use crate::buffer::{CursorsEnd, parse_retain};
 use crate::ids::{Epoch, Seq};
 use crate::record::{Kind, Record, State};
-use crate::rules::Rules;
 use crate::segment::{End, LogKind, Position, ReadFailed, Stop, Why, classify, open, walk};
 
 struct Walk {
@@ -18,12 +17,11 @@ struct Walk {
 
 /// Walks the last file that has a head, replays the journal behind it and judges its end.
 pub(super) fn recover(
-    rules: &Rules,
+    replay: &mut Replay<'_>,
     found: &Found<'_>,
     repairs: &mut Vec<Repair>,
     damage: &mut Option<Damage>,
 ) -> Result<CursorsRecovered, ReadFailed> {
-    let mut replay = Replay::new(rules, found, LogKind::Cursors);
     let mut state = Walk {
         end: CursorsEnd::default(),
         keep_from: Seq::ZERO,
@@ -59,7 +57,15 @@ pub(super) fn recover(
         }
         stop = None;
     }
-    if let (Some(file), Some(stop)) = (last, stop) {
+    let due = state.position.next;
+    if let Some(witness) = replay.witness(due) {
+        *damage = Some(Damage {
+            log: LogKind::Cursors,
+            seq: due,
+            file: last.map_or(due, |file| file.first),
+            reason: alloc::format!("cursors log: seq {witness} shows that it was committed"),
+        });
+    } else if let (Some(file), Some(stop)) = (last, stop) {
         state.judge(&file, &stop, repairs, damage)?;
     }
     state.end.end = state.position.next.prev();

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use super::*;
 use crate::ids::{Hash, Micros};
 use crate::record::{Facts, Frame, Proof, encode};
-use crate::segment::{FORMAT, SegmentHead};
+use crate::segment::{FORMAT, SegmentHead, open, walk};
 use crate::tree::Frontier;
 
 const BUFFER: Uuid = Uuid([1; 16]);
@@ -230,7 +230,7 @@ fn half_a_batch_is_cut_whole() {
 #[test]
 fn the_journal_restores_what_the_segment_lost_and_stops_at_a_gap() {
     let (keep, three, four) = (segment(1, 2), record(3, 2, 0), record(4, 3, 0));
-    let six = record(6, 5, 0);
+    let six = record(6, 4, 0);
     // Record 3 is lost in the segment, 4 is there: not corruption, for the journal has 3.
     let mut lost = keep.clone();
     lost.extend(vec![0; three.len()]);
@@ -314,4 +314,92 @@ fn what_retention_let_go_is_removed_only_after_all_else_is_durable() {
     };
     assert_eq!(removed(true), [1, 3]);
     assert_eq!(removed(false), [20]);
+}
+
+/// Seqs 1 to `last` in the segment, of which the last is damaged, and one journal entry each with
+/// the seqs behind it.
+fn rotten(last: u64, journaled: core::ops::RangeInclusive<u64>) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let mut bytes = segment(1, last);
+    let at = bytes.len() - 4;
+    bytes[at] ^= 1;
+    (
+        bytes,
+        journaled.map(|seq| record(seq, seq - 1, 0)).collect(),
+    )
+}
+
+fn entries(bodies: &[Vec<u8>]) -> Vec<FoundEntry<'_>> {
+    let with_positions = (11..).zip(bodies);
+    with_positions
+        .map(|(position, bytes)| FoundEntry {
+            position,
+            buffer: BUFFER,
+            file: JournalFile::Messages(Seq(1)),
+            bytes,
+        })
+        .collect()
+}
+
+#[test]
+fn a_later_journal_entry_proves_that_a_damaged_record_was_acknowledged() {
+    let (bytes, bodies) = rotten(3, 4..=5);
+    let files = [(1, bytes)];
+    let mut found = found(&files, None);
+    found.journal = entries(&bodies);
+    let recovered = recover(&Rules::correct(), &found).unwrap();
+    assert_eq!(
+        recovered.damage.as_ref().map(|damage| damage.seq),
+        Some(Seq(3))
+    );
+    assert_eq!((recovered.opening.end, recovered.repairs), (Seq(2), vec![]));
+    // With what it keeps, and without the journal, the next recovery comes to the same.
+    let kept = recovered.unapplied.unwrap();
+    let (_, position) = open(&*kept).unwrap();
+    let mut again = Vec::new();
+    walk(&*kept, position, |_, record| {
+        let entry = Entry::parse(record).unwrap();
+        again.push((record.line.seq.0, entry.body.to_vec()));
+    })
+    .unwrap();
+    let expected: Vec<(u64, Vec<u8>)> = (11..).zip(bodies).collect();
+    assert_eq!(again, expected);
+}
+
+#[test]
+fn a_journal_entry_that_knew_nothing_of_a_damaged_record_proves_nothing() {
+    let (bytes, _) = rotten(3, 4..=4);
+    let bodies = [record(4, 2, 0)];
+    let files = [(1, bytes)];
+    let mut found = found(&files, None);
+    found.journal = entries(&bodies);
+    let recovered = recover(&Rules::correct(), &found).unwrap();
+    assert_eq!((recovered.damage, recovered.unapplied), (None, None));
+    assert_eq!(recovered.opening.end, Seq(2));
+}
+
+#[test]
+fn a_journal_entry_below_the_fence_proves_nothing() {
+    let (bytes, bodies) = rotten(3, 4..=5);
+    let two = segment(1, 2).len();
+    let files = [(1, bytes)];
+    let fenced = Mark {
+        fence: 12,
+        ..mark(2, 1, two)
+    };
+    let mut found = found(&files, Some(fenced));
+    found.journal = entries(&bodies);
+    let recovered = recover(&Rules::correct(), &found).unwrap();
+    assert_eq!((recovered.damage, recovered.unapplied), (None, None));
+}
+
+#[test]
+fn a_damaged_record_that_the_journal_holds_is_written_again() {
+    let (bytes, _) = rotten(3, 4..=4);
+    let bodies = [record(3, 2, 0), record(4, 3, 0)];
+    let files = [(1, bytes)];
+    let mut found = found(&files, None);
+    found.journal = entries(&bodies);
+    let recovered = recover(&Rules::correct(), &found).unwrap();
+    assert_eq!((recovered.damage, recovered.unapplied), (None, None));
+    assert_eq!((recovered.opening.end, recovered.replayed), (Seq(4), 2));
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! data/node.json  journal/  pool/  manager/<region>/  quarantine/
 //! names/<tenant>/<buffer> -> ../../buffers/<2 hex>/<uuid>
-//! buffers/<2 hex>/<uuid>/{buffer.json, mark, tables-N, 0…01.hbuf, 0…01.idx, cursors/0…01.hbuf}
+//! buffers/<2 hex>/<uuid>/{buffer.json, mark, tables-N, 0…01.hbuf, 0…01.idx, cursors/0…01.hbuf,
+//!                         unapplied/N.hbuf}
 //! ```
 
 use std::io;
@@ -85,6 +86,11 @@ impl Layout {
     /// One file of one of a buffer's two logs.
     pub(crate) fn file(&self, buffer: Uuid, log: LogKind, first: Seq) -> PathBuf {
         self.log(buffer, log).join(file_name(first))
+    }
+
+    /// The directory of journal entries that a damaged buffer's log could not take.
+    pub(crate) fn unapplied(&self, buffer: Uuid) -> PathBuf {
+        self.buffer(buffer).join("unapplied")
     }
 
     pub(crate) fn mark(&self, buffer: Uuid) -> PathBuf {

@@ -16,4 +16,5 @@ pub(crate) mod recovery;
 pub(crate) mod source;
 pub(crate) mod space;
 pub(crate) mod sync;
+pub(crate) mod unapplied;
 pub(crate) mod write_behind;

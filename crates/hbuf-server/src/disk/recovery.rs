@@ -21,6 +21,7 @@ use hbuf_core::segment::{self, End, LogKind, OpenError, ReadFailed, file_name, f
 use super::layout::{Layout, at};
 use super::source::FileSource;
 use super::sync::{self, SyncPoint};
+use super::unapplied;
 use crate::read::remove_derived_files;
 
 /// What the manager says about a buffer that is to be opened.
@@ -186,7 +187,7 @@ impl JournalFound {
     }
 
     /// The entries of one buffer with their bytes.
-    fn bytes_of(&self, buffer: Uuid) -> io::Result<Vec<(EntryAt, Vec<u8>)>> {
+    pub(super) fn bytes_of(&self, buffer: Uuid) -> io::Result<Vec<(EntryAt, Vec<u8>)>> {
         let Some(entries) = self.entries.get(&buffer) else {
             return Ok(Vec::new());
         };
@@ -284,7 +285,10 @@ pub(crate) fn recover_buffer(
         .and_then(|name| fs::read(directory.join(name)).ok());
     let segments = sources(&directory).map_err(io_error)?;
     let cursors = sources(&layout.log(expected.buffer, LogKind::Cursors)).map_err(io_error)?;
-    let entries = journal.bytes_of(expected.buffer).map_err(io_error)?;
+    let mut entries = unapplied::read(layout, expected.buffer).map_err(io_error)?;
+    let kept = !entries.is_empty();
+    entries.extend(journal.bytes_of(expected.buffer).map_err(io_error)?);
+    entries.sort_by_key(|(at, _)| at.position);
     let marked_file = mark.as_ref().map_or(Seq::ZERO, |mark| mark.file);
     drop_unmarked_cache(&segments, mark.as_ref());
     cursors.iter().for_each(|(_, source)| source.drop_cache());
@@ -319,6 +323,9 @@ pub(crate) fn recover_buffer(
         && cursors.is_empty();
     if !untouched {
         repair(layout, expected.buffer, &recovered).map_err(io_error)?;
+    }
+    if kept || recovered.unapplied.is_some() {
+        unapplied::settle(layout, &recovered).map_err(io_error)?;
     }
     Ok(recovered)
 }

@@ -38,6 +38,12 @@ pub(crate) enum SyncPoint {
     Recovery,
     /// The directory entries of recovery.
     RecoveryEntry,
+    /// Journal entries that a damaged log could not take, before the journal goes.
+    Unapplied,
+    /// The entry of their file.
+    UnappliedEntry,
+    /// The entry of the directory that it stands in.
+    UnappliedDirectory,
     /// A new buffer's description.
     BufferFile,
     /// The entry of that description.

@@ -147,7 +147,7 @@ impl World<'_> {
         let seq = match name {
             Name::Segment(_, first) | Name::Cursors(_, first) | Name::Journal(first) => first.0,
             Name::Tables(_, generation) => generation,
-            Name::Mark(_) => 0,
+            Name::Mark(_) | Name::Unapplied(_) => 0,
         };
         let (buffer, note) = (name.buffer(), name.what());
         self.event(

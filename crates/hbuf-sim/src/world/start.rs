@@ -7,9 +7,9 @@ use hbuf_core::ids::{Micros, NodeId, Seq, Uuid};
 use hbuf_core::input::{BufferConfig, BufferState, Input};
 use hbuf_core::journal::Entry;
 use hbuf_core::mark::{self, Mark, SLOT_LEN};
-use hbuf_core::record::JournalFile;
+use hbuf_core::record::{JournalFile, Line};
 use hbuf_core::recovery::{Found, FoundEntry, FoundFile, Recovered, Repair, recover};
-use hbuf_core::segment::{End, classify, open, walk};
+use hbuf_core::segment::{End, LogKind, classify, open, walk};
 
 use super::World;
 use super::keeper::mark_steps;
@@ -21,6 +21,7 @@ use crate::node::{Step, file_name};
 use crate::trace::{EventId, Facts};
 
 /// A journal entry, copied out of its file.
+#[derive(Clone)]
 struct JournalEntry {
     position: u64,
     file: JournalFile,
@@ -63,40 +64,56 @@ impl World<'_> {
         let mut found: BTreeMap<Uuid, Vec<JournalEntry>> = BTreeMap::new();
         let (from, to) = (Name::Journal(Seq::ZERO), Name::Journal(Seq::MAX));
         let names: Vec<Name> = self.disk.names(from, to).collect();
-        let mut corrupt = None;
         for name in &names {
-            let bytes = self.disk.read(*name).expect("it was just listed");
-            // Without a good head the file was made and never synced.
-            let Ok((_, position)) = open(bytes) else {
-                continue;
-            };
-            let walked = walk(bytes, position, |_, record| {
-                let Ok(entry) = Entry::parse(record) else {
-                    return;
-                };
-                let position = record.line.seq.0;
-                let (file, bytes) = (entry.file, entry.body.to_vec());
-                found.entry(entry.buffer).or_default().push(JournalEntry {
-                    position,
-                    file,
-                    bytes,
-                });
-            });
-            let (_, stop) = walked.expect("memory can be read");
-            let end = classify(bytes, &stop, Seq::ZERO).expect("memory can be read");
-            if let End::Corrupt { seq, reason, .. } = end {
-                corrupt = Some(format!("the journal at position {seq}: {reason}"));
+            for (buffer, entry) in self.read_entries(*name) {
+                found.entry(buffer).or_default().push(entry);
             }
-        }
-        if let Some(what) = corrupt {
-            self.broke(Invariant::NoFalseDamage, what);
         }
         (found, names)
     }
 
-    fn recover(&mut self, buffer: usize, entries: &[JournalEntry]) -> Recovered {
+    /// The entries of one journal file, or of a buffer's own.
+    fn read_entries(&mut self, name: Name) -> Vec<(Uuid, JournalEntry)> {
+        let mut entries = Vec::new();
+        let Some(bytes) = self.disk.read(name) else {
+            return entries;
+        };
+        // Without a good head the file was made and never synced.
+        let Ok((_, position)) = open(bytes) else {
+            return entries;
+        };
+        let walked = walk(bytes, position, |_, record| {
+            let Ok(entry) = Entry::parse(record) else {
+                return;
+            };
+            let position = record.line.seq.0;
+            let (file, bytes) = (entry.file, entry.body.to_vec());
+            entries.push((
+                entry.buffer,
+                JournalEntry {
+                    position,
+                    file,
+                    bytes,
+                },
+            ));
+        });
+        let (_, stop) = walked.expect("memory can be read");
+        let end = classify(bytes, &stop, Seq::ZERO).expect("memory can be read");
+        if let End::Corrupt { seq, reason, .. } = end {
+            let what = format!("{} at position {seq}: {reason}", name.what());
+            self.broke(Invariant::NoFalseDamage, what);
+        }
+        entries
+    }
+
+    fn recover(&mut self, buffer: usize, journal: &[JournalEntry]) -> Recovered {
         let uuid = self.registry.uuid(buffer);
+        let own = self.read_entries(Name::Unapplied(buffer));
+        let own = own.into_iter().map(|(_, entry)| entry);
+        let mut entries: Vec<JournalEntry> = own.chain(journal.iter().cloned()).collect();
+        entries.sort_by_key(|entry| entry.position);
         let mark = read_mark(&self.disk, buffer);
+        self.check_rising(buffer, mark.as_ref().map_or(0, |mark| mark.fence), journal);
         let tables = mark.as_ref().and_then(|mark| {
             let generation = mark
                 .table
@@ -149,6 +166,25 @@ impl World<'_> {
         recover(&bugs::rules(self.bug), &found).expect("memory can be read")
     }
 
+    /// Above the fence, a log's seqs never fall with the positions. So nothing behind a gap can go on
+    /// at the log's end, and replay may stop there.
+    fn check_rising(&mut self, buffer: usize, fence: u64, journal: &[JournalEntry]) {
+        let mut last: BTreeMap<LogKind, Seq> = BTreeMap::new();
+        for entry in journal.iter().filter(|entry| entry.position > fence) {
+            let log = match entry.file {
+                JournalFile::Messages(_) => LogKind::Messages,
+                JournalFile::Cursors(_) => LogKind::Cursors,
+            };
+            let seq = Line::parse(&entry.bytes).map_or(Seq::ZERO, |line| line.seq);
+            let before = last.insert(log, seq).unwrap_or_default();
+            // A head line alone has the seq of the record to come.
+            self.check(before <= seq, Invariant::FenceRespected, || {
+                let position = entry.position;
+                format!("buffer {buffer}: the journal has {seq} at {position}, behind {before}")
+            });
+        }
+    }
+
     fn config(&self, buffer: usize) -> BufferConfig {
         let retention = self.plan.retention[buffer];
         BufferConfig {
@@ -180,6 +216,9 @@ impl World<'_> {
             steps.push(repair_step(buffer, repair));
             self.write_twice(buffer, repair, steps);
         }
+        if let Some(bytes) = &recovered.unapplied {
+            self.keep_unapplied(buffer, bytes, steps);
+        }
         names.sort_unstable();
         names.dedup();
         steps.extend(names.into_iter().map(|name| Step::Sync { name, of: None }));
@@ -190,6 +229,29 @@ impl World<'_> {
             directory: Directory::Cursors(buffer),
         });
         steps.extend(last.into_iter().map(|repair| repair_step(buffer, repair)));
+        let name = Name::Unapplied(buffer);
+        if recovered.unapplied.is_none() && self.disk.exists(name) {
+            steps.push(Step::Remove { name });
+        }
+    }
+
+    /// Before the journal goes. A crash in the middle leaves the journal whole; the next recovery
+    /// comes to the same entries.
+    fn keep_unapplied(&self, buffer: usize, bytes: &[u8], steps: &mut Vec<Step>) {
+        let name = Name::Unapplied(buffer);
+        if self.disk.read(name).is_some_and(|found| **found == *bytes) {
+            steps.push(Step::Sync { name, of: None });
+            return;
+        }
+        let length = bytes.len() as u64;
+        steps.push(Step::Write {
+            name,
+            offset: 0,
+            bytes: bytes.into(),
+            of: None,
+        });
+        steps.push(Step::SetLen { name, length });
+        steps.push(Step::Sync { name, of: None });
     }
 
     fn write_twice(&self, buffer: usize, repair: &Repair, steps: &mut Vec<Step>) {
@@ -269,12 +331,13 @@ impl World<'_> {
         );
         self.check_opening(buffer, &opening);
         let model = &mut self.models[buffer];
-        // What is damaged may be whole again when the journal of an earlier life is replayed.
+        // What is damaged may be whole again when its journal entries are applied; until then it
+        // may not pass for an end that nobody was told of.
         if opening.damaged.is_none() {
             model.cut(opening.end);
+            model.acked = model.acked.min(opening.end);
         }
         model.commit = opening.end;
-        model.acked = model.acked.min(opening.end);
         model.first = model.first.max(opening.first);
         model.settled |= model.state != BufferState::Paused;
         self.stable[buffer] = opening.end;

@@ -134,4 +134,5 @@ bugs! {
     replays_that_count_twice_are_noticed: CountReplays,
     a_merge_that_does_not_look_at_all_is_noticed: MergeBlindly,
     a_mirror_that_forgets_its_place_is_noticed: MirrorForgets,
+    a_log_cut_at_a_gap_in_the_journal_is_noticed: CutAtGap,
 }

@@ -11,6 +11,7 @@ mod kill;
 mod power;
 mod power_loss;
 mod readme;
+mod rot;
 mod streams;
 mod support;
 mod tails;

@@ -1,0 +1,60 @@
+//! What a damaged buffer's log could not take of the journal, beside the log: the proof that
+//! something is missing, and messages that a repair brings back. The journal itself goes.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+
+use hbuf_core::ids::Uuid;
+use hbuf_core::recovery::Recovered;
+use hbuf_core::segment::{file_name, open};
+
+use super::layout::{Layout, at};
+use super::recovery::{EntryAt, JournalFound, numbered_files};
+use super::sync::{self, SyncPoint};
+
+/// The name under which the file is written until it is durable.
+const UNFINISHED: &str = "new";
+
+/// The entries that an earlier recovery kept. If they are damaged too, nobody can say any more what
+/// is missing, and the buffer stays shut.
+pub(crate) fn read(layout: &Layout, buffer: Uuid) -> io::Result<Vec<(EntryAt, Vec<u8>)>> {
+    let found = JournalFound::read(&layout.unapplied(buffer))?;
+    match found.damage.first() {
+        Some(damage) => Err(io::Error::new(io::ErrorKind::InvalidData, damage.clone())),
+        None => found.bytes_of(buffer),
+    }
+}
+
+/// Keeps what a recovery could not apply, or removes what it no longer needs. Called when the
+/// repairs are durable, and before the journal goes.
+///
+/// A crash before the last sync leaves the journal, from which the next recovery comes to the same.
+pub(crate) fn settle(layout: &Layout, recovered: &Recovered) -> io::Result<()> {
+    let buffer = recovered.opening.buffer;
+    let directory = layout.unapplied(buffer);
+    let Some(bytes) = &recovered.unapplied else {
+        return match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&directory)(error)),
+            // Not synced: what comes back is in the log already.
+            _ => Ok(()),
+        };
+    };
+    fs::create_dir_all(&directory)?;
+    // A life before may have given it its name without making that durable.
+    let (head, _) = open(&**bytes).map_err(io::Error::other)?;
+    let path = directory.join(file_name(head.first));
+    if !fs::read(&path).is_ok_and(|found| *found == **bytes) {
+        let unfinished = directory.join(UNFINISHED);
+        let mut file = File::create(&unfinished)?;
+        file.write_all(bytes)?;
+        sync::sync_all(&file, SyncPoint::Unapplied)?;
+        fs::rename(&unfinished, &path)?;
+    }
+    for first in numbered_files(&directory)? {
+        if first != head.first {
+            fs::remove_file(directory.join(file_name(first)))?;
+        }
+    }
+    sync::sync_dir(&directory, SyncPoint::UnappliedEntry)?;
+    sync::sync_dir(&layout.buffer(buffer), SyncPoint::UnappliedDirectory)
+}
