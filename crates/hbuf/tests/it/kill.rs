@@ -13,7 +13,7 @@ use crate::support::ledger::Ledger;
 use crate::support::server::Server;
 use crate::support::settings::CommitPath;
 use crate::support::workload::{self, Flight, Plan};
-use crate::support::{check, settings};
+use crate::support::{check, derived, settings};
 
 /// Seeds of the short form; the rounds are shared out among them.
 const SEEDS: u64 = 5;
@@ -159,6 +159,7 @@ fn recover(data: &Path, ledger: &mut Ledger, round: u64) -> Vec<String> {
     };
     let mut wrong = check::check_server(&server, ledger);
     wrong.extend(check::check_appends(&server, ledger, round));
+    wrong.extend(derived::check_mirror(&mut server.http(), ledger, true));
     wrong.extend(server.stop().err());
     wrong.extend(check::check_verify(data));
     wrong

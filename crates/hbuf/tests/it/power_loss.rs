@@ -19,7 +19,7 @@ use crate::support::ledger::Ledger;
 use crate::support::server::Server;
 use crate::support::settings::CommitPath;
 use crate::support::workload::{self, Flight, Plan};
-use crate::support::{check, settings};
+use crate::support::{check, derived, settings};
 
 /// Power losses of one seed, one after the other on the same data.
 const ROUNDS: u64 = 3;
@@ -131,6 +131,9 @@ struct Totals {
     cuts_in_start: u64,
     cuts_after_time: u64,
     told: usize,
+    /// Lines that were told of streams, and messages that the mirror held.
+    streamed: usize,
+    mirrored: usize,
     writes: u64,
     syncs: u64,
     dir_syncs: u64,
@@ -146,6 +149,8 @@ impl Totals {
         self.cuts_in_start += other.cuts_in_start;
         self.cuts_after_time += other.cuts_after_time;
         self.told += other.told;
+        self.streamed += other.streamed;
+        self.mirrored += other.mirrored;
         self.writes += other.writes;
         self.syncs += other.syncs;
         self.dir_syncs += other.dir_syncs;
@@ -363,6 +368,9 @@ impl Run {
         self.totals.names += counts.names;
         self.totals.left_out += counts.left_out;
         self.totals.told += self.ledger.told_count();
+        let streams = self.ledger.streams.values();
+        self.totals.streamed += streams.map(|stream| stream.told.len()).sum::<usize>();
+        self.totals.mirrored += self.ledger.mirrored.len();
     }
 
     /// Starts on a copy of what survived and compares.
@@ -373,6 +381,11 @@ impl Run {
         let mut wrong = check::check_server(&server, &mut self.ledger);
         wrong.extend(check::check_keys(&server, &self.ledger));
         wrong.extend(check::check_appends(&server, &mut self.ledger, round));
+        wrong.extend(derived::check_mirror(
+            &mut server.http(),
+            &mut self.ledger,
+            true,
+        ));
         wrong.extend(check::check_directories(&data, &self.ledger));
         let output = server.output();
         if let Err(why) = server.stop() {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::derived;
 use super::http::{Http, Reply};
 use super::ledger::{Ledger, Life};
 use super::record;
@@ -92,6 +93,10 @@ pub(crate) fn check_server_while(
         settle(claims, records.as_deref());
     }
     wrong.extend(check_filters(&mut http, ledger, go_on));
+    wrong.extend(derived::check_streams(&mut http, ledger, go_on));
+    if go_on() {
+        wrong.extend(derived::check_mirror(&mut http, ledger, false));
+    }
     wrong
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::derived::StreamClaims;
 use super::record::Record;
 
 /// A claim about one message: it has this seq, body and, where known, id.
@@ -55,6 +56,11 @@ pub(crate) struct Ledger {
     /// By buffer and name of a stored filter, how many tags it may have; 0 is no filter. One entry
     /// when the last change was acknowledged, and one for each that was tried since.
     pub(crate) filters: BTreeMap<(String, String), Vec<u64>>,
+    pub(crate) streams: BTreeMap<String, StreamClaims>,
+    /// The mirror was confirmed.
+    pub(crate) mirror_made: bool,
+    /// What it was seen to hold.
+    pub(crate) mirrored: Vec<Record>,
 }
 
 impl Ledger {
@@ -76,6 +82,10 @@ impl Ledger {
         self.refused.extend(other.refused);
         // A filter belongs to one client in one round.
         self.filters.extend(other.filters);
+        self.mirror_made |= other.mirror_made;
+        for (name, claims) in other.streams {
+            self.streams.entry(name).or_default().merge(claims);
+        }
         for (name, claims) in other.buffers {
             let mine = self.buffer(&name);
             if rank(claims.life) > rank(mine.life) {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::derived::{MIRROR, ORIGIN};
 use super::http::{Http, Reply};
 use super::ledger::{Keyed, Ledger, Life, Told};
 use super::record;
@@ -107,7 +108,9 @@ impl Client {
             return self.append_to_busy();
         }
         match self.draw(100, "what") {
-            0..=39 => self.append(self.spread_buffer(), 1),
+            0..=33 => self.append(self.spread_buffer(), 1),
+            34..=38 => self.append_to_stream(),
+            39 => self.mirror(),
             40..=54 => self.append("main".to_owned(), 1),
             55..=66 => self.append_to_small(1),
             67..=75 => {
@@ -160,6 +163,42 @@ impl Client {
         }
         let count = 1 + self.draw(30, "batch");
         self.append(name, count)
+    }
+
+    /// Adds a line to a stream of its own.
+    fn append_to_stream(&mut self) -> bool {
+        let Plan { client, round, .. } = self.plan;
+        let name = format!("lines-{client}");
+        let path = format!("/v1/stream/{name}");
+        let text = [("content-type", "text/plain")];
+        if !self.ledger.streams.entry(name.clone()).or_default().made {
+            let reply = self.http.send("PUT", &path, &text, b"");
+            let made = matches!(&reply, Ok(reply) if reply.is_success());
+            self.ledger.streams.entry(name.clone()).or_default().made = made;
+            if !made {
+                return self.goes_on(reply);
+            }
+        }
+        let line = format!("{client}/{round}/{}", self.step);
+        let claims = self.ledger.streams.entry(name).or_default();
+        claims.tried.push(line.clone());
+        let body = format!("{line}\n");
+        let reply = self.http.send("POST", &path, &text, body.as_bytes());
+        if matches!(&reply, Ok(reply) if reply.is_success()) {
+            claims.told.push(line);
+        }
+        self.goes_on(reply)
+    }
+
+    /// Lets a buffer follow another one, which need not exist yet.
+    fn mirror(&mut self) -> bool {
+        if self.plan.client > 0 || self.ledger.mirror_made {
+            return self.append(ORIGIN.to_owned(), 1);
+        }
+        let json = format!(r#"{{"mirror": {{"of": "{ORIGIN}", "from": "start"}}}}"#);
+        let reply = self.http.put_json(&format!("/buffers/{MIRROR}"), &json);
+        self.ledger.mirror_made = matches!(&reply, Ok(reply) if reply.is_success());
+        matches!(&reply, Ok(reply) if reply.status == 404) || self.goes_on(reply)
     }
 
     fn configure(&mut self, name: &str, json: &str) -> bool {
