@@ -7,12 +7,14 @@ use std::fmt::Write;
 use std::fs;
 
 use hbuf_core::commitment::{Leaf, commitment, facts_hash};
+use hbuf_core::consumer::{Delta, Progress, fold};
 use hbuf_core::filter::{Dictionary, Seed, TagListWriter, TermKind, TermsOf, encode_terms};
 use hbuf_core::ids::{Epoch, Hash, Seq, Uuid};
 use hbuf_core::journal::{Entry, EntryLine, encode_entry};
 use hbuf_core::mark::{Mark, SLOT_LEN};
 use hbuf_core::record::{
-    Facts, Frame, JournalFile, Producer, Proof, ProofKind, Verdict, decode, encode, erase, head_len,
+    Facts, Frame, JournalFile, Kind, Producer, Proof, ProofKind, Verdict, decode, encode, erase,
+    head_len,
 };
 use hbuf_core::segment::{FORMAT, LogKind, SegmentHead};
 use hbuf_core::time;
@@ -297,6 +299,53 @@ fn run_heads() -> Vec<u8> {
     out
 }
 
+/// What a cursors log holds of a consumer: all of it, a move, its end.
+fn consumer_records() -> Vec<u8> {
+    let consumer = Uuid::parse("5c0f2a7e-93d1-4b6a-8f5e-2d41c7a90b36").unwrap();
+    let whole = Progress {
+        through: Seq(12),
+        open: [(Seq(7), 2), (Seq(9), 0)].into(),
+    };
+    let later = Progress {
+        through: Seq(20),
+        open: [(Seq(9), 1)].into(),
+    };
+    let moved = whole.delta(consumer, &later).unwrap();
+    let said = [whole.whole(consumer), moved, Delta::gone(consumer)];
+    let mut out = Vec::new();
+    for (seq, delta) in (42..).zip(&said) {
+        let frame = Frame {
+            seq: Seq(seq),
+            time: time::parse(b"2026-11-20T11:15:22.123456Z").unwrap(),
+            epoch: Epoch(3),
+            distance: 1,
+            rest: 0,
+            facts: &Facts::of(Kind::Cursor),
+            lines: b"",
+            proof: Proof::None,
+            body: &delta.encode(),
+        };
+        encode(&frame, &mut out);
+    }
+    out
+}
+
+#[test]
+fn records_of_a_consumer_fold_to_what_they_say() {
+    let bytes = consumer_records();
+    let (mut rest, mut known) = (&bytes[..], BTreeMap::new());
+    let mut states = Vec::new();
+    while let Some(line) = hbuf_core::skim::skim(rest) {
+        let (record, behind) = rest.split_at(line.record_len() as usize);
+        rest = behind;
+        let delta = Delta::parse(decode(record).unwrap().body).unwrap();
+        fold(&mut known, &delta);
+        let progress: Option<&Progress> = known.values().next();
+        states.push(progress.map(|progress| (progress.cursor().0, progress.through.0)));
+    }
+    assert_eq!(states, [Some((6, 12)), Some((8, 20)), None]);
+}
+
 fn cursor_values() -> String {
     let slot = Slot::of(b"user-1717").number();
     format!("cursor  {}\nslot    {slot}\n", cursor().encode())
@@ -328,6 +377,7 @@ fn vectors() -> BTreeMap<&'static str, String> {
         ("proof", proof_file()),
         ("run-heads", shown(&run_heads())),
         ("cursor", cursor_values()),
+        ("consumer-records", shown(&consumer_records())),
         ("dictionary", dumped(&dictionary())),
         ("tags", dumped(&tags())),
         ("filter", filter()),
