@@ -166,8 +166,8 @@ impl World<'_> {
         recover(&bugs::rules(self.bug), &found).expect("memory can be read")
     }
 
-    /// Above the fence, a log's seqs never fall with the positions. So nothing behind a gap can go on
-    /// at the log's end, and replay may stop there.
+    /// Above the fence, a log's seqs never fall with the positions. So nothing behind a gap can go
+    /// on at the log's end, and replay may stop there.
     fn check_rising(&mut self, buffer: usize, fence: u64, journal: &[JournalEntry]) {
         let mut last: BTreeMap<LogKind, Seq> = BTreeMap::new();
         for entry in journal.iter().filter(|entry| entry.position > fence) {

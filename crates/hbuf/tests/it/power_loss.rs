@@ -43,6 +43,32 @@ fn nothing_acknowledged_is_lost_when_every_commit_goes_through_the_journal() {
     sweep("through_the_journal", CommitPath::Journal);
 }
 
+/// The short form of `cargo xtask mutate-sync`, which leaves out one sync at a time: whoever lies
+/// about all of a kind is noticed at once, or these tests prove nothing.
+#[test]
+fn a_disk_that_only_says_that_it_synced_is_noticed() {
+    for class in [Class::Sync, Class::SyncDir] {
+        for path in CommitPath::ALL {
+            let noticed = settings::seeds(3).find_map(|seed| {
+                let scratch = Scratch::new(seed);
+                let mut run = Run {
+                    forgets: Some(class),
+                    ..Run::new(seed, path)
+                };
+                (0..ROUNDS).find_map(|round| run.round(round, &scratch).err())
+            });
+            let noticed = noticed.unwrap_or_default();
+            let not_of_the_tests = !noticed.contains("cannot mount");
+            let said = noticed.lines().find(|line| !line.trim().is_empty());
+            println!("{class:?}, {path:?}: {}", said.unwrap_or("never noticed"));
+            assert!(
+                said.is_some() && not_of_the_tests,
+                "{class:?}, {path:?}: {noticed}"
+            );
+        }
+    }
+}
+
 /// The process of the first start ends at each of its operations in turn; the next life builds on
 /// what it left in the page cache.
 #[test]
@@ -103,12 +129,7 @@ fn sweep(name: &str, path: CommitPath) {
     let mut total = Totals::default();
     for seed in settings::seeds(4) {
         let scratch = Scratch::new(seed);
-        let mut run = Run {
-            draws: Draws::new(seed),
-            settings: path.settings(),
-            ledger: Ledger::default(),
-            totals: Totals::default(),
-        };
+        let mut run = Run::new(seed, path);
         for round in 0..ROUNDS {
             if let Err(why) = run.round(round, &scratch) {
                 let kept = scratch.keep();
@@ -165,9 +186,21 @@ struct Run {
     settings: Vec<String>,
     ledger: Ledger,
     totals: Totals,
+    /// Syncs of this class are left out by the disk.
+    forgets: Option<Class>,
 }
 
 impl Run {
+    fn new(seed: u64, path: CommitPath) -> Self {
+        Self {
+            draws: Draws::new(seed),
+            settings: path.settings(),
+            ledger: Ledger::default(),
+            totals: Totals::default(),
+            forgets: None,
+        }
+    }
+
     fn round(&mut self, round: u64, scratch: &Scratch) -> Result<(), String> {
         let before = scratch.disk(round);
         let mut model = if round == 0 {
@@ -187,6 +220,7 @@ impl Run {
         match self.draws.below(8, "lose", 0, round) {
             0..=3 if settings::leaves_out() => model.lose_left_out(),
             4 => model.lose_unsynced(),
+            _ if self.forgets.is_some() => model.lose_unsynced(),
             _ => {}
         }
         model
@@ -286,6 +320,10 @@ impl Run {
             Err(output) => return Err(format!("the server did not start:\n{output}")),
         };
         self.see_all(&server, mounted)?;
+        // From here on: a start on nothing would only show that there is nothing.
+        if let Some(class) = self.forgets {
+            mounted.model().forget(class);
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let plan = Plan {
             address: server.address(),

@@ -152,6 +152,8 @@ pub(crate) struct Model {
     /// What left-out syncs would have covered: the inode, and the last change before the call.
     doomed: Vec<(Ino, u64)>,
     sync_fault: Option<SyncFault>,
+    /// Syncs of this class say that they did, and do nothing.
+    forgets: Option<Class>,
     capacity_pages: Option<u64>,
     used_pages: u64,
     bad_ranges: Vec<(Ino, u64, u64)>,
@@ -170,6 +172,7 @@ impl Default for Model {
             is_cut: false,
             doomed: Vec::new(),
             sync_fault: None,
+            forgets: None,
             capacity_pages: None,
             used_pages: 0,
             bad_ranges: Vec::new(),
@@ -219,6 +222,15 @@ impl Model {
         self.doomed.push((ino, self.next_change));
         self.counts.left_out += 1;
         self.done(Class::LeftOut)
+    }
+
+    /// A disk whose syncs of files, or of directories, are a lie.
+    pub(crate) fn forget(&mut self, class: Class) {
+        self.forgets = Some(class);
+    }
+
+    pub(crate) fn forgets(&self, class: Class) -> bool {
+        self.forgets == Some(class)
     }
 
     pub(crate) fn fail_next_sync(&mut self, fault: SyncFault) {

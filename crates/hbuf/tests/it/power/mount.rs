@@ -22,7 +22,7 @@ use fuser::{
 use rustix::mount::UnmountFlags;
 
 use super::file::FileData;
-use super::model::{Fault, Model, Node, Stat, StatKind, Ticket};
+use super::model::{Class, Fault, Model, Node, Stat, StatKind, Ticket};
 use super::pages::PAGE_BYTES;
 use super::stale;
 
@@ -394,6 +394,9 @@ impl Filesystem for Layer {
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        if self.model().forgets(Class::Sync) {
+            return empty(self.model().left_out(ino.0), reply);
+        }
         self.sync(
             Model::begin_sync,
             |model, ticket| model.finish_sync(ino.0, ticket),
@@ -402,6 +405,9 @@ impl Filesystem for Layer {
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        if self.model().forgets(Class::SyncDir) {
+            return empty(self.model().left_out(ino.0), reply);
+        }
         let finish = |model: &mut Model, ticket| model.finish_dir_sync(ino.0, ticket);
         self.sync(Model::begin_dir_sync, finish, reply);
     }

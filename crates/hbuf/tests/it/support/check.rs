@@ -43,8 +43,17 @@ fn read_all_while(
 /// A buffer that is being opened says so; whoever reads comes again.
 fn get_patiently(http: &mut Http, path: &str, go_on: &dyn Fn() -> bool) -> io::Result<Reply> {
     let begun = Instant::now();
+    let mut cut_off = false;
     loop {
-        let reply = http.get(path)?;
+        let reply = match http.get(path) {
+            // Retention took a segment from under the answer; the next one begins behind it. What
+            // is damaged ends each answer.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !cut_off => {
+                cut_off = true;
+                continue;
+            }
+            reply => reply?,
+        };
         let again = !reply.is_success() && reply.text().contains("\"retry\":true");
         if !again || begun.elapsed() > AGAIN_MAX || !go_on() {
             return Ok(reply);
