@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::append::{AppendRefused, Appended};
+use crate::buffer::ConsumerTask;
 use crate::ids::{Epoch, Hash, Micros, Seq, Uuid};
 use crate::input::{BufferState, Token};
 use crate::mark::Mark;
@@ -57,6 +58,23 @@ pub enum Effect {
         buffer: Uuid,
         /// The first seq that stays.
         keep_from: Seq,
+    },
+    /// Remove the files of the cursors log that begin before `keep_from`; that one, which says all
+    /// that they said, is durable.
+    DropCursors {
+        /// The buffer.
+        buffer: Uuid,
+        /// First seq of the file that stays.
+        keep_from: Seq,
+    },
+    /// Something for a consumer.
+    Consumer {
+        /// The buffer.
+        buffer: Uuid,
+        /// The consumer.
+        consumer: Uuid,
+        /// What.
+        task: ConsumerTask,
     },
     /// A change of state is complete.
     StateReached {

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use crate::append::AppendRequest;
-use crate::buffer::Opening;
+use crate::buffer::{ConsumerCall, Opening};
 use crate::ids::{Seq, Uuid};
 use crate::retention::Retention;
 use crate::segment::LogKind;
@@ -94,6 +94,19 @@ pub enum Input {
         /// What is appended.
         request: AppendRequest,
     },
+    /// Somebody asks something of a consumer, or reports what it wanted.
+    Consumer {
+        /// The buffer.
+        buffer: Uuid,
+        /// The consumer.
+        consumer: Uuid,
+        /// Who waits for the answer.
+        token: Token,
+        /// What is asked.
+        call: ConsumerCall,
+    },
+    /// Leases of consumers may have lapsed.
+    ConsumersDue,
     /// The disk holds a log through `through`.
     Synced {
         /// The buffer.

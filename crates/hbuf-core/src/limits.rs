@@ -112,7 +112,7 @@ pub const CONSUMER_LEASE_MS_MAX: u64 = 12 * 3600 * 1_000;
 pub const CONSUMER_LEASE_MS_DEFAULT: u64 = 30_000;
 /// Longest delay of a message that a worker gives back, in milliseconds: 7 days.
 pub const CONSUMER_DELAY_MS_MAX: u64 = 7 * 86_400 * 1_000;
-/// Messages of one buffer that a consumer has found and that are not done; it looks no further then.
+/// Messages of one buffer that a consumer has found and that are not done; it looks no further.
 pub const CONSUMER_WINDOW_MAX: usize = 65_536;
 /// Messages for which a consumer looks at once.
 pub const CONSUMER_LOOK_MAX: usize = 1_024;

@@ -1,12 +1,13 @@
 //! A shard: the state machines of its buffers, and the core's one door.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use crate::append::{AppendRefused, AppendRequest};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, ConsumerAnswer, ConsumerCall, ConsumerRefused, ConsumerTask};
 use crate::effect::{Effect, Effects};
 use crate::ids::{Micros, Seq, Uuid};
-use crate::input::{DiskHealth, Input, Token};
+use crate::input::{BufferState, DiskHealth, Input, Token};
 use crate::rules::Rules;
 use crate::segment::LogKind;
 use crate::stream::StreamSeen;
@@ -17,6 +18,8 @@ pub struct Shard {
     rules: Rules,
     disk: DiskHealth,
     buffers: BTreeMap<Uuid, Buffer>,
+    /// When consumers of each buffer have something to do.
+    due: BTreeMap<Uuid, Micros>,
 }
 
 impl Shard {
@@ -27,6 +30,7 @@ impl Shard {
             rules,
             disk: DiskHealth::Sound,
             buffers: BTreeMap::new(),
+            due: BTreeMap::new(),
         }
     }
 
@@ -47,6 +51,12 @@ impl Shard {
         self.disk
     }
 
+    /// When [`Input::ConsumersDue`] has something to do next.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Micros> {
+        self.due.values().min().copied()
+    }
+
     /// Takes one input and appends what follows from it to `out`. Time never comes from elsewhere.
     pub fn handle(&mut self, now: Micros, input: Input, out: &mut Effects) {
         match input {
@@ -64,7 +74,14 @@ impl Shard {
                 log,
                 through,
                 journal,
-            } => self.on_synced(&buffer, log, through, journal, out),
+            } => self.on_synced(now, &buffer, log, through, journal, out),
+            Input::Consumer {
+                buffer,
+                consumer,
+                token,
+                call,
+            } => self.on_consumer(now, buffer, consumer, token, call, out),
+            Input::ConsumersDue => self.on_consumers_due(now, out),
             Input::WriteFailed { buffer } => {
                 if let Some(mut buffer) = self.buffers.remove(&buffer) {
                     buffer.on_write_failed(&AppendRefused::DiskFull, out);
@@ -81,10 +98,7 @@ impl Shard {
                 token,
                 state,
                 journal,
-            } => match self.buffers.get_mut(&buffer) {
-                Some(buffer) => buffer.on_set_state(token, state, journal, out),
-                None => out.push(Effect::StateReached { token, state }),
-            },
+            } => self.on_set_state(&buffer, token, state, journal, out),
             Input::Checkpoint { buffer, journal } => {
                 if let Some(buffer) = self.buffers.get_mut(&buffer) {
                     buffer.on_checkpoint(journal, out);
@@ -100,14 +114,7 @@ impl Shard {
                     buffer.on_roll_next();
                 }
             }
-            Input::StreamUsed { buffer, token } => match self.buffers.get_mut(&buffer) {
-                Some(buffer) => buffer.on_stream_used(now, token, out),
-                None => out.push(Effect::StreamUsed {
-                    token,
-                    seen: StreamSeen::NotOpen,
-                    due: false,
-                }),
-            },
+            Input::StreamUsed { buffer, token } => self.on_stream_used(now, &buffer, token, out),
             Input::CloseTime { buffer, token } => self.on_close_time(now, &buffer, token, out),
             Input::Retention => self.on_retention(now, out),
             Input::Remove { buffer } => {
@@ -116,6 +123,31 @@ impl Shard {
                 }
             }
             Input::Evict { buffer } => self.on_evict(&buffer),
+        }
+    }
+
+    fn on_set_state(
+        &mut self,
+        buffer: &Uuid,
+        token: Token,
+        state: BufferState,
+        journal: u64,
+        out: &mut Effects,
+    ) {
+        match self.buffers.get_mut(buffer) {
+            Some(buffer) => buffer.on_set_state(token, state, journal, out),
+            None => out.push(Effect::StateReached { token, state }),
+        }
+    }
+
+    fn on_stream_used(&mut self, now: Micros, buffer: &Uuid, token: Token, out: &mut Effects) {
+        match self.buffers.get_mut(buffer) {
+            Some(buffer) => buffer.on_stream_used(now, token, out),
+            None => out.push(Effect::StreamUsed {
+                token,
+                seen: StreamSeen::NotOpen,
+                due: false,
+            }),
         }
     }
 
@@ -155,6 +187,7 @@ impl Shard {
 
     fn on_synced(
         &mut self,
+        now: Micros,
         buffer: &Uuid,
         log: LogKind,
         through: Seq,
@@ -164,10 +197,63 @@ impl Shard {
         let Some(buffer) = self.buffers.get_mut(buffer) else {
             return;
         };
+        let commit = buffer.commit();
         match log {
             LogKind::Cursors => buffer.on_cursors_synced(through, journal, out),
             _ => buffer.on_synced(through, journal, out),
         }
+        if buffer.commit() > commit {
+            buffer.feed_consumers(now, out);
+            let uuid = buffer.uuid();
+            self.note_due(uuid);
+        }
+    }
+
+    fn on_consumer(
+        &mut self,
+        now: Micros,
+        uuid: Uuid,
+        consumer: Uuid,
+        token: Token,
+        call: ConsumerCall,
+        out: &mut Effects,
+    ) {
+        let context = crate::buffer::Context {
+            now,
+            rules: &self.rules,
+            disk: self.disk,
+        };
+        match self.buffers.get_mut(&uuid) {
+            Some(buffer) => buffer.on_consumer(&context, consumer, token, call, out),
+            None => {
+                let answer = ConsumerAnswer::Refused(ConsumerRefused::NotOpen);
+                out.push(Effect::Consumer {
+                    buffer: uuid,
+                    consumer,
+                    task: ConsumerTask::Answer { token, answer },
+                });
+            }
+        }
+        self.note_due(uuid);
+    }
+
+    fn on_consumers_due(&mut self, now: Micros, out: &mut Effects) {
+        let due = self.due.iter().filter(|(_, at)| **at <= now);
+        let due: Vec<Uuid> = due.map(|(uuid, _)| *uuid).collect();
+        for uuid in due {
+            if let Some(buffer) = self.buffers.get_mut(&uuid) {
+                buffer.on_consumers_due(now, out);
+            }
+            self.note_due(uuid);
+        }
+    }
+
+    fn note_due(&mut self, uuid: Uuid) {
+        let due = self.buffers.get(&uuid).and_then(Buffer::consumers_due);
+        match due {
+            Some(due) => self.due.insert(uuid, due),
+            None => self.due.remove(&uuid),
+        };
     }
 
     /// A failed disk stays failed: whatever waits is refused, whatever is durable stays readable.

@@ -219,7 +219,11 @@ impl Collector for Scrape {
             ConstCounter::new(count).encode(batches.encode_family(&[("path", path)])?)?;
         }
         let scrub = scrub_counters(&counters.scrub);
-        for (name, help, count) in engine_counters(counters).into_iter().chain(scrub) {
+        for (name, help, count) in consumer_counters(counters)
+            .into_iter()
+            .chain(engine_counters(counters))
+            .chain(scrub)
+        {
             let count = ConstCounter::new(count.load(Ordering::Relaxed));
             count.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
@@ -267,6 +271,26 @@ impl Collector for Scrape {
 }
 
 /// Counters of the engine by name; the text form adds `_total` to each.
+fn consumer_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 3] {
+    [
+        (
+            "hbuf_consumer_deliveries",
+            "Messages that consumers handed out",
+            &counters.consumer_deliveries,
+        ),
+        (
+            "hbuf_consumer_redeliveries",
+            "Messages that consumers handed out again",
+            &counters.consumer_redeliveries,
+        ),
+        (
+            "hbuf_consumer_dead_letters",
+            "Messages that consumers gave up",
+            &counters.consumer_dead_letters,
+        ),
+    ]
+}
+
 fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 14] {
     [
         (

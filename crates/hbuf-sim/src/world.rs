@@ -434,6 +434,9 @@ impl<'w> World<'w> {
             Effect::StreamUsed { .. } => unreachable!("no client of this world reads streams"),
             // Nobody here reads in strict order.
             Effect::TimeClosed { .. } => {}
+            // Its cursors log holds retain records only, and few.
+            Effect::DropCursors { .. } => {}
+            Effect::Consumer { .. } => unreachable!("no client of this world uses consumers"),
             Effect::Reopen {
                 buffer,
                 file,

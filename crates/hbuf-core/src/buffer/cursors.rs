@@ -1,13 +1,13 @@
-//! The buffer's second log: retain records now, consumers' cursors when there are any.
+//! The buffer's second log: retain records, and how far consumers have come.
 //!
 //! It has no tree and no salt. Its records are framed by the core itself, since they hold nothing
-//! that a user wrote. Each new file starts with a snapshot, so the files before it may go.
+//! that a user wrote. Each new file starts with all of it, so the files before it may go.
 
 use alloc::format;
 use alloc::vec::Vec;
 
 use super::Buffer;
-use crate::effect::WriteBytes;
+use crate::effect::{Effect, Effects, WriteBytes};
 use crate::ids::{Micros, Seq};
 use crate::record::{Facts, Frame, Kind, Proof, encode};
 use crate::segment::{FORMAT, LogKind, SegmentHead};
@@ -40,6 +40,10 @@ pub(super) struct Cursors {
     time: Micros,
     /// Retain records that are not durable yet: their seq and the first seq that they keep.
     pending: Vec<(Seq, Seq)>,
+    /// Length at which the file rolls: twice what it began with, or more.
+    roll_at: u64,
+    /// The seq through which the present file must be durable, so that those before it may go.
+    rolled: Option<Seq>,
 }
 
 impl Cursors {
@@ -57,11 +61,22 @@ impl Cursors {
             file,
             offset,
             pending: Vec::new(),
+            roll_at: ROLL_BYTES,
+            rolled: None,
         }
     }
 
+    pub(super) const fn end(&self) -> Seq {
+        self.end
+    }
+
+    /// Whether all that was framed is on disk.
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable == self.end
+    }
+
     pub(super) fn idle(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.is_durable()
     }
 
     /// The highest first kept seq that became durable.
@@ -91,54 +106,95 @@ pub fn parse_retain(body: &[u8]) -> Option<Seq> {
 
 impl Buffer {
     /// Frames a retain record; `None` while an equal or better one is on its way.
-    pub(super) fn retain(&mut self, keep_from: Seq, time: Micros) -> Option<WriteBytes> {
-        if self
-            .cursors
-            .pending
-            .iter()
-            .any(|(_, pending)| *pending >= keep_from)
-        {
-            return None;
+    pub(super) fn retain(&mut self, keep_from: Seq, time: Micros, out: &mut Effects) {
+        let mut pending = self.cursors.pending.iter();
+        if pending.any(|(_, pending)| *pending >= keep_from) {
+            return;
         }
+        let through = self.write_cursor(Kind::Retain, retain_body(keep_from), time, out);
+        self.cursors.pending.push((through, keep_from));
+    }
+
+    /// Frames a record of the cursors log; a new file when the last one has grown. Gives the seq
+    /// through which the log must be durable for the record to hold.
+    pub(super) fn write_cursor(
+        &mut self,
+        kind: Kind,
+        body: Vec<u8>,
+        time: Micros,
+        out: &mut Effects,
+    ) -> Seq {
         // This log has a time of its own: the clock may go back while no message comes.
         let time = time.max(self.cursors.time);
         self.cursors.time = time;
-        let seq = self.cursors.end.next();
+        let first = self.cursors.end.next();
         let mut bytes = Vec::new();
-        if self.cursors.file == Seq::ZERO || self.cursors.offset >= ROLL_BYTES {
-            self.cursors.file = seq;
-            self.cursors.offset = 0;
-            self.cursors_head(seq, time).encode(&mut bytes);
+        let rolls = self.cursors.file == Seq::ZERO || self.cursors.offset >= self.cursors.roll_at;
+        let mut bodies = Vec::from([(kind, body)]);
+        if rolls {
+            // What a crash leaves of the new file is either all of this or nothing: the records are
+            // one batch. The files before it go when it is durable.
+            self.cursors_head(first, time).encode(&mut bytes);
+            let wholes = self.consumers.wholes().into_iter();
+            let mut all: Vec<_> = wholes.map(|body| (Kind::Cursor, body)).collect();
+            all.push((Kind::Retain, retain_body(self.first)));
+            all.append(&mut bodies);
+            bodies = all;
         }
-        let facts = Facts {
-            kind: Kind::Retain,
-            ..Facts::default()
-        };
-        let distance = u32::try_from(seq.0 - self.cursors.durable.0).unwrap_or(u32::MAX);
-        let frame = Frame {
-            seq,
-            time,
-            epoch: self.epoch,
-            distance,
-            rest: 0,
-            facts: &facts,
-            lines: b"",
-            proof: Proof::None,
-            body: &retain_body(keep_from),
-        };
-        encode(&frame, &mut bytes);
+        let last = first.plus(bodies.len() as u64 - 1);
+        for (at, (kind, body)) in (0..).zip(&bodies) {
+            self.frame_cursor(first.plus(at), last, *kind, body, &mut bytes);
+        }
+        if rolls {
+            self.cursors.file = first;
+            self.cursors.offset = 0;
+            self.cursors.roll_at = ROLL_BYTES.max(2 * bytes.len() as u64);
+            self.cursors.rolled = Some(last);
+        }
         let offset = self.cursors.offset;
         self.cursors.offset += bytes.len() as u64;
-        self.cursors.end = seq;
-        self.cursors.pending.push((seq, keep_from));
-        Some(WriteBytes {
+        self.cursors.end = last;
+        out.push(Effect::WriteBytes(WriteBytes {
             buffer: self.buffer,
             log: LogKind::Cursors,
             file: self.cursors.file,
             offset,
             bytes: bytes.into_boxed_slice(),
-            through: seq,
-        })
+            through: last,
+        }));
+        last
+    }
+
+    fn frame_cursor(&self, seq: Seq, last: Seq, kind: Kind, body: &[u8], out: &mut Vec<u8>) {
+        let facts = Facts {
+            kind,
+            ..Facts::default()
+        };
+        let distance = u32::try_from(seq.0 - self.cursors.durable.0).unwrap_or(u32::MAX);
+        let rest = u16::try_from(last.0 - seq.0).expect("consumers of a buffer fit 16 bits");
+        let frame = Frame {
+            seq,
+            time: self.cursors.time,
+            epoch: self.epoch,
+            distance,
+            rest,
+            facts: &facts,
+            lines: b"",
+            proof: Proof::None,
+            body,
+        };
+        encode(&frame, out);
+    }
+
+    /// The files before the present one may go once it is durable.
+    pub(super) fn drop_cursors(&mut self, through: Seq, out: &mut Effects) {
+        if self.cursors.rolled.is_some_and(|rolled| rolled <= through) {
+            self.cursors.rolled = None;
+            out.push(Effect::DropCursors {
+                buffer: self.buffer,
+                keep_from: self.cursors.file,
+            });
+        }
     }
 
     fn cursors_head(&self, first: Seq, time: Micros) -> SegmentHead {

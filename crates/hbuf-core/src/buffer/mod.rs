@@ -11,6 +11,7 @@
 //! `units` are the appends between commit and end, so every seq that the commit may come to has its
 //! place; a batch never spans two segments.
 
+mod consumers;
 mod cursors;
 mod placing;
 mod progress;
@@ -19,10 +20,11 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use crate::append::{AckLevel, Appended};
+use crate::consumer::Progress;
 use crate::dedupe::idempotency::IdempotencyKeys;
 use crate::dedupe::producers::Producers;
 use crate::dedupe::table;
@@ -34,6 +36,7 @@ use crate::retention::SegmentFacts;
 use crate::stream::{Shown, Stream};
 use crate::tree::Frontier;
 
+pub use consumers::{ConsumerAnswer, ConsumerCall, ConsumerRefused, ConsumerTask};
 pub use cursors::{CursorsEnd, parse_retain, retain_body};
 pub(crate) use placing::Context;
 
@@ -64,6 +67,8 @@ pub struct Opening {
     pub segments: Vec<SegmentFacts>,
     /// The end of the cursors log.
     pub cursors: CursorsEnd,
+    /// How far the consumers have come that this log knows.
+    pub consumers: BTreeMap<Uuid, Progress>,
     /// Known producers.
     pub producers: Producers,
     /// Known idempotency keys.
@@ -177,6 +182,7 @@ pub struct Buffer {
     marked: Option<Seq>,
     fence: u64,
     cursors: cursors::Cursors,
+    consumers: consumers::Consumers,
     producers: Producers,
     keys: IdempotencyKeys,
     stream: Option<Stream>,
@@ -220,6 +226,7 @@ impl Buffer {
             marked: opening.marked,
             fence: opening.fence,
             cursors: cursors::Cursors::open(opening.cursors),
+            consumers: consumers::Consumers::open(opening.consumers),
             producers: opening.producers,
             keys: opening.keys,
             stream: opening.stream.map(Stream::recovered),
@@ -322,6 +329,7 @@ impl Buffer {
             && self.waiting.is_empty()
             && self.marks.is_empty()
             && self.cursors.idle()
+            && self.consumers.idle()
             && self.state_waiting.is_none()
     }
 

@@ -1,5 +1,6 @@
 //! What follows from the disk's word: durable, committed, answered, marked; or cut back.
 
+use super::consumers::ConsumerRefused;
 use super::{Buffer, Unit};
 use crate::append::{AppendRefused, Appended};
 use crate::effect::{Effect, Effects};
@@ -93,6 +94,13 @@ impl Buffer {
 
     /// Answers everything that waits with one refusal; a change of state is told the state that is.
     pub(crate) fn refuse_waiting(&mut self, refused: &AppendRefused, out: &mut Effects) {
+        let why = match refused {
+            AppendRefused::DiskFull => ConsumerRefused::DiskFull,
+            AppendRefused::DiskFailed => ConsumerRefused::DiskFailed,
+            _ => ConsumerRefused::NotOpen,
+        };
+        self.refuse_consumers(why, out);
+        self.refuse_answers(why, out);
         if let Some(change) = self.state_waiting.take() {
             let (token, state) = (change.token, self.state);
             out.push(Effect::StateReached { token, state });
@@ -138,6 +146,7 @@ mod tests {
             frontier: Default::default(),
             segments: Vec::new(),
             cursors: CursorsEnd::default(),
+            consumers: Default::default(),
             producers: Default::default(),
             keys: Default::default(),
             stream: None,

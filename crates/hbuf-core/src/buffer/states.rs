@@ -1,5 +1,6 @@
 //! Open, closed, paused; configuration; checkpoints; retention.
 
+use super::consumers::ConsumerRefused;
 use super::{Buffer, StateChange};
 use crate::effect::{Effect, Effects, MarkCause, WriteBytes};
 use crate::ids::{Micros, Seq};
@@ -25,6 +26,9 @@ impl Buffer {
             });
         }
         self.state_waiting = Some(StateChange { token, state });
+        if state == BufferState::Paused {
+            self.refuse_consumers(ConsumerRefused::Paused, out);
+        }
         self.settle_state(journal, out);
     }
 
@@ -94,9 +98,7 @@ impl Buffer {
         } else if plan.roll_open {
             return;
         }
-        if let Some(write) = self.retain(plan.keep_from, now.max(self.last_time)) {
-            out.push(Effect::WriteBytes(write));
-        }
+        self.retain(plan.keep_from, now.max(self.last_time), out);
     }
 
     /// Starts a segment without a message, so that the expired one can go.
@@ -122,11 +124,20 @@ impl Buffer {
         {
             self.first = keep_from;
             retention::apply(&mut self.segments, keep_from);
+            self.consumers_lose();
             out.push(Effect::DropSegments {
                 buffer: self.buffer,
                 keep_from,
             });
         }
+        self.drop_cursors(through, out);
+        self.release_answers(through, out);
         self.settle_state(journal, out);
+    }
+
+    /// Whether the buffer is about to be paused.
+    pub(super) fn pausing(&self) -> bool {
+        let change = self.state_waiting.as_ref();
+        change.is_some_and(|change| change.state == BufferState::Paused)
     }
 }

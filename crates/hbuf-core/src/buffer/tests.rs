@@ -34,6 +34,7 @@ fn shard(follows: Option<Uuid>) -> Shard {
         frontier: Frontier::new(),
         segments: Vec::new(),
         cursors: CursorsEnd::default(),
+        consumers: Default::default(),
         producers: Default::default(),
         keys: Default::default(),
         stream: None,

@@ -13,7 +13,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::config::{AckMode, Config};
-use super::progress::{Delta, Progress};
+use super::place::{Delta, Progress};
 use crate::ids::{Micros, Seq, Uuid};
 use crate::input::Token;
 use crate::limits::{
@@ -46,6 +46,8 @@ pub struct Given {
     pub lease: Option<LeaseId>,
     /// How often it was handed out, this time included.
     pub deliveries: u32,
+    /// Its time.
+    pub time: Micros,
 }
 
 /// What a worker wants of a message that it was handed.
@@ -321,9 +323,10 @@ impl Consumer {
         self.through = through.max(self.through);
     }
 
-    /// Nothing could be looked at; it is tried again when something happens.
-    pub fn look_failed(&mut self) {
+    /// Nothing could be looked at: whoever waits is to be told. The next request tries again.
+    pub fn look_failed(&mut self) -> Vec<Token> {
         self.looking = false;
+        self.refuse_waiting()
     }
 
     /// Hands out what it can and says what else is wanted. `commit` is the last message that
@@ -404,6 +407,7 @@ impl Consumer {
                         seq: *seq,
                         lease: Some(lease),
                         deliveries: item.deliveries,
+                        time: item.time,
                     });
                 }
             }

@@ -318,7 +318,8 @@ proptest! {
                 }
                 5 if !leased.is_empty() => {
                     let given = leased.remove(n % leased.len());
-                    let what = if n % 2 == 0 { Settling::Return } else { Settling::Nack { delay_ms: 0 } };
+                    let nack = Settling::Nack { delay_ms: 0 };
+                    let what = if n % 2 == 0 { Settling::Return } else { nack };
                     prop_assert_eq!(world.settle(&given, what), Settled::Nacked);
                 }
                 6 => {

@@ -4,10 +4,10 @@ mod config;
 mod machine;
 #[cfg(test)]
 mod machine_tests;
-mod progress;
+mod place;
 
 pub use config::{AckMode, Config, ConfigError, Filter, Start};
 pub use machine::{
     Candidate, Consumer, Counts, Given, GivenUp, LeaseId, Settled, Settling, Standing, Wish,
 };
-pub use progress::{Delta, Progress, fold};
+pub use place::{Delta, Progress, fold};

@@ -205,6 +205,7 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         frontier: log.frontier.clone(),
         segments: log.segments.clone(),
         cursors: cursors.end,
+        consumers: cursors.consumers,
         producers,
         keys,
         stream,
@@ -277,6 +278,7 @@ struct Progress {
 struct CursorsRecovered {
     end: CursorsEnd,
     keep_from: Seq,
+    consumers: alloc::collections::BTreeMap<Uuid, crate::consumer::Progress>,
 }
 
 /// The tables that the mark names; damaged ones count as damage of the buffer, for repeated appends

@@ -1,17 +1,23 @@
 //! Recovery of a buffer's cursors log: the same walk, without a tree.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::replay::Replay;
 use super::{CursorsRecovered, Damage, Found, FoundFile, Repair};
 use crate::buffer::{CursorsEnd, parse_retain};
-use crate::ids::{Epoch, Seq};
+use crate::consumer::{Delta, Progress, fold};
+use crate::ids::{Epoch, Seq, Uuid};
+use crate::record::JournalFile;
 use crate::record::{Kind, Record, State};
 use crate::segment::{End, LogKind, Position, ReadFailed, Stop, Why, classify, open, walk};
 
 struct Walk {
     end: CursorsEnd,
     keep_from: Seq,
+    consumers: BTreeMap<Uuid, Progress>,
+    /// Records of a batch whose end was not reached yet.
+    open_batch: Vec<Noted>,
     position: Position,
 }
 
@@ -25,14 +31,11 @@ pub(super) fn recover(
     let mut state = Walk {
         end: CursorsEnd::default(),
         keep_from: Seq::ZERO,
+        consumers: BTreeMap::new(),
+        open_batch: Vec::new(),
         position: Position::at(0, Seq::FIRST),
     };
-    let usable = |file: &&FoundFile<'_>| open(file.source).is_ok();
-    let last = found.cursors.iter().rev().find(usable).copied();
-    let mut stop = match last {
-        Some(file) => state.walk(&file)?,
-        None => None,
-    };
+    let (last, mut stop) = state.walk_last(found, repairs)?;
     while let Some(restored) = replay.next(state.position.next.prev(), Epoch(0)) {
         let offset = if restored.new_file {
             0
@@ -74,26 +77,75 @@ pub(super) fn recover(
     Ok(CursorsRecovered {
         end: state.end,
         keep_from: state.keep_from,
+        consumers: state.consumers,
     })
 }
 
 impl Walk {
+    /// Walks the last file that holds something.
+    fn walk_last<'f>(
+        &mut self,
+        found: &Found<'f>,
+        repairs: &mut Vec<Repair>,
+    ) -> Result<(Option<FoundFile<'f>>, Option<Stop>), ReadFailed> {
+        let usable = |file: &&FoundFile<'_>| open(file.source).is_ok();
+        let mut files = found.cursors.iter().rev().filter(usable).copied();
+        let mut last = files.next();
+        let mut stop = match last {
+            Some(file) => self.walk(&file)?,
+            None => None,
+        };
+        // A file begins with a batch that says all that the files before it said. What has no
+        // whole batch was being begun when the power went: the file before it holds.
+        while let Some(begun) = last
+            && self.position.next.prev() < begun.first
+            && let Some(before) = files.next()
+            && !journaled(found, begun.first)
+        {
+            repairs.push(Repair::Remove {
+                log: LogKind::Cursors,
+                file: begun.first,
+            });
+            last = Some(before);
+            stop = self.walk(&before)?;
+        }
+        Ok((last, stop))
+    }
+
     fn walk(&mut self, file: &FoundFile<'_>) -> Result<Option<Stop>, ReadFailed> {
         let Ok((_, position)) = open(file.source) else {
             return Ok(None);
         };
         self.end.file = file.first;
-        let mut keep_from = self.keep_from;
-        let (position, stop) = walk(file.source, position, |_, record| {
-            keep_from = keep_from.max(retained(record));
-        })?;
-        self.keep_from = keep_from;
+        self.open_batch.clear();
+        let (mut position, stop) = walk(file.source, position, |_, record| self.note(record))?;
+        // A batch is never half there.
+        if let Some(batch) = position.batch.take() {
+            self.open_batch.clear();
+            position.next = batch.seq;
+            position.offset = batch.offset;
+        }
         self.position = position;
         Ok(Some(stop))
     }
 
+    /// Takes a record in; a batch counts only when its last record is there.
     fn note(&mut self, record: &Record<'_>) {
-        self.keep_from = self.keep_from.max(retained(record));
+        self.open_batch.push(match record.facts.kind {
+            Kind::Retain => Noted::Retain(parse_retain(record.body).unwrap_or_default()),
+            Kind::Cursor => Delta::parse(record.body).map_or(Noted::Other, Noted::Cursor),
+            _ => Noted::Other,
+        });
+        if record.line.rest > 0 {
+            return;
+        }
+        for noted in core::mem::take(&mut self.open_batch) {
+            match noted {
+                Noted::Retain(keep_from) => self.keep_from = self.keep_from.max(keep_from),
+                Noted::Cursor(delta) => fold(&mut self.consumers, &delta),
+                Noted::Other => {}
+            }
+        }
     }
 
     fn judge(
@@ -104,7 +156,7 @@ impl Walk {
         damage: &mut Option<Damage>,
     ) -> Result<(), ReadFailed> {
         match classify(file.source, stop, Seq::ZERO)? {
-            End::Clean if stop.why == Why::End => {}
+            End::Clean if stop.why == Why::End && stop.offset == self.position.offset => {}
             End::Clean | End::Torn { .. } => {
                 let offset = self.position.offset;
                 repairs.push(Repair::Truncate {
@@ -127,10 +179,15 @@ impl Walk {
     }
 }
 
-/// The first seq that a retain record keeps.
-fn retained(record: &Record<'_>) -> Seq {
-    if record.facts.kind != Kind::Retain {
-        return Seq::ZERO;
-    }
-    parse_retain(record.body).unwrap_or_default()
+/// What a record says.
+enum Noted {
+    Retain(Seq),
+    Cursor(Delta),
+    Other,
+}
+
+/// Whether the journal holds the beginning of a file.
+fn journaled(found: &Found<'_>, first: Seq) -> bool {
+    let begins = |file| matches!(file, JournalFile::Cursors(at) if at == first);
+    found.journal.iter().any(|entry| begins(entry.file))
 }

@@ -43,6 +43,8 @@ pub(crate) enum Job {
     },
     /// Remove segments that retention let go.
     Drop { buffer: Arc<Buffer>, keep_from: Seq },
+    /// Remove files of the cursors log whose whole content stands in a later one.
+    DropCursors { buffer: Arc<Buffer>, keep_from: Seq },
     /// Cut a file back to what was acknowledged.
     Reopen {
         buffer: Arc<Buffer>,
@@ -182,6 +184,7 @@ impl KeeperThread {
         for job in others {
             match job {
                 Job::Drop { buffer, keep_from } => self.drop_segments(&buffer, keep_from),
+                Job::DropCursors { buffer, keep_from } => self.drop_cursors(&buffer, keep_from),
                 Job::Reopen {
                     buffer,
                     file,
@@ -327,6 +330,21 @@ impl KeeperThread {
             Err(error) => tracing::warn!(event = "drop_failed", buffer = %buffer.uuid(), %error),
         }
         self.files.forget(buffer.uuid(), Some(keep_from));
+    }
+
+    /// A crash in the middle leaves older files, which the next roll removes.
+    fn drop_cursors(&self, buffer: &Buffer, keep_from: Seq) {
+        let uuid = buffer.uuid();
+        // What the journal holds of the older files must not make them anew.
+        if let Err(error) = self.behind.write(uuid) {
+            self.failed(&error);
+            return;
+        }
+        if let Err(error) = drop_files(&self.layout.log(uuid, LogKind::Cursors), keep_from)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(event = "drop_failed", buffer = %uuid, %error);
+        }
     }
 
     /// Nothing behind `offset` was acknowledged. A crash before the sync leaves a tail that was

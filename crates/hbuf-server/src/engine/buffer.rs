@@ -1,8 +1,9 @@
 //! An open buffer: what requests hold while they work with it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use hbuf_core::append::{AppendRefused, AppendRequest};
 use hbuf_core::dedupe::idempotency;
@@ -37,6 +38,8 @@ pub struct Buffer {
     segment_bytes: AtomicU64,
     /// Server time of its last use, for eviction.
     used: AtomicU64,
+    /// The consumers that were begun in this opening, and the version of what is set on them.
+    begun: Mutex<HashMap<Uuid, u64>>,
 }
 
 impl fmt::Debug for Buffer {
@@ -121,6 +124,7 @@ impl Buffer {
             hot: AtomicBool::new(false),
             segment_bytes: AtomicU64::new(segment_bytes),
             used: AtomicU64::new(clock::now().0),
+            begun: Mutex::default(),
         })
     }
 
@@ -140,6 +144,23 @@ impl Buffer {
     #[must_use]
     pub const fn readable(&self) -> &Arc<Readable> {
         &self.readable
+    }
+
+    pub(super) const fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
+    pub(super) fn has_begun(&self, consumer: Uuid, version: u64) -> bool {
+        super::lock(&self.begun).get(&consumer) == Some(&version)
+    }
+
+    pub(super) fn begun(&self, consumer: Uuid, version: u64) {
+        super::lock(&self.begun).insert(consumer, version);
+    }
+
+    /// Whether it was there.
+    pub(super) fn forget_begun(&self, consumer: Uuid) -> bool {
+        super::lock(&self.begun).remove(&consumer).is_some()
     }
 
     pub(crate) const fn shard(&self) -> usize {

@@ -1,17 +1,13 @@
 //! What workers ask of a consumer, and what they get.
 
 use bytes::Bytes;
+pub use hbuf_core::consumer::{LeaseId, Settled, Settling};
 use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::name::Name;
 use tokio::time::Instant;
 
 use super::open::LookupError;
 use crate::read::ReadError;
-
-/// Names one lease of one message. It means nothing to others than the primary that gave it, and
-/// nothing after that one's restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LeaseId(pub u64);
 
 /// Asks for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,42 +67,6 @@ pub struct Settle {
     pub what: Settling,
 }
 
-/// What a worker wants of a message that it was handed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settling {
-    /// It is done.
-    Ack,
-    /// It is to be handed out again, after so many milliseconds.
-    Nack {
-        /// How many.
-        delay_ms: u64,
-    },
-    /// The lease is to last so many milliseconds from now on.
-    Extend {
-        /// How many.
-        lease_ms: u64,
-    },
-}
-
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// It is done, on record.
-    Acked,
-    /// It was done before; nothing changed.
-    AlreadyAcked,
-    /// The lease had lapsed, or was another's; nothing changed.
-    LeaseLost,
-    /// It will be handed out again.
-    Nacked,
-    /// The lease lasts longer.
-    Extended,
-    /// The consumer does not read that buffer, or has not handed out that message.
-    Unknown,
-    /// The buffer is paused, and nothing of it changes.
-    Paused,
-}
-
 /// How a consumer stands in one buffer.
 #[derive(Clone, Debug)]
 pub struct ConsumerMember {
@@ -155,6 +115,12 @@ pub enum ConsumerError {
     /// The disk failed.
     #[error("the disk failed to sync: nothing more is recorded until the node restarts")]
     Failed,
+    /// The buffer is damaged.
+    #[error("the buffer is damaged and read only, and its consumers stand still")]
+    Damaged,
+    /// No buffer of a topic can be asked; the reason of one of them.
+    #[error("no buffer of the topic hands out anything: {0}")]
+    Passed(String),
     /// Too many requests of the consumer wait.
     #[error("too many requests wait for this consumer: try again shortly")]
     Busy,
@@ -163,34 +129,29 @@ pub enum ConsumerError {
     Stopping,
 }
 
-impl Settled {
-    /// The word in replies.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Acked => "acked",
-            Self::AlreadyAcked => "already-acked",
-            Self::LeaseLost => "lease-lost",
-            Self::Nacked => "nacked",
-            Self::Extended => "extended",
-            Self::Unknown => "unknown",
-            Self::Paused => "paused",
-        }
+/// The word of a reply.
+#[must_use]
+pub const fn settled_word(settled: Settled) -> &'static str {
+    match settled {
+        Settled::Acked => "acked",
+        Settled::AlreadyAcked => "already-acked",
+        Settled::LeaseLost => "lease-lost",
+        Settled::Nacked => "nacked",
+        Settled::Extended => "extended",
+        Settled::Unknown => "unknown",
     }
 }
 
-impl std::fmt::Display for LeaseId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
+/// The text of a lease.
+#[must_use]
+pub fn lease_text(lease: LeaseId) -> String {
+    format!("{:016x}", lease.0)
 }
 
-impl LeaseId {
-    /// Reads the text of a lease.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let fits = text.len() == 16 && text.bytes().all(digits);
-        fits.then(|| u64::from_str_radix(text, 16).ok().map(Self))?
-    }
+/// Reads the text of a lease.
+#[must_use]
+pub fn parse_lease(text: &str) -> Option<LeaseId> {
+    let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let fits = text.len() == 16 && text.bytes().all(digits);
+    fits.then(|| u64::from_str_radix(text, 16).ok().map(LeaseId))?
 }

@@ -150,7 +150,10 @@ impl Engine {
             match self.inner.manager.propose(action).await {
                 Ok(_) => {
                     let info = self.describe_consumer(tenant, owner, name.as_str());
-                    return Ok((info.map_err(found)?, creates));
+                    let info = info.map_err(found)?;
+                    let begun = self.begin_everywhere(&info).await;
+                    begun.map_err(|error| E::from(CatalogError::from(error)))?;
+                    return Ok((info, creates));
                 }
                 Err(ProposeError::Refused(refused)) if overtaken(&refused, name, expected) => {}
                 Err(error) => return Err(CatalogError::from(error).into()),
@@ -168,6 +171,7 @@ impl Engine {
         };
         let outcome = self.inner.manager.propose(action).await?;
         debug_assert_eq!(outcome.outcome, Outcome::Done);
+        self.forget_consumer(info).await;
         Ok(())
     }
 

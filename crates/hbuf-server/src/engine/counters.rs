@@ -20,6 +20,12 @@ pub struct Counters {
     pub appends: AtomicU64,
     /// Messages that were placed in a log.
     pub messages: AtomicU64,
+    /// Messages that consumers handed out.
+    pub consumer_deliveries: AtomicU64,
+    /// Those of them that had been handed out before.
+    pub consumer_redeliveries: AtomicU64,
+    /// Messages that consumers gave up.
+    pub consumer_dead_letters: AtomicU64,
     /// Messages that mirrors took from their origins.
     pub mirrored: AtomicU64,
     /// Appends that were answered with an earlier reply.

@@ -11,6 +11,7 @@ use hbuf_core::retention::Retention;
 use hbuf_manager as manager;
 use hbuf_manager::MirrorConfig;
 
+use super::consumer_calls::ConsumerError;
 use super::consumer_catalog::ConsumerLookupError;
 use super::open::LookupError;
 use crate::disk::recovery::Expected;
@@ -114,6 +115,9 @@ pub enum CatalogError {
     /// The name leads nowhere.
     #[error("{0}")]
     Lookup(Box<LookupError>),
+    /// The consumer cannot begin.
+    #[error(transparent)]
+    Consumer(Box<ConsumerError>),
     /// There is no consumer of this name.
     #[error("there is no consumer `{name}`: create it with PUT")]
     NoConsumer {

@@ -5,23 +5,25 @@
 //! for the lock of a busy shard, and busy shards get their inputs in batches.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use bytes::Bytes;
 use hbuf_core::append::{AppendRefused, AppendRequest, Appended};
-use hbuf_core::buffer::Opening;
+use hbuf_core::buffer::{ConsumerAnswer, ConsumerCall, ConsumerTask, Opening};
 use hbuf_core::effect::{Effect, Effects, Write, WriteBytes};
-use hbuf_core::ids::{Hash, Micros, Uuid};
+use hbuf_core::ids::{Hash, Micros, Seq, Uuid};
 use hbuf_core::input::{BufferState, DiskHealth, Input, Token};
 use hbuf_core::record::Kind;
 use hbuf_core::rules::Rules;
 use hbuf_core::segment::LogKind;
 use hbuf_core::shard::Shard;
 use hbuf_core::stream::StreamSeen;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::append::Content;
 use super::buffer::Buffer;
+use super::consumer_work::returned;
 use super::counters::Counters;
 use crate::clock;
 use crate::disk::committer::{Chunk, Committer};
@@ -53,6 +55,13 @@ pub(crate) enum Mail {
     SetState(Uuid, BufferState, u64, oneshot::Sender<BufferState>),
     StreamUsed(Uuid, oneshot::Sender<StreamUsed>),
     CloseTime(Uuid, oneshot::Sender<Option<Micros>>),
+    Consumer {
+        buffer: Uuid,
+        consumer: Uuid,
+        token: Token,
+        call: ConsumerCall,
+        reply: Option<oneshot::Sender<ConsumerAnswer>>,
+    },
     Evict(Uuid),
     Remove(Uuid),
     Input(Input),
@@ -72,6 +81,7 @@ enum Waiter {
     Stream(oneshot::Sender<StreamUsed>),
     State(oneshot::Sender<BufferState>),
     Time(oneshot::Sender<Option<Micros>>),
+    Consumer(oneshot::Sender<ConsumerAnswer>),
 }
 
 /// The shard and what belongs to it, behind the runner's lock.
@@ -93,7 +103,16 @@ pub(crate) struct ShardHost {
     committer: Arc<Committer>,
     keeper: Arc<Keeper>,
     counters: Arc<Counters>,
+    /// What consumers want of the shell. At most one look and the dead letters of each are here.
+    wanted: mpsc::UnboundedSender<Wanted>,
+    take: Mutex<Option<mpsc::UnboundedReceiver<Wanted>>>,
+    /// When consumers have something to do next.
+    due: AtomicU64,
+    due_bell: Arc<Notify>,
 }
+
+/// A consumer of a buffer wants something of the shell.
+pub(crate) type Wanted = (Uuid, Uuid, ConsumerTask);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,12 +132,35 @@ impl ShardHost {
             effects: Effects::new(),
             chunks: Vec::new(),
         };
+        let (wanted, take) = mpsc::unbounded_channel();
         Self {
             mailbox: Mutex::default(),
             core: Mutex::new(core),
             committer,
             keeper,
             counters,
+            wanted,
+            take: Mutex::new(Some(take)),
+            due: AtomicU64::new(u64::MAX),
+            due_bell: Arc::default(),
+        }
+    }
+
+    /// What consumers want of the shell; asked for once.
+    pub(crate) fn consumer_tasks(&self) -> mpsc::UnboundedReceiver<Wanted> {
+        lock(&self.take).take().expect("it is asked for once")
+    }
+
+    /// When consumers have something to do next, and what rings when that comes earlier.
+    pub(crate) fn consumers_due(&self) -> (Micros, Arc<Notify>) {
+        let due = Micros(self.due.load(Ordering::Relaxed));
+        (due, Arc::clone(&self.due_bell))
+    }
+
+    fn note_due(&self, core: &Core) {
+        let due = core.shard.next_due().map_or(u64::MAX, |due| due.0);
+        if due < self.due.swap(due, Ordering::Relaxed) {
+            self.due_bell.notify_one();
         }
     }
 
@@ -175,6 +217,7 @@ impl ShardHost {
                 self.handle(core, mail);
             }
             self.committer.push(&mut core.chunks);
+            self.note_due(core);
         }
     }
 
@@ -201,15 +244,31 @@ impl ShardHost {
             }
             Mail::StreamUsed(buffer, reply) => {
                 let token = core.token(Waiter::Stream(reply));
-                let input = Input::StreamUsed { buffer, token };
-                core.shard.handle(now, input, &mut core.effects);
-                self.perform(core, None);
+                self.input(core, now, Input::StreamUsed { buffer, token });
             }
             Mail::CloseTime(buffer, reply) => {
                 let token = core.token(Waiter::Time(reply));
-                let input = Input::CloseTime { buffer, token };
-                core.shard.handle(now, input, &mut core.effects);
-                self.perform(core, None);
+                self.input(core, now, Input::CloseTime { buffer, token });
+            }
+            Mail::Consumer {
+                buffer,
+                consumer,
+                token,
+                call,
+                reply,
+            } => {
+                let waiter = reply.map(|reply| (token, Waiter::Consumer(reply)));
+                core.waiters.extend(waiter);
+                self.input(
+                    core,
+                    now,
+                    Input::Consumer {
+                        buffer,
+                        consumer,
+                        token,
+                        call,
+                    },
+                );
             }
             Mail::Evict(buffer) => {
                 core.shard
@@ -224,11 +283,13 @@ impl ShardHost {
                 self.perform(core, None);
                 core.buffers.remove(&buffer);
             }
-            Mail::Input(input) => {
-                core.shard.handle(now, input, &mut core.effects);
-                self.perform(core, None);
-            }
+            Mail::Input(input) => self.input(core, now, input),
         }
+    }
+
+    fn input(&self, core: &mut Core, now: Micros, input: Input) {
+        core.shard.handle(now, input, &mut core.effects);
+        self.perform(core, None);
     }
 
     fn append(&self, core: &mut Core, mail: AppendMail) {
@@ -282,23 +343,28 @@ impl ShardHost {
                     tables,
                     cause,
                 } => {
-                    if let Some(buffer) = core.buffers.get(&mark.buffer) {
-                        let buffer = Arc::clone(buffer);
-                        self.keeper.push(Job::Mark {
-                            buffer,
-                            mark,
-                            tables,
-                            cause,
-                        });
-                    }
+                    self.keep(core, mark.buffer, |buffer| Job::Mark {
+                        buffer,
+                        mark,
+                        tables,
+                        cause,
+                    });
                 }
                 Effect::DropSegments { buffer, keep_from } => {
-                    if let Some(buffer) = core.buffers.get(&buffer) {
+                    self.keep(core, buffer, |buffer| {
                         buffer.readable().dropped(keep_from);
-                        let buffer = Arc::clone(buffer);
-                        self.keeper.push(Job::Drop { buffer, keep_from });
-                    }
+                        Job::Drop { buffer, keep_from }
+                    });
                 }
+                Effect::DropCursors { buffer, keep_from } => {
+                    let job = |buffer| Job::DropCursors { buffer, keep_from };
+                    self.keep(core, buffer, job);
+                }
+                Effect::Consumer {
+                    buffer,
+                    consumer,
+                    task,
+                } => self.consumer(core, buffer, consumer, task),
                 Effect::StateReached { token, state } => {
                     core.answer(token, |waiter| waiter.state(state));
                 }
@@ -313,18 +379,57 @@ impl ShardHost {
                     durable: _,
                     file,
                     offset,
-                } => {
-                    if let Some(buffer) = core.buffers.remove(&buffer) {
-                        self.keeper.push(Job::Reopen {
-                            buffer,
-                            file,
-                            offset,
-                        });
-                    }
-                }
+                } => self.reopen(core, buffer, file, offset),
             }
         }
         core.effects = effects;
+    }
+
+    /// Lets a buffer go whose writes failed: it is cut back and opened again.
+    fn reopen(&self, core: &mut Core, buffer: Uuid, file: Seq, offset: u64) {
+        if let Some(buffer) = core.buffers.remove(&buffer) {
+            self.keeper.push(Job::Reopen {
+                buffer,
+                file,
+                offset,
+            });
+        }
+    }
+
+    /// Gives the keeper work on a buffer that is here.
+    fn keep(&self, core: &Core, buffer: Uuid, job: impl FnOnce(Arc<Buffer>) -> Job) {
+        if let Some(buffer) = core.buffers.get(&buffer) {
+            self.keeper.push(job(Arc::clone(buffer)));
+        }
+    }
+
+    /// Answers a worker, or lets the shell work for a consumer. What is handed out to somebody who
+    /// went away goes back.
+    fn consumer(&self, core: &mut Core, buffer: Uuid, consumer: Uuid, task: ConsumerTask) {
+        let ConsumerTask::Answer { token, answer } = task else {
+            // Without a receiver the engine is stopping.
+            let _ = self.wanted.send((buffer, consumer, task));
+            return;
+        };
+        if let ConsumerAnswer::Given(given) = &answer {
+            let again = given.iter().filter(|one| one.deliveries > 1).count();
+            Counters::add(&self.counters.consumer_deliveries, given.len() as u64);
+            Counters::add(&self.counters.consumer_redeliveries, again as u64);
+        }
+        let Some(Waiter::Consumer(reply)) = core.waiters.remove(&token) else {
+            return;
+        };
+        if let Err(ConsumerAnswer::Given(given)) = reply.send(answer)
+            && let Some(call) = returned(&given)
+        {
+            lock(&self.mailbox).push(Mail::Consumer {
+                buffer,
+                consumer,
+                token: Token(0),
+                call,
+                reply: None,
+            });
+        }
     }
 
     /// Frames the messages of one append and queues them for the disk.

@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod catalog;
 pub mod consumer_calls;
 pub mod consumer_catalog;
+mod consumer_work;
 pub mod counters;
 mod creation;
 pub mod described;
@@ -43,7 +44,7 @@ pub use append::{Append, AppendError, AppendReply, Content};
 pub use buffer::{Begun, Buffer, BufferStatus};
 pub use consumer_calls::{
     ConsumerError, ConsumerMember, Handed, HandedMessage, LeaseId, NextRequest, Passed, Settle,
-    Settled, Settling,
+    Settled, Settling, lease_text, parse_lease, settled_word,
 };
 pub use consumer_catalog::{ConsumerInfo, ConsumerLookupError, OwnerName};
 pub use described::{
@@ -85,6 +86,7 @@ struct Inner {
     open: Arc<OpenBuffers>,
     turns: topic_routes::Turns,
     mirrors: mirrors::Mirrors,
+    consumers_used: consumer_work::Used,
     creations: creation::Creations,
     read: Arc<ReadShared>,
     counters: Arc<Counters>,
@@ -200,6 +202,10 @@ impl Shards {
         let bytes = buffer.0[8..].try_into().expect("half a uuid");
         let number = u64::from_be_bytes(bytes) % self.hosts.len() as u64;
         usize::try_from(number).expect("an index fits")
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.hosts.len()
     }
 
     pub(crate) fn host(&self, index: usize) -> &ShardHost {

@@ -218,7 +218,17 @@ impl Inner {
     }
 
     /// Makes the open buffer and gives its state machine to its shard.
-    fn enter(&self, opening: Opening, record: &Record) -> Arc<Buffer> {
+    fn enter(&self, mut opening: Opening, record: &Record) -> Arc<Buffer> {
+        // Consumers that were deleted while the buffer was cold are left out.
+        let buffer = opening.buffer;
+        opening.consumers = self.manager.view(|catalog| {
+            let known = std::mem::take(&mut opening.consumers).into_iter();
+            let reads = |uuid: &Uuid| {
+                let consumer = catalog.consumer(*uuid);
+                consumer.is_some_and(|it| catalog.buffers_of_consumer(it).contains(&buffer))
+            };
+            known.filter(|(uuid, _)| reads(uuid)).collect()
+        });
         let segments: Vec<SegmentAt> = opening
             .segments
             .iter()

@@ -211,6 +211,7 @@ impl Starting {
             open: Arc::new(OpenBuffers::default()),
             turns: super::topic_routes::Turns::default(),
             mirrors: super::mirrors::Mirrors::default(),
+            consumers_used: super::consumer_work::Used::default(),
             creations: super::creation::Creations::default(),
             read: ReadShared::new(),
             counters: parts.counters,

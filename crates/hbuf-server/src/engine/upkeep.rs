@@ -23,7 +23,8 @@ const EVICTIONS_MAX: usize = 10_000;
 pub(super) fn spawn(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     let retention = inner.settings.retention_seconds.max(1);
     let idle = inner.settings.idle_seconds.clamp(4, 120) / 4;
-    vec![
+    let mut tasks = super::consumer_work::spawn(inner);
+    tasks.extend([
         every(inner, Duration::from_millis(200), Inner::checkpoint_if_due),
         every(inner, Duration::from_millis(500), Inner::check_space),
         every(inner, Duration::from_secs(retention), |inner| {
@@ -33,7 +34,8 @@ pub(super) fn spawn(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
         super::scrubbed::spawn(inner),
         super::stream_expiry::spawn(inner),
         super::mirrors::spawn(inner),
-    ]
+    ]);
+    tasks
 }
 
 /// Runs `work` again and again on a thread that may block.

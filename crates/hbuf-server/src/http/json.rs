@@ -18,6 +18,24 @@ pub(crate) fn push_record_of(buffer: &str, record: &Record<'_>, out: &mut Vec<u8
     push_fields(record, out);
 }
 
+/// Appends the object of a record that was handed out under a lease.
+pub(crate) fn push_handed(
+    buffer: &str,
+    lease: Option<&str>,
+    deliveries: u32,
+    record: &Record<'_>,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(b"{\"buffer\":");
+    push_string(buffer, out);
+    if let Some(lease) = lease {
+        push_field("lease", lease, out);
+    }
+    // Writing into a vector cannot fail.
+    let _ = write!(out, ",\"deliveries\":{deliveries},");
+    push_fields(record, out);
+}
+
 fn push_fields(record: &Record<'_>, out: &mut Vec<u8>) {
     let line = &record.line;
     // Writing into a vector cannot fail.
@@ -124,7 +142,7 @@ pub(crate) fn encode_key(key: &[u8]) -> Vec<u8> {
 }
 
 /// Undoes [`encode_key`].
-fn decode_key(key: &[u8]) -> Vec<u8> {
+pub(crate) fn decode_key(key: &[u8]) -> Vec<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or_default() as u8;
     let mut out = Vec::with_capacity(key.len());
     let mut rest = key;

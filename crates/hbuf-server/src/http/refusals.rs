@@ -187,6 +187,8 @@ impl From<ConsumerError> for Box<Problem> {
         let text = sentence(&error);
         match error {
             ConsumerError::Gone => Problem::new(Code::ConsumerNotFound, text),
+            ConsumerError::Damaged => Problem::new(Code::LogDamaged, text),
+            ConsumerError::Passed(_) => Problem::new(Code::BufferPaused, text),
             ConsumerError::Paused => Problem::new(Code::BufferPaused, text),
             ConsumerError::Lookup(error) => error.into(),
             ConsumerError::Read(error) => error.into(),
@@ -205,6 +207,7 @@ impl From<CatalogError> for Box<Problem> {
             CatalogError::Propose(error) => error.into(),
             CatalogError::Files(_) => Problem::new(Code::ReadFailed, text),
             CatalogError::Lookup(error) => (*error).into(),
+            CatalogError::Consumer(error) => (*error).into(),
             CatalogError::NoConsumer { .. } => Problem::new(Code::ConsumerNotFound, text),
             CatalogError::NotAllowed { .. } => Problem::new(Code::BufferNotFound, text),
             CatalogError::NotEnoughNodes { .. } => Problem::new(Code::ConfigInvalid, text),

@@ -2,6 +2,10 @@
 
 mod appends;
 mod buffers;
+mod consumer_acks;
+mod consumer_events;
+mod consumer_next;
+mod consumers;
 mod controls;
 mod events;
 mod filters;
@@ -70,6 +74,22 @@ routes! {
     GET "/topics/{topic}/messages" => read::from_topic, "read or follow all buffers of a topic as one: ?after=CURSOR order=strict";
     GET "/buffers/{buffer}/messages/{seq}" => message::read, "one message (?id= to be sure that it is the one)";
     DELETE "/buffers/{buffer}/messages/{seq}" => message::erase, "erase a message (not supported yet)";
+    POST "/buffers/{buffer}/consumers/{consumer}/next" => consumer_next::many_of_buffer, "lease messages: ?limit= wait=";
+    POST "/buffers/{buffer}/consumers/{consumer}/acks" => consumer_acks::acks_of_buffer, "ack, nack or extend leases";
+    POST "/topics/{topic}/consumers/{consumer}/next" => consumer_next::many_of_topic, "lease messages of all buffers of a topic: ?limit= wait=";
+    POST "/topics/{topic}/consumers/{consumer}/acks" => consumer_acks::acks_of_topic, "ack, nack or extend leases";
+    GET "/buffers/{buffer}/next" => consumer_next::one_of_buffer, "take one message: ?consumer= wait=";
+    GET "/topics/{topic}/next" => consumer_next::one_of_topic, "take one message: ?consumer= wait=";
+    GET "/buffers/{buffer}/consumers" => consumers::list_of_buffer, "list the consumers: ?after=NAME limit=";
+    PUT "/buffers/{buffer}/consumers/{consumer}" => consumers::put_of_buffer, "create or configure a consumer";
+    GET "/buffers/{buffer}/consumers/{consumer}" => consumers::describe_of_buffer, "describe a consumer and where it stands";
+    DELETE "/buffers/{buffer}/consumers/{consumer}" => consumers::delete_of_buffer, "delete a consumer";
+    POST "/buffers/{buffer}/consumers/{consumer}/seek" => consumer_acks::seek_of_buffer, "move a consumer: {\"start\": \"first\"}";
+    GET "/topics/{topic}/consumers" => consumers::list_of_topic, "list the consumers: ?after=NAME limit=";
+    PUT "/topics/{topic}/consumers/{consumer}" => consumers::put_of_topic, "create or configure a consumer";
+    GET "/topics/{topic}/consumers/{consumer}" => consumers::describe_of_topic, "describe a consumer and where it stands";
+    DELETE "/topics/{topic}/consumers/{consumer}" => consumers::delete_of_topic, "delete a consumer";
+    POST "/topics/{topic}/consumers/{consumer}/seek" => consumer_acks::seek_of_topic, "move a consumer: {\"start\": \"first\"}";
     GET "/buffers" => buffers::list, "list the buffers: ?after=NAME limit=";
     PUT "/buffers/{buffer}" => buffers::put, "create or configure a buffer";
     GET "/buffers/{buffer}" => buffers::describe, "describe a buffer";

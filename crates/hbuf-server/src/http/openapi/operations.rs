@@ -154,6 +154,26 @@ const READ: &[Code] = &[
     Code::MessageDropped,
     Code::FilterNotFound,
 ];
+const CONSUMER: &[Code] = &[
+    Code::TenantNotFound,
+    Code::BufferNotFound,
+    Code::TopicNotFound,
+    Code::ConsumerNotFound,
+    Code::FilterNotFound,
+    Code::BeingCreated,
+    Code::BufferOpening,
+    Code::BufferPaused,
+    Code::ReadFailed,
+    Code::LogDamaged,
+    Code::Overloaded,
+    Code::DiskFull,
+    Code::DiskFailed,
+];
+const DEAD_LETTERS: &[Code] = &[
+    Code::DeadLetterCycle,
+    Code::BufferIsMirror,
+    Code::NotAcceptable,
+];
 const PROOF: &[Code] = &[Code::SeqInvalid, Code::ProofInvalid, Code::MessageDropped];
 
 const APPEND_QUERY: &[&str] = &["ids", "lines"];
@@ -288,6 +308,63 @@ const NO_CONTENT: Gives = Gives {
     headers: &[],
 };
 
+const CONSUMER_MADE: &[Gives] = &[
+    json(200, "Configured", &[Media::Json("Consumer")]),
+    Gives {
+        status: 201,
+        what: "Created",
+        media: &[Media::Json("Consumer")],
+        headers: &["location"],
+    },
+];
+const CONSUMER_SHOWN: &[Gives] = &[json(
+    200,
+    "The consumer and where it stands",
+    &[Media::Json("Consumer")],
+)];
+const CONSUMERS: &[Gives] = &[json(200, "A page", &[Media::Json("ConsumerList")])];
+const HANDED: &[Gives] = &[Gives {
+    status: 200,
+    what: "The messages, in the accepted type, each with its lease",
+    media: &[
+        Media::Json("Handed"),
+        Media::Text("application/x-ndjson"),
+        Media::Bytes("application/http"),
+        Media::Text("text/event-stream"),
+    ],
+    headers: &[],
+}];
+const TAKEN: &[Gives] = &[
+    Gives {
+        status: 200,
+        what: "One message, as its own reply",
+        media: &[Media::Bytes("*/*")],
+        headers: &[
+            "x-hbuf-seq",
+            "x-hbuf-id",
+            "x-hbuf-buffer",
+            "x-hbuf-time",
+            "x-hbuf-epoch",
+        ],
+    },
+    Gives {
+        status: 204,
+        what: "There is none",
+        media: &[],
+        headers: &[],
+    },
+];
+const SETTLED: &[Gives] = &[json(
+    200,
+    "What came of each message",
+    &[Media::Json("Settled")],
+)];
+const SETTINGS_OF_CONSUMER: &[Media] = &[Media::Json("ConsumerSettings")];
+const ACKS: &[Media] = &[Media::Json("Acks")];
+const SEEK: &[Media] = &[Media::Json("Seek")];
+const PUT_CONSUMER: &[&[Code]] = &[CONSUMER, CATALOG, BODY, DEAD_LETTERS];
+const USE_CONSUMER: &[&[Code]] = &[CONSUMER, BODY, DEAD_LETTERS];
+
 /// A good reply in JSON.
 const fn json(status: u16, what: &'static str, media: &'static [Media]) -> Gives {
     Gives {
@@ -355,6 +432,118 @@ const fn read(id: &'static str, refuses: &'static [&'static [Code]]) -> Operatio
 }
 
 static OPERATIONS: &[(&str, &str, Operation)] = &[
+    (
+        "GET",
+        "/buffers/{buffer}/next",
+        asked(
+            &["consumer", "wait"],
+            plain("takeOfBuffer", TAKEN, &[CONSUMER]),
+        ),
+    ),
+    (
+        "GET",
+        "/buffers/{buffer}/consumers",
+        asked(
+            &["after-name", "limit-list"],
+            plain("listConsumersOfBuffer", CONSUMERS, &[CONSUMER]),
+        ),
+    ),
+    (
+        "PUT",
+        "/buffers/{buffer}/consumers/{consumer}",
+        configure(
+            "putConsumerOfBuffer",
+            SETTINGS_OF_CONSUMER,
+            CONSUMER_MADE,
+            PUT_CONSUMER,
+        ),
+    ),
+    (
+        "GET",
+        "/buffers/{buffer}/consumers/{consumer}",
+        plain("describeConsumerOfBuffer", CONSUMER_SHOWN, &[CONSUMER]),
+    ),
+    (
+        "DELETE",
+        "/buffers/{buffer}/consumers/{consumer}",
+        plain(
+            "deleteConsumerOfBuffer",
+            &[NO_CONTENT],
+            &[CONSUMER, CATALOG],
+        ),
+    ),
+    (
+        "POST",
+        "/buffers/{buffer}/consumers/{consumer}/next",
+        asked(
+            &["limit", "wait"],
+            plain("nextOfBuffer", HANDED, USE_CONSUMER),
+        ),
+    ),
+    (
+        "POST",
+        "/buffers/{buffer}/consumers/{consumer}/acks",
+        configure("settleOfBuffer", ACKS, SETTLED, USE_CONSUMER),
+    ),
+    (
+        "POST",
+        "/buffers/{buffer}/consumers/{consumer}/seek",
+        configure("seekOfBuffer", SEEK, CONSUMER_SHOWN, USE_CONSUMER),
+    ),
+    (
+        "GET",
+        "/topics/{topic}/next",
+        asked(
+            &["consumer", "wait"],
+            plain("takeOfTopic", TAKEN, &[CONSUMER]),
+        ),
+    ),
+    (
+        "GET",
+        "/topics/{topic}/consumers",
+        asked(
+            &["after-name", "limit-list"],
+            plain("listConsumersOfTopic", CONSUMERS, &[CONSUMER]),
+        ),
+    ),
+    (
+        "PUT",
+        "/topics/{topic}/consumers/{consumer}",
+        configure(
+            "putConsumerOfTopic",
+            SETTINGS_OF_CONSUMER,
+            CONSUMER_MADE,
+            PUT_CONSUMER,
+        ),
+    ),
+    (
+        "GET",
+        "/topics/{topic}/consumers/{consumer}",
+        plain("describeConsumerOfTopic", CONSUMER_SHOWN, &[CONSUMER]),
+    ),
+    (
+        "DELETE",
+        "/topics/{topic}/consumers/{consumer}",
+        plain("deleteConsumerOfTopic", &[NO_CONTENT], &[CONSUMER, CATALOG]),
+    ),
+    (
+        "POST",
+        "/topics/{topic}/consumers/{consumer}/next",
+        asked(
+            &["limit", "wait"],
+            plain("nextOfTopic", HANDED, USE_CONSUMER),
+        ),
+    ),
+    (
+        "POST",
+        "/topics/{topic}/consumers/{consumer}/acks",
+        configure("settleOfTopic", ACKS, SETTLED, USE_CONSUMER),
+    ),
+    (
+        "POST",
+        "/topics/{topic}/consumers/{consumer}/seek",
+        configure("seekOfTopic", SEEK, CONSUMER_SHOWN, USE_CONSUMER),
+    ),
     (
         "POST",
         "/buffers/{buffer}",

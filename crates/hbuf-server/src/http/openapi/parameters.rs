@@ -18,6 +18,7 @@ pub(super) fn in_path(name: &str) -> Value {
         "buffer" => ("A buffer's name", text(NAME)),
         "topic" => ("A topic's name", text(NAME)),
         "filter" => ("A stored filter's name", text(NAME)),
+        "consumer" => ("A consumer's name", text(NAME)),
         "path" => (
             "A stream's path, which may hold slashes",
             json!({ "type": "string", "minLength": 1 }),
@@ -38,7 +39,7 @@ pub(super) fn in_query(name: &str) -> Value {
         "after-cursor" => "after",
         name => name,
     };
-    let required = matches!(name, "seq" | "from");
+    let required = matches!(name, "seq" | "from" | "consumer");
     json!({ "name": name, "in": "query", "required": required, "description": what, "schema": schema })
 }
 
@@ -89,6 +90,7 @@ fn of_others(name: &str) -> Option<(&'static str, Value)> {
         "id" => ("Only if the message has this id", text("^[0-9a-f]{64}$")),
         "ids" => ("A batch's reply names the id of each message", flag()),
         "lines" => ("What a line of NDJSON is", one_of(&["messages", "bodies"])),
+        "consumer" => ("Who hands out the message", text(NAME)),
         "force" => ("Delete it although it is in a topic or paused", flag()),
         "buffers" => (
             "What becomes of buffers without another topic",

@@ -1,8 +1,10 @@
 //! The JSON objects of the API.
 
 use hbuf_core::limits::{
-    BUFFERS_PER_TOPIC_MAX, MIRROR_TAGS_MAX, RETENTION_SECONDS_MAX, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN,
+    BUFFERS_PER_TOPIC_MAX, CONSUMER_DELAY_MS_MAX, CONSUMER_DELIVERIES_MAX, CONSUMER_EXPIRE_MS_MAX,
+    CONSUMER_IN_FLIGHT_MAX, CONSUMER_LEASE_MS_MAX, CONSUMER_LEASE_MS_MIN, CONSUMER_TAGS_MAX,
+    CONSUMER_TTL_SECONDS_MAX, KEY_BYTES_MAX, MIRROR_TAGS_MAX, RETENTION_SECONDS_MAX,
+    SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 use serde_json::{Map, Value, json};
 
@@ -16,7 +18,14 @@ pub(super) fn reference(name: &str) -> Value {
 /// All of them.
 pub(super) fn components() -> Value {
     let mut all = Map::new();
-    let parts = [requests(), catalog(), messages(), proofs(), of_the_node()];
+    let parts = [
+        requests(),
+        consumers(),
+        catalog(),
+        messages(),
+        proofs(),
+        of_the_node(),
+    ];
     for (name, schema) in parts.into_iter().flatten() {
         all.insert(name.to_owned(), schema);
     }
@@ -97,6 +106,70 @@ fn catalog() -> Vec<(&'static str, Value)> {
         ("FilterList", page("filters", "Filter")),
         ("BufferList", page("buffers", "Buffer")),
         ("TopicList", page("topics", "Topic")),
+    ]
+}
+
+fn consumers() -> Vec<(&'static str, Value)> {
+    let start = json!({ "anyOf": [
+        one_of(&["first", "last"]),
+        closed(&["seq"], json!({ "seq": seq(1) })),
+        closed(&["time"], json!({ "time": time() })),
+    ] });
+    let maybe_start = json!({ "anyOf": [{ "type": "null" }, start] });
+    let maybe = |least: u64, most: u64| json!({ "type": ["integer", "null"], "minimum": least, "maximum": most });
+    let maybe_name = json!({ "type": ["string", "null"], "pattern": NAME });
+    let settings = json!({
+        "tags": { "type": ["array", "null"], "items": text(TAG), "maxItems": CONSUMER_TAGS_MAX },
+        "key": { "type": ["string", "null"], "minLength": 1, "maxLength": KEY_BYTES_MAX / 12 },
+        "filter": maybe_name, "start": maybe_start,
+        "ack": { "enum": ["explicit", "on-delivery", null] },
+        "lease_ms": maybe(CONSUMER_LEASE_MS_MIN, CONSUMER_LEASE_MS_MAX),
+        "deliveries_max": maybe(1, CONSUMER_DELIVERIES_MAX.into()), "dead_letter": maybe_name,
+        "in_flight_max": maybe(1, CONSUMER_IN_FLIGHT_MAX.into()),
+        "order_by_key": { "type": ["boolean", "null"] },
+        "expire_ms": maybe(1, CONSUMER_EXPIRE_MS_MAX),
+        "ttl_seconds": maybe(1, CONSUMER_TTL_SECONDS_MAX), "version": maybe(0, u64::MAX),
+    });
+    let item = |more: Value| {
+        let mut names = json!({
+            "buffer": { "type": ["string", "null"], "pattern": NAME }, "seq": seq(1),
+            "lease": text("^[0-9a-f]{16}$"),
+        });
+        for (name, schema) in more.as_object().into_iter().flatten() {
+            names[name] = schema.clone();
+        }
+        let item = closed(&["seq", "lease"], names);
+        json!({ "type": "array", "items": item, "maxItems": 100 })
+    };
+    let acks = json!({
+        "ack": item(json!({})),
+        "nack": item(json!({ "delay_ms": maybe(0, CONSUMER_DELAY_MS_MAX) })),
+        "extend": item(json!({ "lease_ms": maybe(CONSUMER_LEASE_MS_MIN, CONSUMER_LEASE_MS_MAX) })),
+    });
+    let results = json!({ "type": "array", "items": open(&["seq", "result"], json!({
+        "seq": seq(1), "result": words(),
+    })) });
+    let consumer = json!({
+        "name": text(NAME), "uuid": uuid(), "created": time(), "version": count(),
+        "lag": count(), "pending": count(), "in_flight": count(), "redelivered": count(),
+        "dead_lettered": count(), "lost": count(), "members": { "type": "array" },
+    });
+    let handed = json!({
+        "messages": { "type": "array", "items": reference("Message") },
+        "passed": { "type": "array" },
+    });
+    let settled = json!({ "ack": results, "nack": results, "extend": results });
+    vec![
+        ("ConsumerSettings", closed(&[], settings)),
+        (
+            "Consumer",
+            open(&["name", "uuid", "created", "version"], consumer),
+        ),
+        ("ConsumerList", page("consumers", "Consumer")),
+        ("Handed", closed_of_all(handed)),
+        ("Acks", closed(&[], acks)),
+        ("Settled", closed_of_all(settled)),
+        ("Seek", closed(&["start"], json!({ "start": start }))),
     ]
 }
 

@@ -68,7 +68,7 @@ impl Follows {
 }
 
 /// Something that is named, `null` being nothing.
-fn named<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+pub(super) fn named<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)

@@ -5,12 +5,12 @@ use hbuf_core::record::{Record, State, decode};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::engine::Buffer;
 use crate::http::body::Body;
 use crate::http::browser::{confine, may_show};
 use crate::http::call::{Call, Reply, etag_is_known, shown};
 use crate::http::problem::{Code, Problem};
 use crate::read::ReadError;
+use hbuf_core::ids::Uuid;
 
 /// `GET /buffers/{buffer}/messages/{seq}`
 pub(super) async fn read(call: Call) -> Reply {
@@ -48,7 +48,7 @@ pub(super) async fn read(call: Call) -> Reply {
         .fact("id", record.id().unwrap_or_default().to_string())
         .fact("time", record.line.time.to_string()));
     }
-    let mut headers = headers(&buffer, &record);
+    let mut headers = headers(buffer.uuid(), &record);
     let tag = format!("\"{}\"", record.id().unwrap_or_default());
     let tag = HeaderValue::try_from(tag).expect("hex digits and quotes are visible ASCII");
     let known = etag_is_known(call.headers(), &tag);
@@ -93,7 +93,7 @@ fn id(call: &Call) -> Result<Option<Hash>, Box<Problem>> {
 }
 
 /// The message's own headers, such that none of them commands the browser, and hbuf's facts.
-fn headers(buffer: &Buffer, record: &Record<'_>) -> HeaderMap {
+pub(super) fn headers(buffer: Uuid, record: &Record<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(16);
     for (name, value) in record.headers() {
         let Ok(value) = HeaderValue::from_bytes(value) else {
@@ -110,7 +110,7 @@ fn headers(buffer: &Buffer, record: &Record<'_>) -> HeaderMap {
     };
     fact("x-hbuf-seq", record.line.seq.to_string());
     fact("x-hbuf-id", record.id().unwrap_or_default().to_string());
-    fact("x-hbuf-buffer", buffer.uuid().to_string());
+    fact("x-hbuf-buffer", buffer.to_string());
     fact("x-hbuf-time", record.line.time.to_string());
     fact("x-hbuf-epoch", record.line.epoch.to_string());
     if record.facts.kind != hbuf_core::record::Kind::Data {

@@ -231,7 +231,10 @@ fn behind(text: &str) -> Start {
 }
 
 /// The wait that is asked for, of which a preference may be cut and a parameter may not.
-fn wait(query: &Query<'_>, headers: &HeaderMap) -> Result<Option<Duration>, Box<Problem>> {
+pub(super) fn wait(
+    query: &Query<'_>,
+    headers: &HeaderMap,
+) -> Result<Option<Duration>, Box<Problem>> {
     if let Some(seconds) = query.number("wait", 0, WAIT_SECONDS_MAX)? {
         return Ok((seconds > 0).then(|| Duration::from_secs(seconds)));
     }

@@ -1,5 +1,5 @@
-//! How far a consumer has come in one buffer, as the cursors log holds it: deltas, and wholes at the
-//! start of each file.
+//! How far a consumer has come in one buffer, as the cursors log holds it: deltas, and wholes at
+//! the start of each file.
 //!
 //! Every message through `through` is done but those in `open`. What was looked at and not handed
 //! out yet is not here: it is looked at again after a restart.

@@ -1,0 +1,264 @@
+//! `next`: a consumer hands out messages, one or many, now or when they come.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hbuf_core::limits::READ_LIMIT_MAX;
+use hbuf_core::record::decode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::consumer_events;
+use super::consumers::{Of, find};
+use super::message;
+use super::read::wait;
+use crate::engine::{ConsumerError, ConsumerInfo, Handed, HandedMessage, NextRequest, lease_text};
+use crate::http::accept;
+use crate::http::body::Body;
+use crate::http::browser::confine;
+use crate::http::call::{Call, Reply};
+use crate::http::json::push_handed;
+use crate::http::problem::{Code, Problem};
+
+/// How handed-out messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    Json,
+    Lines,
+    Raw,
+    Events,
+}
+
+/// `POST /buffers/{buffer}/consumers/{consumer}/next`
+pub(super) async fn many_of_buffer(call: Call) -> Reply {
+    many(call, Of::Buffer).await
+}
+
+/// `POST /topics/{topic}/consumers/{consumer}/next`
+pub(super) async fn many_of_topic(call: Call) -> Reply {
+    many(call, Of::Topic).await
+}
+
+async fn many(call: Call, of: Of) -> Reply {
+    let offers = [
+        ("application/json", Served::Json),
+        ("application/x-ndjson", Served::Lines),
+        ("application/ndjson", Served::Lines),
+        ("application/http", Served::Raw),
+        ("text/event-stream", Served::Events),
+    ];
+    let served = accept::choose(call.headers(), &offers)?;
+    let query = call.query(&["limit", "wait"])?;
+    let limit = query.number("limit", 1, READ_LIMIT_MAX)?;
+    let waits = wait(&query, call.headers())?;
+    let info = find(&call, of)?;
+    if served == Served::Events {
+        return Ok(consumer_events::follow(&call, info, limit));
+    }
+    let handed = next(&call, &info, limit.unwrap_or(1), waits).await?;
+    let mut reply = Response::new(Body::full(written(&handed, served)));
+    *reply.headers_mut() = headers(served.content_type(), &handed);
+    Ok(reply)
+}
+
+/// `GET /buffers/{buffer}/next`
+pub(super) async fn one_of_buffer(call: Call) -> Reply {
+    one(call, Of::Buffer).await
+}
+
+/// `GET /topics/{topic}/next`
+pub(super) async fn one_of_topic(call: Call) -> Reply {
+    one(call, Of::Topic).await
+}
+
+/// One message as its own reply; 204 when there is none.
+async fn one(call: Call, of: Of) -> Reply {
+    if call.is_head() {
+        return Err(Problem::new(
+            Code::MethodNotAllowed,
+            "HEAD would hand out a message that nobody sees: use GET.",
+        ));
+    }
+    let query = call.query(&["consumer", "wait"])?;
+    let Some(name) = query.get("consumer") else {
+        return Err(Problem::new(
+            Code::QueryInvalid,
+            "`consumer` is missing in the query: name the consumer that hands out the message.",
+        ));
+    };
+    let waits = wait(&query, call.headers())?;
+    let owner = of.owner(call.name());
+    let info = call
+        .app
+        .engine
+        .describe_consumer(call.tenant(), owner, name)?;
+    let handed = next(&call, &info, 1, waits).await?;
+    let Some(message) = handed.messages.first() else {
+        let mut reply = Response::new(Body::empty());
+        *reply.status_mut() = StatusCode::NO_CONTENT;
+        *reply.headers_mut() = headers("", &handed);
+        return Ok(reply);
+    };
+    let record = decode(&message.record).map_err(|error| {
+        Problem::new(
+            Code::LogDamaged,
+            format!("Message {} is damaged: {error}.", message.seq),
+        )
+        .fact("seq", message.seq.0)
+    })?;
+    let mut headers = message::headers(message.buffer, &record);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(DELIVERIES, HeaderValue::from(message.deliveries));
+    if let Some(lease) = message.lease {
+        headers.insert(LEASE, ascii(&lease_text(lease)));
+    }
+    headers.insert(BUFFER_NAME, ascii(message.name.as_str()));
+    let mut reply = Response::new(Body::full(message.record.slice_ref(record.body)));
+    *reply.headers_mut() = headers;
+    Ok(reply)
+}
+
+/// What is handed out, waited for where that was asked. A node that stops ends the wait.
+async fn next(
+    call: &Call,
+    info: &ConsumerInfo,
+    limit: u64,
+    wait: Option<Duration>,
+) -> Result<Handed, Box<Problem>> {
+    let request = NextRequest {
+        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        wait_until: wait.map(|wait| Instant::now() + wait),
+    };
+    let mut stopping = call.app.stopping.clone();
+    let handed = tokio::select! {
+        // What is at hand is given first: once it is handed out, it must not be dropped.
+        biased;
+        handed = call.app.engine.next(info, request) => handed?,
+        _ = stopping.wait_for(|stopping| *stopping) => return Err(ConsumerError::Stopping.into()),
+    };
+    Ok(handed)
+}
+
+impl Served {
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Lines => "application/x-ndjson",
+            Self::Raw => "application/http; msgtype=request",
+            Self::Events => "text/event-stream",
+        }
+    }
+}
+
+fn headers(content_type: &'static str, handed: &Handed) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    if !content_type.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !handed.passed.is_empty() {
+        let names = handed.passed.iter().map(|passed| passed.name.as_str());
+        let names: Vec<&str> = names.take(GAPS_SHOWN_MAX).collect();
+        headers.insert(GAPS, ascii(&names.join(", ")));
+    }
+    confine(&mut headers);
+    headers
+}
+
+fn written(handed: &Handed, served: Served) -> Bytes {
+    let records: usize = handed.messages.iter().map(|one| one.record.len()).sum();
+    let mut out = Vec::with_capacity(records + records / 4 + 256 * handed.messages.len() + 64);
+    match served {
+        Served::Json => {
+            out.extend_from_slice(b"{\"messages\":[");
+            for (at, message) in handed.messages.iter().enumerate() {
+                out.extend_from_slice(if at > 0 { b",\n" } else { b"" });
+                push_json(message, &mut out);
+            }
+            let passed = handed.passed.iter().map(
+                |passed| serde_json::json!({ "buffer": passed.name.as_str(), "why": passed.why }),
+            );
+            let passed: serde_json::Value = passed.collect();
+            out.extend_from_slice(format!("],\"passed\":{passed}}}\n").as_bytes());
+        }
+        Served::Lines => {
+            for message in &handed.messages {
+                push_json(message, &mut out);
+                out.push(b'\n');
+            }
+        }
+        Served::Raw => {
+            for message in &handed.messages {
+                push_raw(message, &mut out);
+            }
+        }
+        Served::Events => {
+            for message in &handed.messages {
+                push_event(message, &mut out);
+            }
+        }
+    }
+    Bytes::from(out)
+}
+
+/// The object of a message that was handed out.
+fn push_json(message: &HandedMessage, out: &mut Vec<u8>) {
+    let lease = message.lease.map(lease_text);
+    match decode(&message.record) {
+        Ok(record) => {
+            push_handed(
+                message.name.as_str(),
+                lease.as_deref(),
+                message.deliveries,
+                &record,
+                out,
+            );
+        }
+        // It was read and checked just before; a worker is told rather than left without it.
+        Err(error) => {
+            let value = serde_json::json!({
+                "buffer": message.name.as_str(), "lease": lease, "seq": message.seq.0,
+                "deliveries": message.deliveries, "damaged": error.to_string(),
+            });
+            out.extend_from_slice(value.to_string().as_bytes());
+        }
+    }
+}
+
+/// An event of a message that was handed out.
+pub(super) fn push_event(message: &HandedMessage, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("id: {}/{}\ndata: ", message.name, message.seq).as_bytes());
+    push_json(message, out);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// A request whose body is the record, byte for byte, and whose head says under which lease.
+fn push_raw(message: &HandedMessage, out: &mut Vec<u8>) {
+    let head = format!(
+        "POST /{} HTTP/1.1\r\nhost:\r\ncontent-length: {}\r\nx-hbuf-buffer: {}\r\n\
+         x-hbuf-buffer-name: {}\r\nx-hbuf-deliveries: {}\r\n",
+        message.seq,
+        message.record.len(),
+        message.buffer,
+        message.name,
+        message.deliveries
+    );
+    out.extend_from_slice(head.as_bytes());
+    if let Some(lease) = message.lease {
+        out.extend_from_slice(format!("x-hbuf-lease: {}\r\n", lease_text(lease)).as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&message.record);
+}
+
+fn ascii(text: &str) -> HeaderValue {
+    HeaderValue::try_from(text).expect("names, leases and commas are visible ASCII")
+}
+
+const LEASE: HeaderName = HeaderName::from_static("x-hbuf-lease");
+const DELIVERIES: HeaderName = HeaderName::from_static("x-hbuf-deliveries");
+const BUFFER_NAME: HeaderName = HeaderName::from_static("x-hbuf-buffer-name");
+const GAPS: HeaderName = HeaderName::from_static("x-hbuf-gaps");
+/// Buffers that the header names; the body of a JSON reply names all.
+const GAPS_SHOWN_MAX: usize = 32;
