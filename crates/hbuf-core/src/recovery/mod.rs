@@ -13,6 +13,8 @@
 //!                                          └─▶ classify: clean, torn (cut), corrupt (read only)
 //! ```
 
+#[cfg(test)]
+mod cursor_tests;
 mod messages;
 mod replay;
 mod second_log;
