@@ -401,7 +401,8 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => (1_u8..4, 1_usize..5).prop_map(|(of, limit)| Act::Next(of, limit)),
-        5 => (1_u8..4, 0_usize..6, any::<bool>()).prop_map(|(of, at, ack)| Act::Settle(of, at, ack)),
+        5 => (1_u8..4, 0_usize..6, any::<bool>())
+            .prop_map(|(of, at, ack)| Act::Settle(of, at, ack)),
         3 => Just(Act::Sync),
         1 => (0_usize..3_000).prop_map(Act::Crash),
     ]
