@@ -219,10 +219,6 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         marked: found.mark.as_ref().map(|mark| mark.durable),
         fence: found.mark.as_ref().map_or(0, |mark| mark.fence),
     };
-    let Progress {
-        replayed,
-        torn_bytes,
-    } = log.progress;
     Ok(Recovered {
         opening,
         repairs,
@@ -230,8 +226,8 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
             .as_ref()
             .and_then(|_| unapplied_file(found, unapplied)),
         damage,
-        replayed,
-        torn_bytes,
+        replayed: log.progress.replayed,
+        torn_bytes: log.progress.torn_bytes,
     })
 }
 
