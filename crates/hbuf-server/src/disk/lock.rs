@@ -8,6 +8,7 @@ use hbuf_core::ids::Uuid;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use super::doubt::{Cache, Watch};
 use super::layout::Layout;
 use super::sync::{self, SyncPoint};
 
@@ -63,6 +64,9 @@ pub(crate) struct DataDirectory {
     pub(crate) disk: Uuid,
     /// How often the directory was used, this time included.
     pub(crate) starts: u64,
+    /// What its recovery may read.
+    pub(crate) cache: Cache,
+    _watch: Watch,
     _lock: File,
 }
 
@@ -87,6 +91,7 @@ impl DataDirectory {
         for part in &parts {
             fs::create_dir_all(part).map_err(at(part))?;
         }
+        let (watch, cache) = Watch::begin(root).map_err(at(root))?;
         let path = root.join("node.json");
         let (disk, before) = read_node_file(&path)?.unwrap_or((new_disk, 0));
         let starts = before + 1;
@@ -99,6 +104,8 @@ impl DataDirectory {
             layout,
             disk,
             starts,
+            cache,
+            _watch: watch,
             _lock: lock,
         })
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod committer;
+pub(crate) mod doubt;
 pub(crate) mod files;
 pub(crate) mod journal;
 pub(crate) mod keeper;

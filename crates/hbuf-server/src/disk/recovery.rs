@@ -18,6 +18,7 @@ use hbuf_core::recovery::{Found, FoundEntry, FoundFile, Recovered, Repair, recov
 use hbuf_core::rules::Rules;
 use hbuf_core::segment::{self, End, LogKind, OpenError, ReadFailed, file_name, first_of_name};
 
+use super::doubt::Cache;
 use super::layout::{Layout, at};
 use super::source::FileSource;
 use super::sync::{self, SyncPoint};
@@ -93,7 +94,7 @@ pub(crate) struct JournalFound {
 impl JournalFound {
     /// Walks the journal's files in order. A torn end is what a crash leaves; anything else is
     /// reported, and the file is kept.
-    pub(crate) fn read(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn read(directory: &Path, cache: Cache) -> io::Result<Self> {
         let firsts = numbered_files(directory).map_err(at(directory))?;
         let next = AtomicUsize::new(0);
         // Each file is a log of its own, so they are read beside each other.
@@ -106,7 +107,7 @@ impl JournalFound {
                 };
                 let mut found = Self::default();
                 let path = directory.join(file_name(*first));
-                found.read_file(path.clone()).map_err(at(&path))?;
+                found.read_file(path.clone(), cache).map_err(at(&path))?;
                 read.push((number, found));
             }
         };
@@ -141,11 +142,13 @@ impl JournalFound {
         }
     }
 
-    fn read_file(&mut self, path: PathBuf) -> io::Result<()> {
+    fn read_file(&mut self, path: PathBuf, cache: Cache) -> io::Result<()> {
         let journal = self.paths.len();
         let source = FileSource::open(&path)?;
         // A clean stop leaves no journal, so these files outlived a crash or a failed disk.
-        source.drop_cache();
+        if cache == Cache::Doubted {
+            source.drop_cache();
+        }
         let (_, position) = match segment::open(&source) {
             Ok(opened) => opened,
             // Made and never synced: nothing in it was acknowledged.
@@ -268,6 +271,7 @@ pub(crate) fn recover_buffer(
     layout: &Layout,
     expected: &Expected,
     journal: &JournalFound,
+    cache: Cache,
 ) -> Result<Recovered, RecoverError> {
     let directory = layout.buffer(expected.buffer);
     if !directory.is_dir() {
@@ -285,13 +289,15 @@ pub(crate) fn recover_buffer(
         .and_then(|name| fs::read(directory.join(name)).ok());
     let segments = sources(&directory).map_err(io_error)?;
     let cursors = sources(&layout.log(expected.buffer, LogKind::Cursors)).map_err(io_error)?;
-    let mut entries = unapplied::read(layout, expected.buffer).map_err(io_error)?;
+    let mut entries = unapplied::read(layout, expected.buffer, cache).map_err(io_error)?;
     let kept = !entries.is_empty();
     entries.extend(journal.bytes_of(expected.buffer).map_err(io_error)?);
     entries.sort_by_key(|(at, _)| at.position);
     let marked_file = mark.as_ref().map_or(Seq::ZERO, |mark| mark.file);
-    drop_unmarked_cache(&segments, mark.as_ref());
-    cursors.iter().for_each(|(_, source)| source.drop_cache());
+    if cache == Cache::Doubted {
+        drop_unmarked_cache(&segments, mark.as_ref());
+        cursors.iter().for_each(|(_, source)| source.drop_cache());
+    }
     let durable = mark.as_ref().map_or(Seq::ZERO, |mark| mark.durable);
     let found = Found {
         buffer: expected.buffer,
@@ -335,8 +341,8 @@ fn sources(directory: &Path) -> io::Result<Vec<(Seq, FileSource)>> {
     numbered_files(directory)?.into_iter().map(open).collect()
 }
 
-/// What no mark vouches for is read from the disk: before this run it may have failed to get there.
-/// A clean stop, and an eviction, leave nothing of the kind.
+/// What no mark vouches for is read from the disk: it may have failed to get there. A clean stop,
+/// and an eviction, leave nothing of the kind.
 fn drop_unmarked_cache(segments: &[(Seq, FileSource)], mark: Option<&Mark>) {
     for (first, source) in segments {
         let marked = mark.is_some_and(|mark| {

@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::doubt;
+
 /// The places where the server makes something durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SyncPoint {
@@ -120,8 +122,9 @@ pub(crate) fn sync_file_system(directory: &File, point: SyncPoint) -> io::Result
 }
 
 /// A failed sync is fatal whatever its cause, also for lack of room: it must not look like a failed
-/// write.
+/// write. What the next life of the process must know is noted before anybody learns of it.
 fn failed(error: io::Error, point: SyncPoint) -> io::Error {
+    doubt::note_failed_sync();
     tracing::error!(event = "sync_failed", point = ?point, %error);
     io::Error::other(format!("sync failed at {point:?}: {error}"))
 }

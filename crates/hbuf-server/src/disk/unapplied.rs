@@ -8,6 +8,7 @@ use hbuf_core::ids::Uuid;
 use hbuf_core::recovery::Recovered;
 use hbuf_core::segment::{file_name, open};
 
+use super::doubt::Cache;
 use super::layout::{Layout, at};
 use super::recovery::{EntryAt, JournalFound, numbered_files};
 use super::sync::{self, SyncPoint};
@@ -17,8 +18,12 @@ const UNFINISHED: &str = "new";
 
 /// The entries that an earlier recovery kept. If they are damaged too, nobody can say any more what
 /// is missing, and the buffer stays shut.
-pub(crate) fn read(layout: &Layout, buffer: Uuid) -> io::Result<Vec<(EntryAt, Vec<u8>)>> {
-    let found = JournalFound::read(&layout.unapplied(buffer))?;
+pub(crate) fn read(
+    layout: &Layout,
+    buffer: Uuid,
+    cache: Cache,
+) -> io::Result<Vec<(EntryAt, Vec<u8>)>> {
+    let found = JournalFound::read(&layout.unapplied(buffer), cache)?;
     match found.damage.first() {
         Some(damage) => Err(io::Error::new(io::ErrorKind::InvalidData, damage.clone())),
         None => found.bytes_of(buffer),

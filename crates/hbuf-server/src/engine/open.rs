@@ -191,8 +191,13 @@ impl Inner {
         }
         // The journal was emptied at start; what it holds now belongs to open buffers.
         let journal = JournalFound::default();
-        let recovered = recover_buffer(&self.directory.layout, &record.expected, &journal)
-            .map_err(|error| LookupError::Recover(Arc::new(error)))?;
+        let recovered = recover_buffer(
+            &self.directory.layout,
+            &record.expected,
+            &journal,
+            self.directory.cache,
+        )
+        .map_err(|error| LookupError::Recover(Arc::new(error)))?;
         self.note_recovery(&recovered);
         Ok(self.enter(recovered.opening, &record))
     }

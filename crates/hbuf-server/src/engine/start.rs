@@ -21,6 +21,7 @@ use super::{Engine, Inner, Shards, Stopper, lock, upkeep};
 use crate::clock;
 use crate::disk::checkpoint::Checkpoints;
 use crate::disk::committer::{Committer, Pipeline};
+use crate::disk::doubt::Cache;
 use crate::disk::files::Files;
 use crate::disk::journal::{Journal, first_position};
 use crate::disk::keeper::{Keeper, KeeperThread};
@@ -175,13 +176,14 @@ impl Starting {
         )?;
         let handle = manager.handle();
         let node = register(&handle, name, directory.disk)?;
-        let journal = JournalFound::read(&layout.journal())?;
+        let journal = JournalFound::read(&layout.journal(), directory.cache)?;
         let counters = Arc::new(Counters::default());
         let reasons = replay(
             &layout,
             &handle,
             node,
             &journal,
+            directory.cache,
             &counters,
             first_position(directory.starts) - 1,
         )?;
@@ -339,6 +341,7 @@ fn replay(
     manager: &crate::manager::ManagerHandle,
     node: NodeId,
     journal: &JournalFound,
+    cache: Cache,
     counters: &Counters,
     last: u64,
 ) -> Result<Vec<String>, StartError> {
@@ -359,7 +362,7 @@ fn replay(
             });
             // A buffer that was deleted since needs nothing of the journal.
             let Some(expected) = expected else { continue };
-            let recovered = recover_buffer(layout, &expected, journal)?;
+            let recovered = recover_buffer(layout, &expected, journal, cache)?;
             Counters::add(&counters.replayed_records, recovered.replayed);
             if let Some(damage) = &recovered.damage {
                 let reason = format!(
@@ -423,7 +426,7 @@ impl Inner {
         if !self.checkpoints.pending().is_empty() {
             return;
         }
-        let dropped = JournalFound::read(&self.directory.layout.journal())
+        let dropped = JournalFound::read(&self.directory.layout.journal(), self.directory.cache)
             .and_then(|journal| journal.remove(&self.directory.layout.quarantine()));
         if let Err(error) = dropped {
             tracing::warn!(event = "journal_release_failed", %error);
