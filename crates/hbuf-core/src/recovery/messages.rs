@@ -212,12 +212,8 @@ impl Messages {
             return Ok(None);
         }
         let from = self.position.clone();
-        let mut noted = Vec::new();
-        let (position, stop) = walk(file.source, from, |_, record| noted.push(Noted::of(record)))?;
+        let (position, stop) = walk(file.source, from, |_, record| self.note(Noted::of(record)))?;
         self.position = position;
-        for noted in noted {
-            self.note(noted);
-        }
         self.measure();
         Ok(Some(stop))
     }
@@ -345,21 +341,26 @@ impl Messages {
     /// Takes a record in; a batch counts only when its last record is there.
     fn note(&mut self, noted: Noted) {
         let whole = noted.rest == 0;
-        self.open_batch.push(noted);
-        if !whole {
+        if whole && self.open_batch.is_empty() {
+            // Most records: none of them waits in a list.
+            self.count(&noted);
             return;
         }
-        for noted in core::mem::take(&mut self.open_batch) {
-            self.frontier.push(noted.id);
-            if self
-                .epochs
-                .last()
-                .is_none_or(|(epoch, _)| *epoch < noted.epoch)
-            {
-                self.epochs.push((noted.epoch, noted.seq));
-            }
-            self.note_tables(&noted);
+        self.open_batch.push(noted);
+        if whole {
+            let mut batch = core::mem::take(&mut self.open_batch);
+            batch.drain(..).for_each(|noted| self.count(&noted));
+            self.open_batch = batch;
         }
+    }
+
+    fn count(&mut self, noted: &Noted) {
+        self.frontier.push(noted.id);
+        let newer = |(epoch, _): &(Epoch, Seq)| *epoch < noted.epoch;
+        if self.epochs.last().is_none_or(newer) {
+            self.epochs.push((noted.epoch, noted.seq));
+        }
+        self.note_tables(noted);
     }
 
     /// What the record adds to the tables of producers and keys, and to the stream.
