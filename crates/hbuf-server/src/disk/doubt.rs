@@ -1,10 +1,10 @@
 //! Whether the page cache may show what the disk does not have.
 //!
 //! Linux marks the pages of a failed write clean and goes on showing them, so the next life of the
-//! process would take them for durable. Reading everything from the disk would be safe and slow, and
-//! needless after nearly every crash. So a failed sync leaves a note in the data directory, *not*
-//! synced: it lives as long as the page cache that it warns of, and a restart of the machine ends
-//! both. A node that finds the note reads what no mark vouches for from the disk.
+//! process would take them for durable. Reading everything from the disk would be safe and slow,
+//! and needless after nearly every crash. So a failed sync leaves a note in the data directory,
+//! *not* synced: it lives as long as the page cache that it warns of, and a restart of the machine
+//! ends both. A node that finds the note reads what no mark vouches for from the disk.
 //!
 //! A process that is killed between the failed call and the note leaves none: these are the
 //! microseconds before anybody learns of the failure. One that is killed before it syncs at all
@@ -114,7 +114,10 @@ mod tests {
         drop(watch);
 
         let note = dir.path().join(NOTE);
-        assert_eq!(judge(&note, Some("another start\n")).unwrap(), Cache::Trusted);
+        assert_eq!(
+            judge(&note, Some("another start\n")).unwrap(),
+            Cache::Trusted
+        );
         assert!(!note.exists(), "its cache is gone");
     }
 
