@@ -21,6 +21,7 @@
 //! - `retry`: what may be sent twice, how often and when;
 //! - `message`, `append`: what is appended, and how a retry stays safe;
 //! - `read`, `records`, `tail`: lines of JSON, raw records, server-sent events;
+//! - `consumers`, `handed`: workers that share a log, and the messages that they take;
 //! - `catalog`: buffers and topics; `proof`: checkpoints and proofs; `problem`: refusals.
 //!
 //! Architecture invariant: every call is a call of the public HTTP API; nothing private exists.
@@ -28,7 +29,9 @@
 mod append;
 mod catalog;
 mod client;
+mod consumers;
 mod filters;
+mod handed;
 mod message;
 mod problem;
 mod proof;
@@ -41,6 +44,8 @@ mod transport;
 pub use append::{Ack, AppendOptions, AppendReply, IfMatch, Placed, Producer};
 pub use catalog::{Collection, State, TopicBuffers};
 pub use client::{CallError, Client, ClientBuilder, ClientError};
+pub use consumers::{Acked, Acks, Leased, Outcome, Start};
+pub use handed::{Handed, HandedMessage, NextOptions};
 pub use message::{Message, MessageError, encode_batch};
 pub use problem::Problem;
 pub use proof::{Checkpoint, ConsistencyProof, InclusionProof};

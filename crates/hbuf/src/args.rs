@@ -5,7 +5,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use hbuf_client::{Client, Collection};
 
 use crate::commands::{
-    append, cat, catalog, completions, filters, grep, ls, prove, read, serve, sim, tail, verify,
+    append, cat, catalog, completions, consumers, filters, grep, ls, next, prove, read, serve, sim,
+    tail, verify,
 };
 
 /// A replicated log you can curl, grep and prove.
@@ -46,6 +47,18 @@ pub(crate) enum Command {
     /// Store, describe, list and delete filters: sets of tags with a name
     #[command(subcommand, after_help = filters::EXAMPLES)]
     Filters(filters::FiltersCommand),
+    /// Create, configure, describe, list, delete and move consumers: workers that share a log
+    #[command(subcommand, after_help = consumers::EXAMPLES)]
+    Consumers(consumers::ConsumersCommand),
+    /// Take the next messages of a consumer
+    #[command(after_help = next::EXAMPLES)]
+    Next(next::NextArgs),
+    /// Tell a consumer that messages are done
+    #[command(after_help = next::ACK_EXAMPLES)]
+    Ack(next::AckArgs),
+    /// Give messages back to a consumer, which hands them out again
+    #[command(after_help = next::NACK_EXAMPLES)]
+    Nack(next::NackArgs),
     /// Print messages from files, without a server
     #[command(after_help = cat::EXAMPLES)]
     Cat(cat::CatArgs),

@@ -351,7 +351,7 @@ async fn state(args: &StateArgs) -> Result<()> {
     out.flush()
 }
 
-fn print(described: &Value, json: bool) -> Result<()> {
+pub(super) fn print(described: &Value, json: bool) -> Result<()> {
     let mut out = Out::new();
     if json {
         out.json(described)?;
@@ -390,13 +390,13 @@ fn row(entry: &Value) -> Vec<String> {
     cells
 }
 
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn settings(texts: &[String]) -> Result<Value> {
+pub(super) fn settings(texts: &[String]) -> Result<Value> {
     let mut settings = Map::new();
     for text in texts {
         let Some((name, value)) = text.split_once('=') else {

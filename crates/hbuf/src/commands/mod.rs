@@ -4,9 +4,11 @@ pub(crate) mod append;
 pub(crate) mod cat;
 pub(crate) mod catalog;
 pub(crate) mod completions;
+pub(crate) mod consumers;
 pub(crate) mod filters;
 pub(crate) mod grep;
 pub(crate) mod ls;
+pub(crate) mod next;
 pub(crate) mod prove;
 pub(crate) mod read;
 pub(crate) mod render;
@@ -31,6 +33,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Buffers(command) => catalog::buffers(&command),
         Command::Topics(command) => catalog::topics(&command),
         Command::Filters(command) => filters::command(&command),
+        Command::Consumers(command) => consumers::command(&command),
+        Command::Next(args) => next::command(&args),
+        Command::Ack(args) => next::ack(&args),
+        Command::Nack(args) => next::nack(&args),
         Command::Cat(args) => cat::command(&args),
         Command::Grep(args) => grep::command(&args),
         Command::Ls(args) => ls::command(&args),

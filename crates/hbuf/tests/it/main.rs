@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod cli_client;
+mod cli_consumers;
 mod cli_help;
 mod cli_limits;
 mod cli_server;
