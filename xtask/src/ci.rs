@@ -81,6 +81,9 @@ fn install() -> Result<()> {
     tools::debian_program("cc", "gcc")?;
     // For the fuzzer's runtime.
     tools::debian_program("c++", "g++")?;
+    // The tests of `bench` start the servers that it compares with.
+    tools::debian_program("redis-server", "redis-server")?;
+    tools::debian_program("nats-server", "nats-server")?;
     tools::cargo_tool("nextest", "cargo-nextest")?;
     tools::cargo_tool("deny", "cargo-deny")?;
     tools::fuse_device()
