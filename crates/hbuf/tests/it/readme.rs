@@ -1,4 +1,5 @@
-//! Runs the commands of README.md as they stand there, in order, in a directory of their own.
+//! Runs the commands of README.md and docs/REDIS_STREAMS.md as they stand there, in order, in a
+//! directory of their own for each page.
 //!
 //! Every `$ ` line of a `console` block is a command; the lines below it, up to the next one, are
 //! what it prints. `…` in a line stands for anything, a line of `…` alone for any lines. A command
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// What README.md calls the binary before it is installed.
 const CARGO_RUN: &str = "cargo run --release --";
-/// The address that README.md shows.
+/// The address that the pages show.
 const ADDRESS: &str = "127.0.0.1:4283";
 /// How long a background command may take to print what the page shows.
 const BACKGROUND_MAX: Duration = Duration::from_secs(15);
@@ -27,14 +28,21 @@ struct Step {
 
 #[test]
 fn the_commands_of_the_readme_do_what_it_shows() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let steps = steps(&fs::read_to_string(readme).unwrap());
-    assert!(
-        steps.len() >= 5,
-        "README.md has only {} commands",
-        steps.len()
-    );
-    let mut terminal = Terminal::new();
+    run_page("README.md");
+}
+
+#[test]
+fn the_commands_for_users_of_redis_streams_do_what_the_page_shows() {
+    run_page("docs/REDIS_STREAMS.md");
+}
+
+fn run_page(page: &'static str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(page);
+    let steps = steps(&fs::read_to_string(path).unwrap());
+    assert!(steps.len() >= 5, "{page} has only {} commands", steps.len());
+    let mut terminal = Terminal::new(page);
     for step in &steps {
         terminal.run(step);
     }
@@ -69,13 +77,14 @@ fn steps(text: &str) -> Vec<Step> {
 }
 
 struct Terminal {
+    page: &'static str,
     scratch: tempfile::TempDir,
     address: String,
     background: Vec<(Child, PathBuf, Step)>,
 }
 
 impl Terminal {
-    fn new() -> Self {
+    fn new(page: &'static str) -> Self {
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let bin = scratch.path().join("bin");
         fs::create_dir(&bin).unwrap();
@@ -84,6 +93,7 @@ impl Terminal {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         Self {
+            page,
             scratch,
             address,
             background: Vec::new(),
@@ -131,7 +141,8 @@ impl Terminal {
             .rsplit_once("# exit ")
             .map_or(0, |(_, code)| code.trim().parse().unwrap());
         let shown = format!(
-            "README.md:{}: $ {}\n{said}{complained}\nbackground:\n{}",
+            "{}:{}: $ {}\n{said}{complained}\nbackground:\n{}",
+            self.page,
             step.line,
             step.command,
             self.background_output()
@@ -198,7 +209,7 @@ impl Terminal {
                 if matches(&step.output, &said) {
                     break;
                 }
-                let shown = format!("README.md:{}: $ {}\n{said}", step.line, step.command);
+                let shown = format!("{}:{}: $ {}\n{said}", self.page, step.line, step.command);
                 assert!(begun.elapsed() < BACKGROUND_MAX, "{shown}");
                 std::thread::sleep(Duration::from_millis(50));
             }
