@@ -113,6 +113,7 @@ impl Metrics {
             metrics: Arc::clone(self),
             engine: Arc::clone(engine),
             buffers: status.buffers,
+            open_buffers: status.open_buffers,
             mirrors: status.mirrors,
             ready: status.ready,
         }));
@@ -196,6 +197,7 @@ struct Scrape {
     metrics: Arc<Metrics>,
     engine: Arc<Counters>,
     buffers: usize,
+    open_buffers: usize,
     mirrors: (usize, usize, u64),
     ready: bool,
 }
@@ -227,7 +229,7 @@ impl Collector for Scrape {
             let count = ConstCounter::new(count.load(Ordering::Relaxed));
             count.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
-        let open = i64::try_from(counters.open_buffers.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        let open = i64::try_from(self.open_buffers).unwrap_or(i64::MAX);
         gauge(
             encoder,
             "hbuf_buffers_open",
@@ -427,6 +429,7 @@ mod tests {
             "hbuf_commit_batches_total{path=\"journal\"} 3\n",
             "hbuf_http_connections_open 1\n",
             "hbuf_buffers 5\n",
+            "hbuf_buffers_open 1\n",
             "hbuf_http_request_duration_seconds_count{method=\"POST\",route=\"/buffers/{buffer}\"} 1\n",
             "# EOF\n",
         ] {

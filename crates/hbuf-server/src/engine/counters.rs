@@ -48,8 +48,6 @@ pub struct Counters {
     pub replayed_records: AtomicU64,
     /// Buffers found damaged.
     pub damaged: AtomicU64,
-    /// Buffers that are open.
-    pub open_buffers: AtomicU64,
     /// What the scrubber did.
     pub scrub: Arc<ScrubProgress>,
 }
