@@ -155,6 +155,8 @@ struct Totals {
     /// Lines that were told of streams, and messages that the mirror held.
     streamed: usize,
     mirrored: usize,
+    /// Messages whose acks were answered.
+    acked: usize,
     writes: u64,
     syncs: u64,
     dir_syncs: u64,
@@ -172,6 +174,7 @@ impl Totals {
         self.told += other.told;
         self.streamed += other.streamed;
         self.mirrored += other.mirrored;
+        self.acked += other.acked;
         self.writes += other.writes;
         self.syncs += other.syncs;
         self.dir_syncs += other.dir_syncs;
@@ -409,6 +412,10 @@ impl Run {
         let streams = self.ledger.streams.values();
         self.totals.streamed += streams.map(|stream| stream.told.len()).sum::<usize>();
         self.totals.mirrored += self.ledger.mirrored.len();
+        let consumers = self.ledger.consumers.values();
+        self.totals.acked += consumers
+            .map(|consumer| consumer.acked.len())
+            .sum::<usize>();
     }
 
     /// Starts on a copy of what survived and compares.

@@ -1,6 +1,7 @@
 //! What the tests share: a process under test, a client, a workload and its checker.
 
 pub(crate) mod check;
+pub(crate) mod consuming;
 pub(crate) mod derived;
 pub(crate) mod http;
 pub(crate) mod ledger;

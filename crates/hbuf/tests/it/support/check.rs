@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::consuming;
 use super::derived;
 use super::http::{Http, Reply};
 use super::ledger::{Ledger, Life};
@@ -40,12 +41,19 @@ fn read_all_while(
     }
 }
 
-/// A buffer that is being opened says so; whoever reads comes again.
 fn get_patiently(http: &mut Http, path: &str, go_on: &dyn Fn() -> bool) -> io::Result<Reply> {
+    patiently(go_on, &mut || http.get(path))
+}
+
+/// A buffer that is being opened says so; whoever asks comes again.
+pub(super) fn patiently(
+    go_on: &dyn Fn() -> bool,
+    ask: &mut dyn FnMut() -> io::Result<Reply>,
+) -> io::Result<Reply> {
     let begun = Instant::now();
     let mut cut_off = false;
     loop {
-        let reply = match http.get(path) {
+        let reply = match ask() {
             // Retention took a segment from under the answer; the next one begins behind it. What
             // is damaged ends each answer.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !cut_off => {
@@ -103,6 +111,7 @@ pub(crate) fn check_server_while(
     }
     wrong.extend(check_filters(&mut http, ledger, go_on));
     wrong.extend(derived::check_streams(&mut http, ledger, go_on));
+    wrong.extend(consuming::check_consumers(&mut http, ledger, go_on));
     if go_on() {
         wrong.extend(derived::check_mirror(&mut http, ledger, false));
     }

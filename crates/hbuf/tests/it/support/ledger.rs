@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::consuming::ConsumerClaims;
 use super::derived::StreamClaims;
 use super::record::Record;
 
@@ -57,6 +58,8 @@ pub(crate) struct Ledger {
     /// when the last change was acknowledged, and one for each that was tried since.
     pub(crate) filters: BTreeMap<(String, String), Vec<u64>>,
     pub(crate) streams: BTreeMap<String, StreamClaims>,
+    /// By buffer.
+    pub(crate) consumers: BTreeMap<String, ConsumerClaims>,
     /// The mirror was confirmed.
     pub(crate) mirror_made: bool,
     /// What it was seen to hold.
@@ -85,6 +88,9 @@ impl Ledger {
         self.mirror_made |= other.mirror_made;
         for (name, claims) in other.streams {
             self.streams.entry(name).or_default().merge(claims);
+        }
+        for (buffer, claims) in other.consumers {
+            self.consumers.entry(buffer).or_default().merge(claims);
         }
         for (name, claims) in other.buffers {
             let mine = self.buffer(&name);

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::consuming::{self, CONSUMED, TAGGED};
 use super::derived::{MIRROR, ORIGIN};
 use super::http::{Http, Reply};
 use super::ledger::{Keyed, Ledger, Life, Told};
@@ -108,7 +109,9 @@ impl Client {
             return self.append_to_busy();
         }
         match self.draw(100, "what") {
-            0..=33 => self.append(self.spread_buffer(), 1),
+            0..=21 => self.append(self.spread_buffer(), 1),
+            22..=25 => self.append(TAGGED.to_owned(), 1),
+            26..=33 => self.consume(),
             34..=38 => self.append_to_stream(),
             39 => self.mirror(),
             40..=54 => self.append("main".to_owned(), 1),
@@ -129,8 +132,13 @@ impl Client {
     }
 
     fn draw(&self, bound: u64, purpose: &str) -> u64 {
-        let entity = self.plan.client << 32 | self.plan.round;
-        self.plan.draws.below(bound, purpose, entity, self.step)
+        self.plan
+            .draws
+            .below(bound, purpose, self.entity(), self.step)
+    }
+
+    fn entity(&self) -> u64 {
+        self.plan.client << 32 | self.plan.round
     }
 
     fn spread_buffer(&self) -> String {
@@ -201,6 +209,22 @@ impl Client {
         matches!(&reply, Ok(reply) if reply.status == 404) || self.goes_on(reply)
     }
 
+    /// Takes part in the work of a consumer.
+    fn consume(&mut self) -> bool {
+        let which = self.draw(CONSUMED.len() as u64, "consumed") as usize;
+        let buffer = CONSUMED[which];
+        let mut claims = self.ledger.consumers.remove(buffer).unwrap_or_default();
+        let mut wrong = Vec::new();
+        let (draws, step) = (self.plan.draws, self.step);
+        let entity = self.entity();
+        let draw = |bound, purpose: &str| draws.below(bound, purpose, entity, step);
+        let reply = consuming::work(&mut self.http, buffer, &mut claims, &draw, &mut wrong);
+        self.ledger.consumers.insert(buffer.to_owned(), claims);
+        self.ledger.refused.extend(wrong);
+        // Nobody has appended to the buffer yet.
+        matches!(&reply, Ok(reply) if reply.status == 404) || self.goes_on(reply)
+    }
+
     fn configure(&mut self, name: &str, json: &str) -> bool {
         self.ledger.buffer(name);
         let reply = self.http.put_json(&format!("/buffers/{name}"), json);
@@ -224,7 +248,10 @@ impl Client {
         let key = self.key(&name, &bodies);
         let reply = match (bodies.as_slice(), &key) {
             ([body], Some(key)) => self.http.post_once(&path, key, body),
-            ([body], None) => self.http.post(&path, body),
+            ([body], None) => {
+                let tags = consuming::tags(&name, body);
+                self.http.send("POST", &path, tags.as_slice(), body)
+            }
             (bodies, _) => self.http.post_batch(&path, bodies),
         };
         if reply.is_ok() {
