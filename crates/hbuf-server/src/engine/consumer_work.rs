@@ -128,10 +128,15 @@ impl Engine {
             [(uuid, _)] => {
                 let buffer = self.open(*uuid).await?;
                 self.begin_consumer(info, &buffer).await?;
-                let given = self.next_of(info, &buffer, request).await?;
                 let mut handed = Handed::default();
-                self.read_given(info, &buffer, &given, &mut handed).await?;
-                Ok(handed)
+                loop {
+                    let given = self.next_of(info, &buffer, request).await?;
+                    self.read_given(info, &buffer, &given, &mut handed).await?;
+                    // Retention may have dropped all of it meanwhile: what is behind it comes.
+                    if given.is_empty() || !handed.messages.is_empty() {
+                        return Ok(handed);
+                    }
+                }
             }
             _ => self.next_of_topic(info, request).await,
         }
@@ -272,7 +277,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads what was handed out; when that fails it goes back.
+    /// Reads what was handed out; when that fails it goes back. What retention dropped meanwhile is
+    /// left out: the state machine counts it as lost.
     async fn read_given(
         &self,
         info: &ConsumerInfo,
@@ -286,7 +292,7 @@ impl Engine {
             given,
             read: false,
         };
-        let records = read_records(buffer.readable(), given).await?;
+        let (given, records) = read_kept(buffer.readable(), given).await?;
         let mut guard = guard;
         guard.read = true;
         let name = info.members.iter().find(|(uuid, _)| *uuid == buffer.uuid());
@@ -507,6 +513,23 @@ async fn after(readable: &Arc<Readable>, start: Start) -> Result<Seq, ReadError>
         Start::Seq(seq) => seq.prev().max(readable.first().prev()),
         Start::Time(time) => readable.seq_at_time(time).await?,
     })
+}
+
+/// Those of the messages that retention leaves, and their records.
+async fn read_kept(
+    readable: &Arc<Readable>,
+    given: &[Given],
+) -> Result<(Vec<Given>, Vec<Bytes>), ReadError> {
+    let mut kept = given.to_vec();
+    loop {
+        match read_records(readable, &kept).await {
+            Ok(records) => return Ok((kept, records)),
+            Err(ReadError::BeforeFirst { first }) if kept.iter().any(|one| one.seq < first) => {
+                kept.retain(|one| one.seq >= first);
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The records of messages, in their order.
