@@ -118,6 +118,8 @@ pub const CONSUMER_WINDOW_MAX: usize = 65_536;
 pub const CONSUMER_LOOK_MAX: usize = 1_024;
 /// Requests for messages of one consumer and buffer that may wait at the same time.
 pub const CONSUMER_WAITING_MAX: usize = 1_024;
+/// Bytes of records of one buffer that one request for messages is given; a longer one comes alone.
+pub const CONSUMER_NEXT_BYTES_MAX: u64 = 8 << 20;
 /// Messages that one request settles.
 pub const CONSUMER_ACKS_MAX: usize = 10_000;
 /// Longest body of such a request: each message with a buffer's name of the longest, and room.

@@ -17,7 +17,8 @@ use super::place::{Delta, Progress};
 use crate::ids::{Micros, Seq, Uuid};
 use crate::input::Token;
 use crate::limits::{
-    CONSUMER_DELIVERIES_MAX, CONSUMER_LOOK_MAX, CONSUMER_WAITING_MAX, CONSUMER_WINDOW_MAX,
+    CONSUMER_DELIVERIES_MAX, CONSUMER_LOOK_MAX, CONSUMER_NEXT_BYTES_MAX, CONSUMER_WAITING_MAX,
+    CONSUMER_WINDOW_MAX,
 };
 
 /// Names one lease. It means nothing after the buffer was opened again.
@@ -35,6 +36,8 @@ pub struct Candidate {
     pub key: Option<u64>,
     /// It is not to be handed out before.
     pub deliver_at: Option<Micros>,
+    /// Length of its record.
+    pub bytes: u32,
 }
 
 /// A message that is handed out.
@@ -143,6 +146,7 @@ enum State {
 struct Item {
     time: Micros,
     key: Option<u64>,
+    bytes: u32,
     deliveries: u32,
     /// It was handed out, or given back: it is put on record.
     touched: bool,
@@ -314,6 +318,7 @@ impl Consumer {
             let item = Item {
                 time: found.time,
                 key: found.key,
+                bytes: found.bytes,
                 deliveries: known.copied().unwrap_or(0),
                 touched: known.is_some(),
                 state: State::Free { from },
@@ -375,6 +380,7 @@ impl Consumer {
         let most = limit.min(room);
         let by_key = self.config.order_by_key;
         let until = Micros(now.0.saturating_add(self.config.lease_micros()));
+        let mut bytes = 0;
         for (seq, item) in &mut self.items {
             if given.len() == most {
                 break;
@@ -395,6 +401,11 @@ impl Consumer {
                         why,
                     });
                 } else {
+                    bytes += u64::from(item.bytes);
+                    // One message alone is always given, however long it is.
+                    if bytes > CONSUMER_NEXT_BYTES_MAX && !given.is_empty() {
+                        break;
+                    }
                     let lease = LeaseId(self.next_lease);
                     self.next_lease += 1;
                     item.state = State::Leased { lease, until };

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::{Micros, Seq, Uuid};
 use crate::input::Token;
+use crate::limits::CONSUMER_NEXT_BYTES_MAX;
 
 const CONSUMER: Uuid = Uuid([7; 16]);
 const SECOND: u64 = 1_000_000;
@@ -16,6 +17,8 @@ const SECOND: u64 = 1_000_000;
 struct World {
     consumer: Consumer,
     log: Vec<(Option<u64>, Option<Micros>)>,
+    /// Length of each record.
+    bytes: u32,
     now: Micros,
     token: u64,
     buried: Vec<(Seq, GivenUp)>,
@@ -26,6 +29,7 @@ impl World {
         Self {
             consumer: Consumer::open(config, Progress::default(), 1),
             log: vec![(None, None); messages],
+            bytes: 300,
             now: Micros(SECOND),
             token: 0,
             buried: Vec::new(),
@@ -46,6 +50,7 @@ impl World {
                 Wish::Give { given, .. } => answer = Some(given),
                 Wish::Bury { seq, why, .. } => self.buried.push((seq, why)),
                 Wish::Look { after, limit } => {
+                    let bytes = self.bytes;
                     let found: Vec<Candidate> = (1..)
                         .map(Seq)
                         .zip(&self.log)
@@ -56,6 +61,7 @@ impl World {
                             time: Micros(seq.0),
                             key: *key,
                             deliver_at: *deliver_at,
+                            bytes,
                         })
                         .collect();
                     let through = found.last().map_or(after, |last| last.seq);
@@ -205,6 +211,19 @@ fn leases_are_bounded_and_free_ones_come_back() {
     assert!(world.next(9).is_empty());
     world.settle(&given[0], Settling::Ack);
     assert_eq!(world.seqs(9), [3]);
+}
+
+#[test]
+fn what_one_request_is_given_is_bounded_in_bytes_too() {
+    let mut world = World::new(Config::default(), 5);
+    world.bytes = u32::try_from(CONSUMER_NEXT_BYTES_MAX / 2).unwrap();
+    assert_eq!(world.seqs(10), [1, 2]);
+    assert_eq!(world.seqs(10), [3, 4]);
+
+    let mut world = World::new(Config::default(), 2);
+    world.bytes = u32::try_from(CONSUMER_NEXT_BYTES_MAX).unwrap() + 1;
+    assert_eq!(world.seqs(10), [1], "one alone, however long");
+    assert_eq!(world.seqs(10), [2]);
 }
 
 #[test]

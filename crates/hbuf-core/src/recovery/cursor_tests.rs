@@ -120,6 +120,7 @@ impl World {
                     time: Micros(seq),
                     key: None,
                     deliver_at: None,
+                    bytes: 300,
                 });
                 let found = Some((Seq(last), found.collect()));
                 self.call(consumer, ConsumerCall::Looked { after, found });

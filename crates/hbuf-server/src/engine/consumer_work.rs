@@ -648,6 +648,7 @@ fn candidate(record: &Record<'_>) -> Candidate {
         time: record.line.time,
         key: term.map(|term| u64::try_from(term >> 64).unwrap_or_default()),
         deliver_at: record.deliver_at(),
+        bytes: u32::try_from(record.line.record_len()).unwrap_or(u32::MAX),
     }
 }
 
