@@ -96,6 +96,7 @@ codes! {
     SeveralBuffers => CONFLICT, "several-buffers", "The topic has several buffers", Retry::No;
     FilterBusy => CONFLICT, "filter-busy", "The filter is being uploaded", Retry::After(1);
     MirrorCycle => CONFLICT, "mirror-cycle", "The buffer to follow follows this one", Retry::No;
+    StartFixed => CONFLICT, "start-fixed", "The consumer has started", Retry::No;
     DeadLetterCycle => CONFLICT, "dead-letter-cycle", "Dead letters would come back", Retry::No;
     TakesDeadLetters => CONFLICT, "takes-dead-letters", "The buffer takes dead letters", Retry::No;
     BufferIsMirror => CONFLICT, "buffer-is-mirror", "The buffer is a mirror", Retry::No;

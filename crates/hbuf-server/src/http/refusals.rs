@@ -242,7 +242,8 @@ impl From<Refused> for Box<Problem> {
             | Refused::ConsumerExists { .. }
             | Refused::UuidTaken { .. } => Code::NameTaken,
             Refused::Config(_) | Refused::Copies { .. } => Code::ConfigInvalid,
-            Refused::Consumer(_) | Refused::ConsumerStart => Code::ConfigInvalid,
+            Refused::Consumer(_) => Code::ConfigInvalid,
+            Refused::ConsumerStart => Code::StartFixed,
             Refused::NoDeadLetterBuffer { .. } => Code::NamedMissing,
             Refused::DeadLetterCycle { .. } => Code::DeadLetterCycle,
             Refused::TakesDeadLetters { .. } => Code::TakesDeadLetters,

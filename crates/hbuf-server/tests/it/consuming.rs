@@ -386,7 +386,7 @@ fn settings_out_of_range_are_refused_with_advice() {
     }
     made(&mut client, C, &json!({}));
     let moved = send(&mut client, "PUT", C, &json!({ "start": "last" }));
-    assert_eq!(moved.status, 400);
+    assert_eq!(moved.status, 409);
     let stale = send(
         &mut client,
         "PUT",

@@ -170,6 +170,7 @@ const CONSUMER: &[Code] = &[
     Code::DiskFailed,
 ];
 const DEAD_LETTERS: &[Code] = &[
+    Code::StartFixed,
     Code::DeadLetterCycle,
     Code::BufferIsMirror,
     Code::NotAcceptable,
