@@ -73,6 +73,10 @@ def filter_case(context, case) -> bool:
     # What one reply names `id` is taken for a value of `ids`, which is true or false.
     if isinstance(query.get("ids"), str) and len(query["ids"]) > 5:
         return False
+    # Boundary values do not pass `map_query`: nobody waits for messages that do not come.
+    wait = str(query.get("wait", ""))
+    if wait.isascii() and wait.isdigit() and 0 < int(wait) <= 60:
+        return False
     # A stream without end is no case for a request that is awaited.
     return "event-stream" not in str((case.headers or {}).get("accept", ""))
 

@@ -112,7 +112,7 @@ fn catalog() -> Vec<(&'static str, Value)> {
 fn consumers() -> Vec<(&'static str, Value)> {
     let start = json!({ "anyOf": [
         one_of(&["first", "last"]),
-        closed(&["seq"], json!({ "seq": seq(1) })),
+        closed(&["seq"], json!({ "seq": seq(0) })),
         closed(&["time"], json!({ "time": time() })),
     ] });
     let maybe_start = json!({ "anyOf": [{ "type": "null" }, start] });
@@ -132,7 +132,7 @@ fn consumers() -> Vec<(&'static str, Value)> {
     });
     let item = |more: Value| {
         let mut names = json!({
-            "buffer": { "type": ["string", "null"], "pattern": NAME }, "seq": seq(1),
+            "buffer": { "type": ["string", "null"] }, "seq": seq(1),
             "lease": text("^[0-9a-f]{16}$"),
         });
         for (name, schema) in more.as_object().into_iter().flatten() {
