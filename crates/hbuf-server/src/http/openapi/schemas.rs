@@ -112,7 +112,7 @@ fn catalog() -> Vec<(&'static str, Value)> {
 fn consumers() -> Vec<(&'static str, Value)> {
     let start = json!({ "anyOf": [
         one_of(&["first", "last"]),
-        closed(&["seq"], json!({ "seq": seq(0) })),
+        closed(&["seq"], json!({ "seq": seq(1) })),
         closed(&["time"], json!({ "time": time() })),
     ] });
     let maybe_start = json!({ "anyOf": [{ "type": "null" }, start] });
