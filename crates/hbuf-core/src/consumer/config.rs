@@ -174,6 +174,18 @@ impl Default for Config {
     }
 }
 
+impl Start {
+    /// Checks that a message can have its seq.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::Seq(seq) if !(Seq::FIRST..=Seq::MAX).contains(seq) => {
+                Err(ConfigError::StartSeq { got: seq.0 })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Filter {
     /// True when every message fits.
     #[must_use]
@@ -199,11 +211,7 @@ impl Config {
     /// manager's to see.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.filter.check()?;
-        if let Start::Seq(seq) = self.start
-            && !(Seq::FIRST..=Seq::MAX).contains(&seq)
-        {
-            return Err(ConfigError::StartSeq { got: seq.0 });
-        }
+        self.start.check()?;
         if !(CONSUMER_LEASE_MS_MIN..=CONSUMER_LEASE_MS_MAX).contains(&self.lease_ms) {
             return Err(ConfigError::Lease { got: self.lease_ms });
         }

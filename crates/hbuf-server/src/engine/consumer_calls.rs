@@ -1,6 +1,7 @@
 //! What workers ask of a consumer, and what they get.
 
 use bytes::Bytes;
+use hbuf_core::consumer::ConfigError;
 pub use hbuf_core::consumer::{LeaseId, Settled, Settling};
 use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::name::Name;
@@ -103,6 +104,9 @@ pub enum ConsumerError {
     /// Every buffer that it reads is paused.
     #[error("the buffer is paused, so that its consumers stand still: set its state to open first")]
     Paused,
+    /// There is no such place to seek.
+    #[error(transparent)]
+    Start(#[from] ConfigError),
     /// The buffer cannot be opened.
     #[error(transparent)]
     Lookup(#[from] LookupError),

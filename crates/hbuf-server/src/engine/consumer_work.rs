@@ -409,6 +409,7 @@ impl Engine {
 
     /// Moves a consumer in all of its buffers: its leases end.
     pub async fn seek(&self, info: &ConsumerInfo, start: Start) -> Result<(), ConsumerError> {
+        start.check()?;
         self.use_consumer(info.uuid);
         for (uuid, _) in &info.members {
             let buffer = self.open(*uuid).await?;

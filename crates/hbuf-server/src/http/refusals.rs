@@ -187,6 +187,7 @@ impl From<ConsumerError> for Box<Problem> {
         let text = sentence(&error);
         match error {
             ConsumerError::Gone => Problem::new(Code::ConsumerNotFound, text),
+            ConsumerError::Start(_) => Problem::new(Code::ConfigInvalid, text),
             ConsumerError::Damaged => Problem::new(Code::LogDamaged, text),
             ConsumerError::Passed(_) => Problem::new(Code::BufferPaused, text),
             ConsumerError::Paused => Problem::new(Code::BufferPaused, text),

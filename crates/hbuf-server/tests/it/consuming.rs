@@ -339,6 +339,11 @@ fn a_seek_begins_anew_and_a_deleted_consumer_is_gone() {
     let (_server, mut client) = with_messages(3);
     made(&mut client, C, &json!({}));
     let given = next(&mut client, C, "?limit=9");
+    for none in [0_u64, (1 << 63) + 1] {
+        let seek = json!({ "start": { "seq": none } });
+        let reply = send(&mut client, "POST", &format!("{C}/seek"), &seek);
+        assert_eq!(reply.status, 400, "{}", reply.text());
+    }
     let seek = json!({ "start": { "seq": 2 } });
     let reply = send(&mut client, "POST", &format!("{C}/seek"), &seek);
     assert_eq!(reply.status, 200, "{}", reply.text());

@@ -150,8 +150,7 @@ pub(super) fn read_start(value: &Value) -> Result<Start, Box<Problem>> {
             let seq = place.get("seq").and_then(|seq| whole(seq).ok().flatten());
             let time = place.get("time").and_then(Value::as_str);
             let time = time.and_then(parse_rfc3339);
-            seq.filter(|seq| (1..=1 << 63).contains(seq))
-                .map(|seq| Start::Seq(Seq(seq)))
+            seq.map(|seq| Start::Seq(Seq(seq)))
                 .or_else(|| time.map(Start::Time))
         }
         _ => None,
@@ -159,7 +158,7 @@ pub(super) fn read_start(value: &Value) -> Result<Start, Box<Problem>> {
     read.ok_or_else(|| {
         Problem::new(
             Code::BodyInvalid,
-            "`start` is \"first\", \"last\", {\"seq\": N} with N from 1 on, or {\"time\": T} with T as in RFC 3339.",
+            "`start` is \"first\", \"last\", {\"seq\": N}, or {\"time\": T} with T as in RFC 3339.",
         )
     })
 }
