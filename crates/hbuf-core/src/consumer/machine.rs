@@ -12,6 +12,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
+use super::candidate::Candidate;
 use super::config::{AckMode, Config};
 use super::place::{Delta, Progress};
 use crate::ids::{Micros, Seq, Uuid};
@@ -24,21 +25,6 @@ use crate::limits::{
 /// Names one lease. It means nothing after the buffer was opened again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub u64);
-
-/// A message that matches the filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Candidate {
-    /// Its seq.
-    pub seq: Seq,
-    /// Its time.
-    pub time: Micros,
-    /// A hash of its key, when it has one.
-    pub key: Option<u64>,
-    /// It is not to be handed out before.
-    pub deliver_at: Option<Micros>,
-    /// Length of its record.
-    pub bytes: u32,
-}
 
 /// A message that is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,6 +137,19 @@ struct Item {
     /// It was handed out, or given back: it is put on record.
     touched: bool,
     state: State,
+}
+
+impl Item {
+    /// It is given up: it waits until it was put away.
+    fn bury(&mut self, seq: Seq, tries: u32, why: GivenUp) -> Wish {
+        let again = Micros::MAX;
+        self.state = State::Dying { again, tries, why };
+        Wish::Bury {
+            seq,
+            deliveries: self.deliveries,
+            why,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -392,14 +391,7 @@ impl Consumer {
                 && from <= now
             {
                 if let Some(why) = given_up(&self.config, item, now) {
-                    let (again, tries) = (Micros::MAX, 0);
-                    item.state = State::Dying { again, tries, why };
-                    let (seq, deliveries) = (*seq, item.deliveries);
-                    wishes.push(Wish::Bury {
-                        seq,
-                        deliveries,
-                        why,
-                    });
+                    wishes.push(item.bury(*seq, 0, why));
                 } else {
                     bytes += u64::from(item.bytes);
                     // One message alone is always given, however long it is.
@@ -497,14 +489,7 @@ impl Consumer {
                     lapsed = true;
                 }
                 State::Dying { again, tries, why } if again <= now => {
-                    let again = Micros::MAX;
-                    item.state = State::Dying { again, tries, why };
-                    let (seq, deliveries) = (*seq, item.deliveries);
-                    wishes.push(Wish::Bury {
-                        seq,
-                        deliveries,
-                        why,
-                    });
+                    wishes.push(item.bury(*seq, tries, why));
                 }
                 _ => {}
             }

@@ -1,13 +1,13 @@
 //! Consumers: named, durable readers of a buffer, and what is handed to whom.
 
+mod candidate;
 mod config;
 mod machine;
 #[cfg(test)]
 mod machine_tests;
 mod place;
 
+pub use candidate::Candidate;
 pub use config::{AckMode, Config, ConfigError, Filter, Start};
-pub use machine::{
-    Candidate, Consumer, Counts, Given, GivenUp, LeaseId, Settled, Settling, Standing, Wish,
-};
+pub use machine::{Consumer, Counts, Given, GivenUp, LeaseId, Settled, Settling, Standing, Wish};
 pub use place::{Delta, Progress, fold};

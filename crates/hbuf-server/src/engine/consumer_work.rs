@@ -11,11 +11,10 @@ use hbuf_core::buffer::{ConsumerAnswer, ConsumerCall, ConsumerRefused, ConsumerT
 use hbuf_core::consumer::{
     AckMode, Candidate, Config, Given, GivenUp, LeaseId, Settled, Settling, Start,
 };
-use hbuf_core::filter::key_term;
 use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::input::{Input, Token};
 use hbuf_core::limits::{HEADER_LINES_MAX, HEADERS_BYTES_MAX, PIECE_BYTES};
-use hbuf_core::record::{Kind, Record, State, decode};
+use hbuf_core::record::{Record, State, decode};
 use hbuf_core::skim::skim;
 use hbuf_manager::Action;
 use tokio::sync::oneshot;
@@ -617,40 +616,11 @@ async fn look(
     let mut candidates = Vec::new();
     let mut bad = None;
     split(&bytes, |seq, record| match decode(&record) {
-        Ok(record) if wants(config, &record) => candidates.push(candidate(&record)),
+        Ok(record) if filter.takes(&record) => candidates.push(Candidate::of(&record)),
         Ok(_) => {}
         Err(error) => bad = bad.take().or_else(|| Some(damaged(seq, error.to_string()))),
     })?;
     bad.map_or(Ok((last, candidates)), Err)
-}
-
-fn wants(config: &Config, record: &Record<'_>) -> bool {
-    let filter = &config.filter;
-    if record.facts.kind != Kind::Data || record.line.state == State::Gone {
-        return false;
-    }
-    if filter
-        .key
-        .as_deref()
-        .is_some_and(|key| record.key() != Some(key))
-    {
-        return false;
-    }
-    filter.tags.is_empty()
-        || record
-            .tags()
-            .any(|tag| filter.tags.iter().any(|wanted| **wanted == *tag))
-}
-
-fn candidate(record: &Record<'_>) -> Candidate {
-    let term = record.key().map(key_term);
-    Candidate {
-        seq: record.line.seq,
-        time: record.line.time,
-        key: term.map(|term| u64::try_from(term >> 64).unwrap_or_default()),
-        deliver_at: record.deliver_at(),
-        bytes: u32::try_from(record.line.record_len()).unwrap_or(u32::MAX),
-    }
 }
 
 /// Makes the tasks of consumers: what shards ask for, and the time that passes.
