@@ -4,11 +4,16 @@
 pub mod append;
 pub mod buffer;
 pub mod catalog;
+mod consumer_asks;
 pub mod consumer_calls;
 pub mod consumer_catalog;
+mod consumer_look;
+mod consumer_next;
+mod consumer_tasks;
 mod consumer_work;
 pub mod counters;
 mod creation;
+mod dead_letters;
 pub mod described;
 mod host;
 pub mod mirrors;

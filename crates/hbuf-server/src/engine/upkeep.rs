@@ -23,7 +23,7 @@ const EVICTIONS_MAX: usize = 10_000;
 pub(super) fn spawn(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     let retention = inner.settings.retention_seconds.max(1);
     let idle = inner.settings.idle_seconds.clamp(4, 120) / 4;
-    let mut tasks = super::consumer_work::spawn(inner);
+    let mut tasks = super::consumer_tasks::spawn(inner);
     tasks.extend([
         every(inner, Duration::from_millis(200), Inner::checkpoint_if_due),
         every(inner, Duration::from_millis(500), Inner::check_space),

@@ -1,0 +1,133 @@
+//! Reading for consumers: messages that may be handed out, and the records of those that are.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hbuf_core::consumer::{Candidate, Config, Given, Start};
+use hbuf_core::ids::Seq;
+use hbuf_core::limits::PIECE_BYTES;
+use hbuf_core::record::decode;
+use hbuf_core::skim::skim;
+
+use crate::read::{Bounds, Pick, ReadError, Readable};
+
+/// Bytes that a look reads at once.
+const LOOK_BYTES: usize = 1 << 20;
+
+/// The seq behind which a consumer begins.
+pub(super) async fn after(readable: &Arc<Readable>, start: Start) -> Result<Seq, ReadError> {
+    Ok(match start {
+        Start::First => readable.first().prev(),
+        Start::Last => readable.commit(),
+        Start::Seq(seq) => seq.prev().max(readable.first().prev()),
+        Start::Time(time) => readable.seq_at_time(time).await?,
+    })
+}
+
+/// Those of the messages that retention leaves, and their records.
+pub(super) async fn read_kept(
+    readable: &Arc<Readable>,
+    given: &[Given],
+) -> Result<(Vec<Given>, Vec<Bytes>), ReadError> {
+    let mut kept = given.to_vec();
+    loop {
+        match read_records(readable, &kept).await {
+            Ok(records) => return Ok((kept, records)),
+            Err(ReadError::BeforeFirst { first }) if kept.iter().any(|one| one.seq < first) => {
+                kept.retain(|one| one.seq >= first);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The records of messages, in their order.
+async fn read_records(readable: &Arc<Readable>, given: &[Given]) -> Result<Vec<Bytes>, ReadError> {
+    let mut records = Vec::with_capacity(given.len());
+    while let Some(first) = given.get(records.len()) {
+        let rest = &given[records.len()..];
+        let run = (0..)
+            .zip(rest)
+            .take_while(|(n, one)| one.seq == first.seq.plus(*n));
+        let run = run.count() as u64;
+        let page = readable.read(first.seq.prev(), run, PIECE_BYTES).await?;
+        let before = records.len();
+        split(&page.bytes, |_, record| records.push(record))?;
+        if records.len() == before {
+            let what = "it is not there".to_owned();
+            return Err(damaged(first.seq, what));
+        }
+    }
+    Ok(records)
+}
+
+fn split(bytes: &Bytes, mut put: impl FnMut(Seq, Bytes)) -> Result<(), ReadError> {
+    let mut at = 0;
+    while let Some(line) = skim(&bytes[at..]) {
+        let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
+        if bytes.len() - at < len {
+            return Err(damaged(line.seq, "it is cut off".to_owned()));
+        }
+        put(line.seq, bytes.slice(at..at + len));
+        at += len;
+    }
+    Ok(())
+}
+
+fn damaged(seq: Seq, what: String) -> ReadError {
+    let file = Seq::ZERO;
+    ReadError::Damaged { seq, file, what }
+}
+
+/// Looks for messages that match; gives the last seq that was looked at.
+pub(super) async fn look(
+    readable: &Arc<Readable>,
+    config: &Config,
+    after: Seq,
+    through: Seq,
+    limit: usize,
+) -> Result<(Seq, Vec<Candidate>), ReadError> {
+    // What retention dropped is passed.
+    let after = after.max(readable.first().prev());
+    if after >= through {
+        return Ok((after, Vec::new()));
+    }
+    let filter = &config.filter;
+    let (bytes, last) = if filter.takes_all() {
+        let limit = (through.0 - after.0).min(limit as u64);
+        let page = readable.read(after, limit, LOOK_BYTES).await?;
+        (page.bytes, page.last)
+    } else {
+        let stored = match &filter.stored {
+            Some(name) => Some(readable.filter(name.to_string()).await?),
+            None => None,
+        };
+        let pick = Pick {
+            tags: filter.tags.iter().map(|tag| tag.to_vec()).collect(),
+            key: filter.key.as_ref().map(|key| key.to_vec()),
+            filter: stored,
+            ..Pick::default()
+        };
+        let bounds = Bounds {
+            through,
+            limit: limit as u64,
+            bytes: LOOK_BYTES,
+        };
+        let (_, picked) = readable.pick(pick, after, bounds).await?;
+        (picked.bytes, picked.last)
+    };
+    if last <= after {
+        return Err(damaged(
+            after.next(),
+            "nothing can be read there".to_owned(),
+        ));
+    }
+    let mut candidates = Vec::new();
+    let mut bad = None;
+    split(&bytes, |seq, record| match decode(&record) {
+        Ok(record) if filter.takes(&record) => candidates.push(Candidate::of(&record)),
+        Ok(_) => {}
+        Err(error) => bad = bad.take().or_else(|| Some(damaged(seq, error.to_string()))),
+    })?;
+    bad.map_or(Ok((last, candidates)), Err)
+}

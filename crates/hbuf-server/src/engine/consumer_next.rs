@@ -1,0 +1,247 @@
+//! Handing messages out: of one buffer, or the earliest of a topic's buffers. Which message goes to
+//! whom is the core's to say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hbuf_core::buffer::{ConsumerAnswer, ConsumerCall};
+use hbuf_core::consumer::{AckMode, Given, LeaseId, Settling};
+use hbuf_core::ids::{Seq, Uuid};
+use tokio::time::Instant;
+
+use super::Engine;
+use super::buffer::Buffer;
+use super::consumer_asks::answered;
+use super::consumer_calls::{ConsumerError, Handed, HandedMessage, NextRequest, Passed};
+use super::consumer_catalog::ConsumerInfo;
+use super::consumer_look::{look, read_kept};
+
+/// How often a topic's consumer asks its buffers again while a worker waits.
+const TOPIC_LOOK: Duration = Duration::from_millis(50);
+/// Which buffer of a topic is asked first.
+static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
+
+impl Engine {
+    /// Hands out messages of a consumer.
+    pub async fn next(
+        &self,
+        info: &ConsumerInfo,
+        request: NextRequest,
+    ) -> Result<Handed, ConsumerError> {
+        self.use_consumer(info.uuid);
+        match &info.members[..] {
+            [] => Err(ConsumerError::Gone),
+            [(uuid, _)] => {
+                let buffer = self.open(*uuid).await?;
+                self.begin_consumer(info, &buffer).await?;
+                let mut handed = Handed::default();
+                loop {
+                    let given = self.next_of(info, &buffer, request).await?;
+                    self.read_given(info, &buffer, &given, &mut handed).await?;
+                    // Retention may have dropped all of it meanwhile: what is behind it comes.
+                    if given.is_empty() || !handed.messages.is_empty() {
+                        return Ok(handed);
+                    }
+                }
+            }
+            _ => self.next_of_topic(info, request).await,
+        }
+    }
+
+    async fn next_of(
+        &self,
+        info: &ConsumerInfo,
+        buffer: &Arc<Buffer>,
+        request: NextRequest,
+    ) -> Result<Vec<Given>, ConsumerError> {
+        let call = ConsumerCall::Next {
+            limit: request.limit,
+            waits: request.wait_until.is_some(),
+        };
+        let _tailing = request.wait_until.map(|_| buffer.readable().tailing());
+        let mut asked = buffer.ask_consumer(info.uuid, call);
+        let answer = match request.wait_until {
+            None => (&mut asked.answer).await,
+            Some(until) => match tokio::time::timeout_at(until, &mut asked.answer).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    asked.stop();
+                    (&mut asked.answer).await
+                }
+            },
+        };
+        asked.waits = false;
+        match answered(answer.map_err(|_| ConsumerError::Stopping)?) {
+            Ok(ConsumerAnswer::Given(given)) => Ok(given),
+            Err(ConsumerError::Busy) => Err(self.why_unreadable(info, buffer).await),
+            Err(error) => Err(error),
+            Ok(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// A look failed, or too many wait: looking again tells which.
+    async fn why_unreadable(&self, info: &ConsumerInfo, buffer: &Arc<Buffer>) -> ConsumerError {
+        let standing = self.standing(buffer, info.uuid);
+        let after = standing.map_or_else(|| buffer.readable().first().prev(), |it| it.cursor);
+        let through = buffer.readable().commit();
+        match look(buffer.readable(), &info.config, after, through, 1).await {
+            Err(error) => error.into(),
+            Ok(_) => ConsumerError::Busy,
+        }
+    }
+
+    /// The earliest messages of all buffers of a topic. Each is asked for what it has; what is not
+    /// among the earliest goes back as if it had not been handed out.
+    async fn next_of_topic(
+        &self,
+        info: &ConsumerInfo,
+        request: NextRequest,
+    ) -> Result<Handed, ConsumerError> {
+        loop {
+            let mut handed = Handed::default();
+            let mut found: Vec<(Arc<Buffer>, Given)> = Vec::new();
+            let done_by_delivery = info.config.ack == AckMode::OnDelivery;
+            for (uuid, name) in self.in_turn(info) {
+                let left = request.limit - if done_by_delivery { found.len() } else { 0 };
+                if left == 0 {
+                    break;
+                }
+                match self.given_of(info, uuid, left).await {
+                    Ok((buffer, given)) => {
+                        found.extend(given.into_iter().map(|one| (Arc::clone(&buffer), one)));
+                    }
+                    Err(ConsumerError::Stopping) => return Err(ConsumerError::Stopping),
+                    Err(error) => handed.passed.push(Passed {
+                        name,
+                        why: error.to_string(),
+                    }),
+                }
+            }
+            found.sort_by_key(|(_, given)| given.time);
+            for (buffer, given) in found.split_off(request.limit.min(found.len())) {
+                give_back(&buffer, info.uuid, &[given]);
+            }
+            if !found.is_empty() {
+                self.read_found(info, &found, &mut handed).await?;
+                return Ok(handed);
+            }
+            if handed.passed.len() == info.members.len() {
+                return Err(ConsumerError::Passed(handed.passed[0].why.clone()));
+            }
+            match request.wait_until {
+                Some(until) if Instant::now() < until => {
+                    let soon = Instant::now() + TOPIC_LOOK;
+                    tokio::time::sleep_until(until.min(soon)).await;
+                }
+                _ => return Ok(handed),
+            }
+        }
+    }
+
+    /// The buffers of a consumer, beginning with another one each time.
+    fn in_turn(&self, info: &ConsumerInfo) -> Vec<(Uuid, hbuf_core::name::Name)> {
+        let turn = NEXT_TURN.fetch_add(1, Ordering::Relaxed);
+        let mut members = info.members.clone();
+        let at = usize::try_from(turn % members.len() as u64).unwrap_or_default();
+        members.rotate_left(at);
+        members
+    }
+
+    async fn given_of(
+        &self,
+        info: &ConsumerInfo,
+        uuid: Uuid,
+        limit: usize,
+    ) -> Result<(Arc<Buffer>, Vec<Given>), ConsumerError> {
+        let buffer = self.open(uuid).await?;
+        self.begin_consumer(info, &buffer).await?;
+        let request = NextRequest {
+            limit,
+            wait_until: None,
+        };
+        let given = self.next_of(info, &buffer, request).await?;
+        Ok((buffer, given))
+    }
+
+    async fn read_found(
+        &self,
+        info: &ConsumerInfo,
+        mut found: &[(Arc<Buffer>, Given)],
+        handed: &mut Handed,
+    ) -> Result<(), ConsumerError> {
+        while let Some((buffer, _)) = found.first() {
+            let same = found.iter().take_while(|(of, _)| Arc::ptr_eq(of, buffer));
+            let given: Vec<Given> = same.map(|(_, given)| *given).collect();
+            found = &found[given.len()..];
+            self.read_given(info, buffer, &given, handed).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what was handed out; when that fails it goes back. What retention dropped meanwhile is
+    /// left out: the state machine counts it as lost.
+    async fn read_given(
+        &self,
+        info: &ConsumerInfo,
+        buffer: &Arc<Buffer>,
+        given: &[Given],
+        handed: &mut Handed,
+    ) -> Result<(), ConsumerError> {
+        let guard = GiveBack {
+            buffer,
+            consumer: info.uuid,
+            given,
+            read: false,
+        };
+        let (given, records) = read_kept(buffer.readable(), given).await?;
+        let mut guard = guard;
+        guard.read = true;
+        let name = info.members.iter().find(|(uuid, _)| *uuid == buffer.uuid());
+        let name = &name.expect("it was asked because it is a member").1;
+        handed.messages.extend(
+            given
+                .iter()
+                .zip(records)
+                .map(|(one, record)| HandedMessage {
+                    buffer: buffer.uuid(),
+                    name: name.clone(),
+                    seq: one.seq,
+                    lease: one.lease,
+                    deliveries: one.deliveries,
+                    record,
+                }),
+        );
+        Ok(())
+    }
+}
+
+/// Gives messages back that could not be read, also when the caller went away meanwhile.
+struct GiveBack<'a> {
+    buffer: &'a Arc<Buffer>,
+    consumer: Uuid,
+    given: &'a [Given],
+    read: bool,
+}
+
+impl Drop for GiveBack<'_> {
+    fn drop(&mut self) {
+        if !self.read {
+            give_back(self.buffer, self.consumer, self.given);
+        }
+    }
+}
+
+fn give_back(buffer: &Buffer, consumer: Uuid, given: &[Given]) {
+    if let Some(call) = returned(given) {
+        buffer.tell_consumer(consumer, call);
+    }
+}
+
+/// The call that gives messages back; nothing when they are done already.
+pub(super) fn returned(given: &[Given]) -> Option<ConsumerCall> {
+    let leased = given.iter();
+    let leased = leased.filter_map(|one| Some((one.seq, one.lease?, Settling::Return)));
+    let leased: Vec<(Seq, LeaseId, Settling)> = leased.collect();
+    (!leased.is_empty()).then_some(ConsumerCall::Settle(leased))
+}
