@@ -1,5 +1,5 @@
-//! What a worker or an operator changes of a consumer, and how it stands: acks, seeks, its beginning
-//! and its end in each buffer.
+//! What a worker or an operator changes of a consumer, and how it stands: acks, seeks, where it
+//! begins and ends in each buffer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::append::Content;
 use super::buffer::Buffer;
-use super::consumer_next::returned;
+use super::consumer_hand_out::returned;
 use super::counters::Counters;
 use crate::clock;
 use crate::disk::committer::{Chunk, Committer};

@@ -4,6 +4,7 @@
 //! `schemas.rs` say it of each name. Nothing here decides anything: a test holds the description
 //! against the table, and the outside check `cargo xtask openapi` against the running server.
 
+mod consumer_operations;
 mod operations;
 mod parameters;
 mod schemas;

@@ -1,6 +1,6 @@
 //! What each route takes, gives and refuses.
 
-use super::Code;
+use super::{Code, consumer_operations};
 
 /// One operation.
 pub(super) struct Operation {
@@ -42,13 +42,14 @@ pub(super) struct Gives {
 pub(super) fn operation(method: &str, pattern: &str) -> Option<&'static Operation> {
     OPERATIONS
         .iter()
+        .chain(consumer_operations::OPERATIONS)
         .find(|(of, at, _)| *of == method && *at == pattern)
         .map(|(_, _, operation)| operation)
 }
 
 #[cfg(test)]
 pub(super) fn count() -> usize {
-    OPERATIONS.len()
+    OPERATIONS.len() + consumer_operations::OPERATIONS.len()
 }
 
 /// What any request may be refused for.
@@ -112,14 +113,14 @@ const STREAM_HEADERS: &[&str] = &[
 ];
 const STREAM_BODY: &[Media] = &[Media::Bytes("application/octet-stream")];
 /// Taking a body.
-const BODY: &[Code] = &[
+pub(super) const BODY: &[Code] = &[
     Code::BodyInvalid,
     Code::BodyCut,
     Code::RequestSlow,
     Code::BodyTooLarge,
 ];
 /// Changing the catalog.
-const CATALOG: &[Code] = &[
+pub(super) const CATALOG: &[Code] = &[
     Code::TenantNotFound,
     Code::NameTaken,
     Code::NamedMissing,
@@ -153,27 +154,6 @@ const READ: &[Code] = &[
     Code::HistoryDiffers,
     Code::MessageDropped,
     Code::FilterNotFound,
-];
-const CONSUMER: &[Code] = &[
-    Code::TenantNotFound,
-    Code::BufferNotFound,
-    Code::TopicNotFound,
-    Code::ConsumerNotFound,
-    Code::FilterNotFound,
-    Code::BeingCreated,
-    Code::BufferOpening,
-    Code::BufferPaused,
-    Code::ReadFailed,
-    Code::LogDamaged,
-    Code::Overloaded,
-    Code::DiskFull,
-    Code::DiskFailed,
-];
-const DEAD_LETTERS: &[Code] = &[
-    Code::StartFixed,
-    Code::DeadLetterCycle,
-    Code::BufferIsMirror,
-    Code::NotAcceptable,
 ];
 const PROOF: &[Code] = &[Code::SeqInvalid, Code::ProofInvalid, Code::MessageDropped];
 
@@ -302,72 +282,15 @@ const NOT_MODIFIED: Gives = Gives {
     media: &[],
     headers: &["etag"],
 };
-const NO_CONTENT: Gives = Gives {
+pub(super) const NO_CONTENT: Gives = Gives {
     status: 204,
     what: "Done",
     media: &[],
     headers: &[],
 };
 
-const CONSUMER_MADE: &[Gives] = &[
-    json(200, "Configured", &[Media::Json("Consumer")]),
-    Gives {
-        status: 201,
-        what: "Created",
-        media: &[Media::Json("Consumer")],
-        headers: &["location"],
-    },
-];
-const CONSUMER_SHOWN: &[Gives] = &[json(
-    200,
-    "The consumer and where it stands",
-    &[Media::Json("Consumer")],
-)];
-const CONSUMERS: &[Gives] = &[json(200, "A page", &[Media::Json("ConsumerList")])];
-const HANDED: &[Gives] = &[Gives {
-    status: 200,
-    what: "The messages, in the accepted type, each with its lease",
-    media: &[
-        Media::Json("Handed"),
-        Media::Text("application/x-ndjson"),
-        Media::Bytes("application/http"),
-        Media::Text("text/event-stream"),
-    ],
-    headers: &[],
-}];
-const TAKEN: &[Gives] = &[
-    Gives {
-        status: 200,
-        what: "One message, as its own reply",
-        media: &[Media::Bytes("*/*")],
-        headers: &[
-            "x-hbuf-seq",
-            "x-hbuf-id",
-            "x-hbuf-buffer",
-            "x-hbuf-time",
-            "x-hbuf-epoch",
-        ],
-    },
-    Gives {
-        status: 204,
-        what: "There is none",
-        media: &[],
-        headers: &[],
-    },
-];
-const SETTLED: &[Gives] = &[json(
-    200,
-    "What came of each message",
-    &[Media::Json("Settled")],
-)];
-const SETTINGS_OF_CONSUMER: &[Media] = &[Media::Json("ConsumerSettings")];
-const ACKS: &[Media] = &[Media::Json("Acks")];
-const SEEK: &[Media] = &[Media::Json("Seek")];
-const PUT_CONSUMER: &[&[Code]] = &[CONSUMER, CATALOG, BODY, DEAD_LETTERS];
-const USE_CONSUMER: &[&[Code]] = &[CONSUMER, BODY, DEAD_LETTERS];
-
 /// A good reply in JSON.
-const fn json(status: u16, what: &'static str, media: &'static [Media]) -> Gives {
+pub(super) const fn json(status: u16, what: &'static str, media: &'static [Media]) -> Gives {
     Gives {
         status,
         what,
@@ -377,7 +300,7 @@ const fn json(status: u16, what: &'static str, media: &'static [Media]) -> Gives
 }
 
 /// An operation without query, headers and body.
-const fn plain(
+pub(super) const fn plain(
     id: &'static str,
     gives: &'static [Gives],
     refuses: &'static [&'static [Code]],
@@ -394,7 +317,7 @@ const fn plain(
 }
 
 /// An operation that takes a JSON object.
-const fn configure(
+pub(super) const fn configure(
     id: &'static str,
     takes: &'static [Media],
     gives: &'static [Gives],
@@ -407,7 +330,7 @@ const fn configure(
 }
 
 /// An operation with a query.
-const fn asked(query: &'static [&'static str], operation: Operation) -> Operation {
+pub(super) const fn asked(query: &'static [&'static str], operation: Operation) -> Operation {
     Operation { query, ..operation }
 }
 
@@ -433,118 +356,6 @@ const fn read(id: &'static str, refuses: &'static [&'static [Code]]) -> Operatio
 }
 
 static OPERATIONS: &[(&str, &str, Operation)] = &[
-    (
-        "GET",
-        "/buffers/{buffer}/next",
-        asked(
-            &["consumer", "wait"],
-            plain("takeOfBuffer", TAKEN, &[CONSUMER]),
-        ),
-    ),
-    (
-        "GET",
-        "/buffers/{buffer}/consumers",
-        asked(
-            &["after-name", "limit-list"],
-            plain("listConsumersOfBuffer", CONSUMERS, &[CONSUMER]),
-        ),
-    ),
-    (
-        "PUT",
-        "/buffers/{buffer}/consumers/{consumer}",
-        configure(
-            "putConsumerOfBuffer",
-            SETTINGS_OF_CONSUMER,
-            CONSUMER_MADE,
-            PUT_CONSUMER,
-        ),
-    ),
-    (
-        "GET",
-        "/buffers/{buffer}/consumers/{consumer}",
-        plain("describeConsumerOfBuffer", CONSUMER_SHOWN, &[CONSUMER]),
-    ),
-    (
-        "DELETE",
-        "/buffers/{buffer}/consumers/{consumer}",
-        plain(
-            "deleteConsumerOfBuffer",
-            &[NO_CONTENT],
-            &[CONSUMER, CATALOG],
-        ),
-    ),
-    (
-        "POST",
-        "/buffers/{buffer}/consumers/{consumer}/next",
-        asked(
-            &["limit", "wait"],
-            plain("nextOfBuffer", HANDED, USE_CONSUMER),
-        ),
-    ),
-    (
-        "POST",
-        "/buffers/{buffer}/consumers/{consumer}/acks",
-        configure("settleOfBuffer", ACKS, SETTLED, USE_CONSUMER),
-    ),
-    (
-        "POST",
-        "/buffers/{buffer}/consumers/{consumer}/seek",
-        configure("seekOfBuffer", SEEK, CONSUMER_SHOWN, USE_CONSUMER),
-    ),
-    (
-        "GET",
-        "/topics/{topic}/next",
-        asked(
-            &["consumer", "wait"],
-            plain("takeOfTopic", TAKEN, &[CONSUMER]),
-        ),
-    ),
-    (
-        "GET",
-        "/topics/{topic}/consumers",
-        asked(
-            &["after-name", "limit-list"],
-            plain("listConsumersOfTopic", CONSUMERS, &[CONSUMER]),
-        ),
-    ),
-    (
-        "PUT",
-        "/topics/{topic}/consumers/{consumer}",
-        configure(
-            "putConsumerOfTopic",
-            SETTINGS_OF_CONSUMER,
-            CONSUMER_MADE,
-            PUT_CONSUMER,
-        ),
-    ),
-    (
-        "GET",
-        "/topics/{topic}/consumers/{consumer}",
-        plain("describeConsumerOfTopic", CONSUMER_SHOWN, &[CONSUMER]),
-    ),
-    (
-        "DELETE",
-        "/topics/{topic}/consumers/{consumer}",
-        plain("deleteConsumerOfTopic", &[NO_CONTENT], &[CONSUMER, CATALOG]),
-    ),
-    (
-        "POST",
-        "/topics/{topic}/consumers/{consumer}/next",
-        asked(
-            &["limit", "wait"],
-            plain("nextOfTopic", HANDED, USE_CONSUMER),
-        ),
-    ),
-    (
-        "POST",
-        "/topics/{topic}/consumers/{consumer}/acks",
-        configure("settleOfTopic", ACKS, SETTLED, USE_CONSUMER),
-    ),
-    (
-        "POST",
-        "/topics/{topic}/consumers/{consumer}/seek",
-        configure("seekOfTopic", SEEK, CONSUMER_SHOWN, USE_CONSUMER),
-    ),
     (
         "POST",
         "/buffers/{buffer}",
