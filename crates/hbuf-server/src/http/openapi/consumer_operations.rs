@@ -1,9 +1,8 @@
 //! What the routes of consumers take, give and refuse: the same for those of buffers and of topics.
 
 use super::Code;
-use super::operations::{
-    BODY, CATALOG, Gives, Media, NO_CONTENT, Operation, asked, configure, json, plain,
-};
+use super::operation::{Gives, Media, Operation, asked, configure, json, plain};
+use super::operations::{BODY, CATALOG, NO_CONTENT};
 
 const CONSUMER: &[Code] = &[
     Code::TenantNotFound,

@@ -5,9 +5,11 @@
 //! against the table, and the outside check `cargo xtask openapi` against the running server.
 
 mod consumer_operations;
+mod operation;
 mod operations;
 mod parameters;
 mod schemas;
+mod stream_operations;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +17,8 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::problem::{Code, MEDIA_TYPE};
-use operations::{Gives, Media, Operation, operation};
+use operation::{Gives, Media, Operation};
+use operations::operation;
 
 /// One line of the table of routes, as it is described here.
 pub(super) struct Described {

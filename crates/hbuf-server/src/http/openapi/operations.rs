@@ -1,55 +1,22 @@
 //! What each route takes, gives and refuses.
 
-use super::{Code, consumer_operations};
-
-/// One operation.
-pub(super) struct Operation {
-    /// Its name in generated clients.
-    pub(super) id: &'static str,
-    /// Names of its query, as in `parameters.rs`.
-    pub(super) query: &'static [&'static str],
-    /// Request headers that it understands, as in `parameters.rs`.
-    pub(super) headers: &'static [&'static str],
-    /// Bodies that it takes.
-    pub(super) takes: &'static [Media],
-    pub(super) body_required: bool,
-    /// Its good replies.
-    pub(super) gives: &'static [Gives],
-    /// Its refusals, in groups, besides [`ALWAYS`].
-    pub(super) refuses: &'static [&'static [Code]],
-}
-
-/// A body.
-#[derive(Clone, Copy)]
-pub(super) enum Media {
-    /// `application/json` of this schema.
-    Json(&'static str),
-    /// Any bytes under this media type.
-    Bytes(&'static str),
-    /// Text under this media type.
-    Text(&'static str),
-}
-
-/// A good reply.
-pub(super) struct Gives {
-    pub(super) status: u16,
-    pub(super) what: &'static str,
-    pub(super) media: &'static [Media],
-    pub(super) headers: &'static [&'static str],
-}
+use super::operation::{Gives, Media, Operation, asked, configure, json, plain};
+use super::{Code, consumer_operations, stream_operations};
 
 /// The operation of a route; `None` when there is none, which a test forbids.
 pub(super) fn operation(method: &str, pattern: &str) -> Option<&'static Operation> {
     OPERATIONS
         .iter()
         .chain(consumer_operations::OPERATIONS)
+        .chain(stream_operations::OPERATIONS)
         .find(|(of, at, _)| *of == method && *at == pattern)
         .map(|(_, _, operation)| operation)
 }
 
 #[cfg(test)]
 pub(super) fn count() -> usize {
-    OPERATIONS.len() + consumer_operations::OPERATIONS.len()
+    let apart = consumer_operations::OPERATIONS.len() + stream_operations::OPERATIONS.len();
+    OPERATIONS.len() + apart
 }
 
 /// What any request may be refused for.
@@ -80,38 +47,6 @@ const BUFFER: &[Code] = &[
 ];
 const TOPIC: &[Code] = &[Code::TopicNotFound, Code::SeveralBuffers];
 const FILTER: &[Code] = &[Code::FilterNotFound];
-const STREAM: &[Code] = &[
-    Code::TenantNotFound,
-    Code::StreamNotFound,
-    Code::BufferIsStream,
-    Code::BeingCreated,
-    Code::BufferOpening,
-    Code::ReadFailed,
-    Code::LogDamaged,
-    Code::Overloaded,
-    Code::NotSupported,
-];
-const STREAM_WRITE: &[Code] = &[
-    Code::ContentTypeUnsupported,
-    Code::ProducerStart,
-    Code::ProducerStale,
-    Code::ProducerGap,
-    Code::StreamClosed,
-    Code::StreamDiffers,
-    Code::StreamTypeDiffers,
-    Code::StreamSeqOld,
-    Code::BufferClosed,
-    Code::BufferPaused,
-    Code::ReplyGone,
-    Code::LogFull,
-];
-const STREAM_HEADERS: &[&str] = &[
-    "stream-closed",
-    "producer-id",
-    "producer-epoch",
-    "producer-seq",
-];
-const STREAM_BODY: &[Media] = &[Media::Bytes("application/octet-stream")];
 /// Taking a body.
 pub(super) const BODY: &[Code] = &[
     Code::BodyInvalid,
@@ -288,51 +223,6 @@ pub(super) const NO_CONTENT: Gives = Gives {
     media: &[],
     headers: &[],
 };
-
-/// A good reply in JSON.
-pub(super) const fn json(status: u16, what: &'static str, media: &'static [Media]) -> Gives {
-    Gives {
-        status,
-        what,
-        media,
-        headers: &[],
-    }
-}
-
-/// An operation without query, headers and body.
-pub(super) const fn plain(
-    id: &'static str,
-    gives: &'static [Gives],
-    refuses: &'static [&'static [Code]],
-) -> Operation {
-    Operation {
-        id,
-        query: &[],
-        headers: &[],
-        takes: &[],
-        body_required: false,
-        gives,
-        refuses,
-    }
-}
-
-/// An operation that takes a JSON object.
-pub(super) const fn configure(
-    id: &'static str,
-    takes: &'static [Media],
-    gives: &'static [Gives],
-    refuses: &'static [&'static [Code]],
-) -> Operation {
-    Operation {
-        takes,
-        ..plain(id, gives, refuses)
-    }
-}
-
-/// An operation with a query.
-pub(super) const fn asked(query: &'static [&'static str], operation: Operation) -> Operation {
-    Operation { query, ..operation }
-}
 
 const fn append(
     id: &'static str,
@@ -668,98 +558,6 @@ static OPERATIONS: &[(&str, &str, Operation)] = &[
                     &[Code::LastTopic, Code::BufferPaused],
                 ],
             ),
-        ),
-    ),
-    (
-        "POST",
-        "/v1/stream/{path}",
-        Operation {
-            headers: STREAM_HEADERS,
-            takes: STREAM_BODY,
-            ..plain(
-                "appendToStream",
-                &[
-                    Gives {
-                        status: 200,
-                        what: "Appended, of a producer",
-                        media: &[],
-                        headers: &["stream-next-offset"],
-                    },
-                    Gives {
-                        status: 204,
-                        what: "Appended, or repeated",
-                        media: &[],
-                        headers: &["stream-next-offset"],
-                    },
-                ],
-                &[STREAM, STREAM_WRITE, BODY, CATALOG],
-            )
-        },
-    ),
-    (
-        "GET",
-        "/v1/stream/{path}",
-        asked(
-            &["offset", "live"],
-            plain(
-                "readStream",
-                &[
-                    Gives {
-                        status: 200,
-                        what: "The messages behind the offset",
-                        media: &[Media::Bytes("*/*")],
-                        headers: &["stream-next-offset"],
-                    },
-                    Gives {
-                        status: 204,
-                        what: "Nothing came while waiting",
-                        media: &[],
-                        headers: &["stream-next-offset"],
-                    },
-                    Gives {
-                        status: 304,
-                        what: "Not modified",
-                        media: &[],
-                        headers: &[],
-                    },
-                ],
-                &[STREAM, &[Code::OffsetInvalid, Code::MessageDropped]],
-            ),
-        ),
-    ),
-    (
-        "PUT",
-        "/v1/stream/{path}",
-        Operation {
-            headers: &["stream-ttl", "stream-closed"],
-            takes: STREAM_BODY,
-            ..plain(
-                "putStream",
-                &[
-                    Gives {
-                        status: 200,
-                        what: "It was there already",
-                        media: &[],
-                        headers: &["stream-next-offset"],
-                    },
-                    Gives {
-                        status: 201,
-                        what: "Created",
-                        media: &[],
-                        headers: &["location", "stream-next-offset"],
-                    },
-                ],
-                &[STREAM, STREAM_WRITE, BODY, CATALOG],
-            )
-        },
-    ),
-    (
-        "DELETE",
-        "/v1/stream/{path}",
-        plain(
-            "deleteStream",
-            &[NO_CONTENT],
-            &[STREAM, CATALOG, &[Code::BufferPaused, Code::InTopics]],
         ),
     ),
     (
