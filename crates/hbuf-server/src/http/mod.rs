@@ -33,6 +33,7 @@ mod refusals;
 mod routes;
 mod scan;
 mod socket;
+mod sse;
 mod streams;
 mod topic_scan;
 mod topic_start;

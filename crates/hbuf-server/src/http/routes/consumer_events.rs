@@ -15,6 +15,7 @@ use crate::http::body::{Body, BrokenOff, Source, Step};
 use crate::http::browser::confine;
 use crate::http::call::Call;
 use crate::http::problem::Problem;
+use crate::http::sse::{HELLO, STILL_HERE, problem_event};
 use crate::metrics::Open;
 
 /// The reply that hands out messages as they come; `limit` ends it after so many.
@@ -56,7 +57,7 @@ impl Tail {
         }
         if !self.begun {
             self.begun = true;
-            return Some(Bytes::from_static(b"retry: 1000\n\n"));
+            return Some(HELLO);
         }
         let limit = self
             .left
@@ -72,9 +73,7 @@ impl Tail {
             _ = self.stopping.wait_for(|stopping| *stopping) => Err(ConsumerError::Stopping),
         };
         match handed {
-            Ok(handed) if handed.messages.is_empty() => {
-                Some(Bytes::from_static(b": still here\n\n"))
-            }
+            Ok(handed) if handed.messages.is_empty() => Some(STILL_HERE),
             Ok(handed) => {
                 let count = handed.messages.len() as u64;
                 self.left = self.left.map(|left| left.saturating_sub(count));
@@ -88,8 +87,7 @@ impl Tail {
             Err(error) => {
                 self.ended = true;
                 let problem: Box<Problem> = error.into();
-                let document = problem.document();
-                Some(Bytes::from(format!("event: problem\ndata: {document}\n\n")))
+                Some(problem_event(&problem))
             }
         }
     }

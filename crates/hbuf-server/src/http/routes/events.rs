@@ -13,6 +13,7 @@ use crate::http::body::{Body, BrokenOff, Source, Step};
 use crate::http::call::Call;
 use crate::http::problem::Problem;
 use crate::http::scan::Scan;
+use crate::http::sse::{HELLO, STILL_HERE, problem_event};
 use crate::metrics::Open;
 use crate::read::{ReadError, Tailing};
 
@@ -54,8 +55,7 @@ impl Tail {
         }
         if !self.begun {
             self.begun = true;
-            // Says at once that the connection works, and how soon to come back when it breaks.
-            return Some(Bytes::from_static(b"retry: 1000\n\n"));
+            return Some(HELLO);
         }
         loop {
             match self.scan.page().await {
@@ -67,10 +67,7 @@ impl Tail {
                 Err(error) => {
                     self.ended = true;
                     let problem: Box<Problem> = error.into();
-                    return Some(Bytes::from(format!(
-                        "event: problem\ndata: {}\n\n",
-                        problem.document()
-                    )));
+                    return Some(problem_event(&problem));
                 }
             }
             let past = self.scan.after.max(self.scan.through);
@@ -78,7 +75,7 @@ impl Tail {
             let came = timeout(silence, self.scan.buffer.committed_past(past));
             tokio::select! {
                 came = came => if came.is_err() {
-                    return Some(Bytes::from_static(b": still here\n\n"));
+                    return Some(STILL_HERE);
                 },
                 _ = self.stopping.wait_for(|stopping| *stopping) => return None,
             }

@@ -20,6 +20,7 @@ use crate::http::body::{Body, BrokenOff, Source, Step};
 use crate::http::browser::confine;
 use crate::http::call::{Call, Reply};
 use crate::http::problem::{Code, Problem};
+use crate::http::sse::{HELLO, STILL_HERE, problem_event};
 use crate::http::topic_scan::{Found, TopicScan, Wants, gap_text, gaps_json};
 use crate::http::topic_start::Start;
 use crate::metrics::Open;
@@ -292,8 +293,7 @@ impl Tail {
         }
         if !self.begun {
             self.begun = true;
-            // Says at once that the connection works, and how soon to come back when it breaks.
-            return Some(Bytes::from_static(b"retry: 1000\n\n"));
+            return Some(HELLO);
         }
         loop {
             let found = self.reading.scan.page().await;
@@ -315,7 +315,7 @@ impl Tail {
                 Ok(Woken::Looked) => {}
                 Ok(Woken::Late) => {
                     self.retry_gaps().await;
-                    return Some(Bytes::from_static(b": still here\n\n"));
+                    return Some(STILL_HERE);
                 }
                 Ok(Woken::Stopping) => return None,
                 // The topic is gone: whoever comes back learns that.
@@ -355,7 +355,7 @@ impl Tail {
     fn problem(&mut self, error: ReadError) -> Bytes {
         self.ended = true;
         let problem: Box<Problem> = error.into();
-        format!("event: problem\ndata: {}\n\n", problem.document()).into()
+        problem_event(&problem)
     }
 }
 

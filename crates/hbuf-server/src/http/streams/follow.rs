@@ -22,6 +22,7 @@ use crate::engine::{Buffer, records};
 use crate::http::body::{Body, BrokenOff, Source, Step};
 use crate::http::call::Call;
 use crate::http::json::to_base64;
+use crate::http::sse::STILL_HERE;
 use crate::metrics::Open;
 use crate::read::{ReadError, Tailing};
 
@@ -128,7 +129,7 @@ impl Events {
             let came = timeout(silence, self.buffer.readable().committed_past(commit));
             tokio::select! {
                 came = came => if came.is_err() && Instant::now() < self.until {
-                    return Ok(Some(Bytes::from_static(b": still here\n\n")));
+                    return Ok(Some(STILL_HERE));
                 },
                 _ = self.stopping.wait_for(|stopping| *stopping) => return Ok(None),
             }
