@@ -18,16 +18,16 @@ pub(crate) const TAGGED: &str = "tagged";
 pub(crate) const CONSUMED: [&str; 4] = ["main", "small-0", "trimmed", TAGGED];
 /// The tag that is wanted in `TAGGED`.
 const WANTED: &str = "odd";
-/// Leases lapse within a round, and a checker never has to wait long for what it left.
+/// What workers leave lapses within a round.
 const LEASE_MS: u64 = 300;
+/// Nothing that a checker holds lapses while it looks, however slow the machine is.
+const CHECKED_LEASE_MS: u64 = 3_600_000;
 /// More messages than any buffer of the workload has; so many may be leased at once.
 const MESSAGES_MAX: u64 = 65_536;
 /// What the checker leases at once.
 const LEASED_AT_ONCE: u64 = 10_000;
 /// More answers than any buffer of the workload needs.
 const ANSWERS_MAX: usize = 64;
-/// Answers without anything new after which nothing new is expected.
-const DRY_MAX: usize = 4;
 
 /// What is known of the consumer of a buffer, which many workers share.
 #[derive(Clone, Debug, Default)]
@@ -203,7 +203,8 @@ fn parse(reply: &Reply) -> Value {
     serde_json::from_slice(&reply.body).unwrap_or_default()
 }
 
-/// Every consumer hands out what is left to do and nothing else. Nothing of it is acked.
+/// Every consumer hands out what is left to do and nothing else. Nothing of it is acked. No worker
+/// may have been at work since the server started.
 pub(crate) fn check_consumers(
     http: &mut Http,
     ledger: &mut Ledger,
@@ -233,40 +234,66 @@ pub(crate) fn check_consumers(
     wrong
 }
 
-/// Leases all that a consumer hands out; `None` when it does not exist.
+/// Leases all that a consumer hands out and gives it back; `None` when it does not exist.
 fn look(http: &mut Http, buffer: &str, go_on: &dyn Fn() -> bool) -> Result<Option<Seen>, String> {
     let path = path(buffer);
+    if ask(go_on, &mut || http.get(&path))?.status == 404 {
+        return Ok(None);
+    }
+    // What lapsed would come again before what is behind it, and a slow check would not get there.
+    set_lease(http, &path, CHECKED_LEASE_MS, go_on)?;
     let next = format!("{path}/next?limit={LEASED_AT_ONCE}");
-    let (mut seen, mut dry) = (Seen::default(), 0);
+    let (mut seen, mut held) = (Seen::default(), Vec::new());
     for _ in 0..ANSWERS_MAX {
-        let reply = patiently(go_on, &mut || http.post(&next, b""));
-        let reply = reply.map_err(|error| error.to_string())?;
-        match reply.status {
-            200 => {}
-            404 => return Ok(None),
-            status => return Err(format!("{status}: {}", reply.text())),
+        let lot = leased(&good(ask(go_on, &mut || http.post(&next, b""))?)?);
+        if lot.is_empty() {
+            let reply = good(ask(go_on, &mut || http.get(&path))?)?;
+            let member = &parse(&reply)["members"][0];
+            let number = |name: &str| member[name].as_u64().ok_or_else(|| reply.text());
+            (seen.cursor, seen.commit) = (number("cursor")?, number("commit")?);
+            give_back(http, &path, &held, go_on)?;
+            set_lease(http, &path, LEASE_MS, go_on)?;
+            return Ok(Some(seen));
         }
-        let leased = leased(&reply);
-        let before = seen.handed.len();
-        seen.handed.extend(leased.iter().map(|(seq, _)| seq));
-        // An answer may be all of leases that lapsed meanwhile.
-        dry += usize::from(seen.handed.len() == before);
-        if !leased.is_empty() && dry < DRY_MAX {
-            continue;
-        }
-        let reply = http.get(&path).map_err(|error| error.to_string())?;
-        let member = &parse(&reply)["members"][0];
-        let number = |name: &str| member[name].as_u64();
-        let (cursor, commit) = number("cursor")
-            .zip(number("commit"))
-            .ok_or_else(|| reply.text())?;
-        return Ok(Some(Seen {
-            cursor,
-            commit,
-            ..seen
-        }));
+        seen.handed.extend(lot.iter().map(|(seq, _)| seq));
+        held.push(lot);
     }
     Err(format!("does not end within {ANSWERS_MAX} answers"))
+}
+
+fn set_lease(http: &mut Http, path: &str, ms: u64, go_on: &dyn Fn() -> bool) -> Result<(), String> {
+    let settings = json!({ "lease_ms": ms }).to_string();
+    good(ask(go_on, &mut || http.put_json(path, &settings))?).map(|_| ())
+}
+
+fn give_back(
+    http: &mut Http,
+    path: &str,
+    lots: &[Vec<(u64, String)>],
+    go_on: &dyn Fn() -> bool,
+) -> Result<(), String> {
+    for lot in lots {
+        let items = lot.iter();
+        let items = items.map(|(seq, lease)| json!({ "seq": seq, "lease": lease }));
+        let body = json!({ "nack": items.collect::<Vec<_>>() }).to_string();
+        let acks = format!("{path}/acks");
+        good(ask(go_on, &mut || http.post(&acks, body.as_bytes()))?)?;
+    }
+    Ok(())
+}
+
+fn ask(
+    go_on: &dyn Fn() -> bool,
+    request: &mut dyn FnMut() -> io::Result<Reply>,
+) -> Result<Reply, String> {
+    patiently(go_on, request).map_err(|error| error.to_string())
+}
+
+fn good(reply: Reply) -> Result<Reply, String> {
+    if reply.is_success() {
+        return Ok(reply);
+    }
+    Err(format!("{}: {}", reply.status, reply.text()))
 }
 
 #[cfg(test)]
