@@ -137,7 +137,10 @@ impl Buffer {
             self.cursors_head(first, time).encode(&mut bytes);
             let wholes = self.consumers.wholes().into_iter();
             let mut all: Vec<_> = wholes.map(|body| (Kind::Cursor, body)).collect();
-            all.push((Kind::Retain, retain_body(self.first)));
+            // Also what the file before says and nobody acts on yet: that file goes.
+            let pending = self.cursors.pending.iter().map(|(_, keep_from)| *keep_from);
+            let keep_from = pending.max().unwrap_or(self.first).max(self.first);
+            all.push((Kind::Retain, retain_body(keep_from)));
             all.append(&mut bodies);
             bodies = all;
         }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{CursorsEnd, Opening};
+use super::{Buffer, CursorsEnd, Opening, parse_retain};
 use crate::append::{AckLevel, AppendRefused, AppendRequest, Item};
 use crate::effect::{Effect, Parts, Write};
 use crate::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
@@ -12,16 +12,16 @@ use crate::input::{BufferConfig, BufferState, Input, Token};
 use crate::mirror::{Copied, Mirrored};
 use crate::record::{Kind, decode};
 use crate::rules::Rules;
-use crate::segment::LogKind;
+use crate::segment::{self, LogKind};
 use crate::shard::Shard;
 use crate::tree::Frontier;
 
 const BUFFER: Uuid = Uuid([1; 16]);
 const ORIGIN: Uuid = Uuid([7; 16]);
 
-/// A shard with one empty buffer.
-fn shard(follows: Option<Uuid>) -> Shard {
-    let opening = Opening {
+/// An empty buffer.
+fn opening(follows: Option<Uuid>) -> Opening {
+    Opening {
         buffer: BUFFER,
         log: BUFFER,
         history: BUFFER,
@@ -48,9 +48,14 @@ fn shard(follows: Option<Uuid>) -> Shard {
         mark_generation: 0,
         marked: None,
         fence: 0,
-    };
+    }
+}
+
+/// A shard with one empty buffer.
+fn shard(follows: Option<Uuid>) -> Shard {
     let mut shard = Shard::new(Rules::correct());
-    shard.handle(Micros(0), Input::Open(Box::new(opening)), &mut Vec::new());
+    let open = Input::Open(Box::new(opening(follows)));
+    shard.handle(Micros(0), open, &mut Vec::new());
     shard
 }
 
@@ -133,6 +138,30 @@ fn messages_behind_a_closed_time_are_no_earlier_whatever_the_clock_says() {
     };
     handle(&mut shard, 201, synced);
     assert_eq!(close(&mut shard, 202), Some(Micros(202)));
+}
+
+/// The file before goes as soon as the new one is durable, and with it what it said.
+#[test]
+fn a_new_cursors_file_says_what_is_kept_though_nobody_acted_on_it_yet() {
+    let mut buffer = Buffer::open(opening(None));
+    let mut effects = Vec::new();
+    buffer.retain(Seq(5), Micros(1), &mut effects);
+    let rolled = loop {
+        effects.clear();
+        buffer.write_cursor(Kind::Cursor, vec![b'x'; 4096], Micros(2), &mut effects);
+        if let [Effect::WriteBytes(write)] = &effects[..]
+            && write.offset == 0
+        {
+            break write.bytes.clone();
+        }
+    };
+    let (_, position) = segment::open(&*rolled).unwrap();
+    let mut kept = Vec::new();
+    segment::walk(&*rolled, position, |_, record| {
+        kept.extend(parse_retain(record.body));
+    })
+    .unwrap();
+    assert_eq!(kept, [Seq(5)]);
 }
 
 #[test]
