@@ -233,6 +233,14 @@ impl Config {
         }
     }
 
+    /// Whether nobody has used the consumer for as long as it is kept without use.
+    #[must_use]
+    pub fn is_unused(&self, used: Micros, now: Micros) -> bool {
+        let idle = now.0.saturating_sub(used.0);
+        self.ttl_seconds
+            .is_some_and(|ttl| idle >= ttl.saturating_mul(1_000_000))
+    }
+
     /// How long a lease lasts, in microseconds.
     #[must_use]
     pub const fn lease_micros(&self) -> u64 {
@@ -250,6 +258,19 @@ mod tests {
         let mut config = Config::default();
         change(&mut config);
         config.check()
+    }
+
+    #[test]
+    fn a_consumer_is_unused_when_its_time_without_use_is_over() {
+        let config = Config {
+            ttl_seconds: Some(2),
+            ..Config::default()
+        };
+        let used = Micros(5_000_000);
+        assert!(!config.is_unused(used, Micros(6_999_999)));
+        assert!(config.is_unused(used, Micros(7_000_000)));
+        assert!(!config.is_unused(used, Micros(0)), "a clock that went back");
+        assert!(!Config::default().is_unused(used, Micros::MAX), "kept");
     }
 
     #[test]

@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 use super::buffer::Buffer;
 use super::consumer_calls::ConsumerError;
 use super::host::Mail;
-use super::open::LookupError;
 use crate::read::ReadError;
 
 /// Tokens of consumers' requests; a shard's own are counted from 1.
@@ -110,11 +109,5 @@ impl From<ConsumerRefused> for ConsumerError {
 impl From<ConsumerError> for super::CatalogError {
     fn from(error: ConsumerError) -> Self {
         Self::Consumer(Box::new(error))
-    }
-}
-
-impl From<LookupError> for Box<ConsumerError> {
-    fn from(error: LookupError) -> Self {
-        Self::new(error.into())
     }
 }

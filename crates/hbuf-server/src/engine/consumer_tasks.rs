@@ -105,18 +105,19 @@ async fn delete_unused(inner: Weak<Inner>) {
         tokio::time::sleep(UNUSED_LOOK).await;
         let Some(alive) = inner.upgrade() else { return };
         let now = clock::now();
-        let limited: Vec<(Uuid, u64, u64)> = alive.manager.view(|catalog| {
-            let all = catalog.consumers();
-            let limited =
-                all.filter_map(|one| Some((one.uuid, one.version, one.config.ttl_seconds?)));
-            limited.collect()
+        let unused: Vec<(Uuid, u64)> = alive.manager.view(|catalog| {
+            let mut used = lock(&alive.consumers_used);
+            let limited = catalog
+                .consumers()
+                .filter(|one| one.config.ttl_seconds.is_some());
+            let unused = limited.filter(|one| {
+                let used = *used.entry(one.uuid).or_insert(now);
+                one.config.is_unused(used, now)
+            });
+            unused.map(|one| (one.uuid, one.version)).collect()
         });
-        for (uuid, version, ttl) in limited {
-            let used = *lock(&alive.consumers_used).entry(uuid).or_insert(now);
-            if now.0.saturating_sub(used.0) < ttl.saturating_mul(1_000_000) {
-                continue;
-            }
-            tracing::info!(event = "consumer_expired", consumer = %uuid, ttl_seconds = ttl);
+        for (uuid, version) in unused {
+            tracing::info!(event = "consumer_expired", consumer = %uuid);
             lock(&alive.consumers_used).remove(&uuid);
             let expected = Some(version);
             let action = Action::DeleteConsumer { uuid, expected };
