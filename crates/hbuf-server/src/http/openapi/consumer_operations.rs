@@ -81,6 +81,7 @@ const ACKS: &[Media] = &[Media::Json("Acks")];
 const SEEK: &[Media] = &[Media::Json("Seek")];
 const PUT_CONSUMER: &[&[Code]] = &[CONSUMER, CATALOG, BODY, DEAD_LETTERS];
 const USE_CONSUMER: &[&[Code]] = &[CONSUMER, BODY, DEAD_LETTERS];
+const SEEK_CONSUMER: &[&[Code]] = &[CONSUMER, BODY, DEAD_LETTERS, &[Code::ConfigInvalid]];
 
 const fn take(id: &'static str) -> Operation {
     asked(&["consumer", "wait"], plain(id, TAKEN, &[CONSUMER]))
@@ -138,7 +139,7 @@ pub(super) static OPERATIONS: &[(&str, &str, Operation)] = &[
     (
         "POST",
         "/buffers/{buffer}/consumers/{consumer}/seek",
-        configure("seekOfBuffer", SEEK, CONSUMER_SHOWN, USE_CONSUMER),
+        configure("seekOfBuffer", SEEK, CONSUMER_SHOWN, SEEK_CONSUMER),
     ),
     ("GET", "/topics/{topic}/next", take("takeOfTopic")),
     (
@@ -174,6 +175,6 @@ pub(super) static OPERATIONS: &[(&str, &str, Operation)] = &[
     (
         "POST",
         "/topics/{topic}/consumers/{consumer}/seek",
-        configure("seekOfTopic", SEEK, CONSUMER_SHOWN, USE_CONSUMER),
+        configure("seekOfTopic", SEEK, CONSUMER_SHOWN, SEEK_CONSUMER),
     ),
 ];
