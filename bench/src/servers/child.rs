@@ -1,7 +1,7 @@
 //! One server process with a directory of its own; both go when it is dropped.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a server may take to start or to stop.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Addresses that a server is given in turn when it ends before it answers.
+const ADDRESSES_TRIED: u32 = 3;
 /// Ticks of `/proc/<pid>/stat` in a second, fixed on Linux.
 const TICKS_PER_S: u64 = 100;
 
@@ -102,35 +104,59 @@ impl Process {
         Ok(this)
     }
 
-    /// Starts a server that was told to listen on `address`, and waits until it does.
-    pub(crate) fn listening(command: &mut Command, address: SocketAddr) -> anyhow::Result<Self> {
+    /// Starts a server that `command` tells to listen on an address, and waits until it answers
+    /// there.
+    ///
+    /// That a connection is accepted says little: the kernel accepts for a server that is still
+    /// starting, or that is about to give up. `greets` asks it something that only it answers.
+    /// What the server printed is kept in `log` and told if it ends.
+    pub(crate) fn answering(
+        command: impl Fn(SocketAddr) -> Command,
+        log: &Path,
+        greets: impl Fn(&mut TcpStream) -> io::Result<bool>,
+    ) -> anyhow::Result<Self> {
+        for _ in 1..ADDRESSES_TRIED {
+            if let Some(found) = Self::answering_at(free_address()?, &command, log, &greets)? {
+                return Ok(found);
+            }
+        }
+        Self::answering_at(free_address()?, &command, log, &greets)?.with_context(|| {
+            let said = fs::read_to_string(log).unwrap_or_default();
+            format!("the server ended {ADDRESSES_TRIED} times before it answered; it said:\n{said}")
+        })
+    }
+
+    /// Nothing if the server ended: somebody may have taken the port since it was seen free.
+    fn answering_at(
+        address: SocketAddr,
+        command: impl Fn(SocketAddr) -> Command,
+        log: &Path,
+        greets: impl Fn(&mut TcpStream) -> io::Result<bool>,
+    ) -> anyhow::Result<Option<Self>> {
+        let mut command = command(address);
         let name = command.get_program().to_string_lossy().into_owned();
+        let output = fs::File::create(log)?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?);
         let started = Instant::now();
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = command
-            .spawn()
-            .with_context(|| format!("{name} could not be started"))?;
+        let spawned = command.stderr(output).spawn();
         let mut this = Self {
-            child,
+            child: spawned.with_context(|| format!("{name} could not be started"))?,
             address,
             started,
             listened_after_ms: 0.0,
         };
-        while TcpStream::connect(address).is_err() {
-            if let Some(status) = this.child.try_wait()? {
-                bail!("{name} ended at once: {status}");
+        while !answers(address, &greets) {
+            if this.child.try_wait()?.is_some() {
+                return Ok(None);
             }
             ensure!(
                 started.elapsed() < PATIENCE,
-                "{name} does not listen on {address}"
+                "{name} does not answer on {address}"
             );
             std::thread::sleep(Duration::from_micros(500));
         }
         this.listened_after_ms = started.elapsed().as_secs_f64() * 1e3;
-        Ok(this)
+        Ok(Some(this))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -176,14 +202,36 @@ pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 1000 / TICKS_PER_S))
 }
 
+/// Whether the server behind `address` says what it should; a broken connection says no.
+fn answers(address: SocketAddr, greets: impl Fn(&mut TcpStream) -> io::Result<bool>) -> bool {
+    let asked = TcpStream::connect(address).and_then(|mut stream| {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        greets(&mut stream)
+    });
+    asked.unwrap_or(false)
+}
+
 /// A port of the loopback that nobody uses now.
-pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_ends_is_told_with_what_it_said() {
+        let scratch = Scratch::new(&std::env::temp_dir(), "ends").unwrap();
+        let log = scratch.path().join("log");
+        let ends = |_| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "echo no memory; exit 3"]);
+            command
+        };
+        let error = Process::answering(ends, &log, |_| Ok(true)).err().unwrap();
+        assert!(error.to_string().contains("no memory"), "{error}");
+    }
 
     #[test]
     fn only_what_a_dead_process_left_is_removed() {

@@ -3,14 +3,16 @@
 //! Version 2.9 has no setting that syncs before it acknowledges (its store syncs every two
 //! minutes), so its figures are those of the page cache: beside the others for information only.
 
-use std::net::SocketAddr;
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use memchr::{memchr, memmem};
 
 use super::About;
-use super::child::{Process, Scratch, free_address};
+use super::child::{Process, Scratch};
 use super::input::Input;
 use crate::Settings;
 use crate::build::find;
@@ -34,18 +36,10 @@ impl Nats {
     pub(crate) fn start(settings: &Settings) -> anyhow::Result<Self> {
         let program = find("nats-server").context("no nats-server")?;
         let data = Scratch::new(&settings.dir, "nats")?;
-        let address = free_address()?;
-        let mut nats = Command::new(program);
-        nats.args([
-            "-js",
-            "-a",
-            "127.0.0.1",
-            "-p",
-            &address.port().to_string(),
-            "-sd",
-        ]);
-        let process = Process::listening(nats.arg(data.path()), address)?;
-        let about = on_this_thread(make_stream(address))?;
+        let log = data.path().join("log");
+        let dir = data.path();
+        let process = Process::answering(|at| command_line(&program, at, dir), &log, greets)?;
+        let about = on_this_thread(make_stream(process.address))?;
         Ok(Self {
             process,
             about,
@@ -57,6 +51,21 @@ impl Nats {
     pub(crate) fn fill(&self, count: u64, body: &[u8]) -> anyhow::Result<()> {
         fill(Publishes::connect(self.process.address, 1_000, body), count)
     }
+}
+
+fn command_line(program: &Path, address: SocketAddr, dir: &Path) -> Command {
+    let mut nats = Command::new(program);
+    nats.args(["-js", "-a", "127.0.0.1", "-p"]);
+    nats.arg(address.port().to_string());
+    nats.arg("-sd").arg(dir);
+    nats
+}
+
+/// It speaks first.
+fn greets(stream: &mut TcpStream) -> io::Result<bool> {
+    let mut greeting = [0; 5];
+    stream.read_exact(&mut greeting)?;
+    Ok(&greeting == b"INFO ")
 }
 
 async fn make_stream(address: SocketAddr) -> anyhow::Result<About> {

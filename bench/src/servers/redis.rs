@@ -1,12 +1,14 @@
 //! Redis Streams, durable: `appendonly yes`, `appendfsync always`.
 
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 
 use super::About;
-use super::child::{Process, Scratch, free_address};
+use super::child::{Process, Scratch};
 use super::resp::{Client, command};
 use crate::Settings;
 use crate::build::find;
@@ -30,33 +32,10 @@ impl Redis {
     pub(crate) fn start(settings: &Settings) -> anyhow::Result<Self> {
         let program = find("redis-server").context("no redis-server")?;
         let data = Scratch::new(&settings.dir, "redis")?;
-        let address = free_address()?;
-        let mut redis = Command::new(program);
-        redis.args([
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &address.port().to_string(),
-            "--dir",
-        ]);
-        redis.arg(data.path());
-        redis.args([
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-            "--save",
-            "",
-        ]);
-        // In Redis' favour: no rewriting of its log in the middle of a run.
-        redis.args([
-            "--auto-aof-rewrite-percentage",
-            "0",
-            "--maxclients",
-            "10000",
-        ]);
-        let process = Process::listening(&mut redis, address)?;
-        let about = on_this_thread(about(address))?;
+        let log = data.path().join("log");
+        let dir = data.path();
+        let process = Process::answering(|at| command_line(&program, at, dir), &log, answers_ping)?;
+        let about = on_this_thread(about(process.address))?;
         Ok(Self {
             process,
             about,
@@ -68,6 +47,25 @@ impl Redis {
     pub(crate) fn fill(&self, count: u64, body: &[u8]) -> anyhow::Result<()> {
         fill(Adds::connect(self.process.address, 1_000, body), count)
     }
+}
+
+fn command_line(program: &Path, address: SocketAddr, dir: &Path) -> Command {
+    let mut redis = Command::new(program);
+    redis.args(["--bind", "127.0.0.1", "--port"]);
+    redis.arg(address.port().to_string());
+    redis.arg("--dir").arg(dir);
+    redis.args(["--appendonly", "yes", "--appendfsync", "always"]);
+    // In Redis' favour: no rewriting of its log in the middle of a run.
+    redis.args(["--save", "", "--auto-aof-rewrite-percentage", "0"]);
+    redis.args(["--maxclients", "10000"]);
+    redis
+}
+
+fn answers_ping(stream: &mut TcpStream) -> io::Result<bool> {
+    stream.write_all(b"PING\r\n")?;
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer)?;
+    Ok(&answer == b"+PONG\r\n")
 }
 
 async fn about(address: SocketAddr) -> anyhow::Result<About> {
