@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod append;
 pub mod buffer;
+pub mod cloudevents;
 pub mod commit_path;
 pub mod commitment;
 pub mod consumer;

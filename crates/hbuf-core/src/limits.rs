@@ -33,6 +33,8 @@ pub const BATCH_MESSAGES_MAX: usize = 10_000;
 pub const STREAM_MESSAGES_MAX: usize = BATCH_MESSAGES_MAX - 1;
 /// Longest body of one batch request.
 pub const BATCH_BYTES_MAX: u64 = 128 << 20;
+/// Members of the JSON of one CloudEvent, unset ones included.
+pub const EVENT_MEMBERS_MAX: usize = 128;
 /// Longest head that hbuf itself writes around the user's header lines (line, facts, salt, id).
 pub const HEAD_OVERHEAD_BYTES_MAX: u64 = 8 << 10;
 /// Longest head of a record.
@@ -53,6 +55,8 @@ pub const PENDING_APPENDS_MAX: usize = 65_536;
 pub const READ_LIMIT_MAX: u64 = 10_000;
 /// Messages of a read that names no limit and is not a raw stream.
 pub const READ_LIMIT_DEFAULT: u64 = 1_000;
+/// Bytes of JSON at which a batch of CloudEvents that is read ends; one message may exceed it.
+pub const EVENTS_READ_BYTES: usize = 4 << 20;
 /// Longest long poll, in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 60;
 

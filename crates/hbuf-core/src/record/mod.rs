@@ -29,7 +29,7 @@ pub use erasure::{erasures, push_erasure};
 pub use facts::{Dek, Facts, FactsError, JournalFile, Kind, Origin, Producer};
 pub use line::{LINE_LEN, Line, LineError, State};
 
-pub(crate) use decode::{decode_behind, read_head};
+pub(crate) use decode::{decode_behind, headers, read_head};
 pub(crate) use facts::NAMES as FACT_NAMES;
 pub(crate) use facts::parse_stream_seq;
 pub(crate) use line::{CRC_AT, CRC_END, STATE_AT};
