@@ -19,6 +19,12 @@ def line(body: str) -> str:
     return json.dumps({"body": body}) + "\n"
 
 
+def event(payload: str) -> dict:
+    """One CloudEvent."""
+    own = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
+    return own | {"datacontenttype": "text/plain", "data": payload}
+
+
 schemathesis.openapi.media_type(
     "application/http",
     st.lists(TEXT, min_size=1, max_size=5).map(lambda bodies: b"".join(map(request, bodies))),
@@ -26,6 +32,15 @@ schemathesis.openapi.media_type(
 schemathesis.openapi.media_type(
     "application/x-ndjson",
     st.lists(TEXT, min_size=1, max_size=5).map(lambda bodies: "".join(map(line, bodies)).encode()),
+)
+schemathesis.openapi.media_type(
+    "application/cloudevents+json", TEXT.map(lambda text: json.dumps(event(text)).encode())
+)
+schemathesis.openapi.media_type(
+    "application/cloudevents-batch+json",
+    st.lists(TEXT, min_size=1, max_size=5).map(
+        lambda texts: json.dumps([event(text) for text in texts]).encode()
+    ),
 )
 
 
@@ -55,7 +70,11 @@ def filter_case(context, case) -> bool:
     # Headers that nobody knows are passed over, as HTTP has it.
     if "x-schemathesis-unknown-property" in headers:
         return False
-    batch = case.media_type in ("application/http", "application/x-ndjson")
+    batch = case.media_type in (
+        "application/http",
+        "application/x-ndjson",
+        "application/cloudevents-batch+json",
+    )
     if batch and headers & {"x-hbuf-key", "x-hbuf-tag", "x-hbuf-deliver-at"}:
         return False
     # Its lines are JSON strings there, and messages elsewhere.

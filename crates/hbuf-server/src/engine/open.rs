@@ -6,6 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hbuf_core::buffer::Opening;
+use hbuf_core::cloudevents::source_of;
 use hbuf_core::ids::{Hash, Uuid};
 use hbuf_core::name::Name;
 use hbuf_manager::Lifecycle;
@@ -117,6 +118,17 @@ impl Engine {
             Some(_) => Err(LookupError::Changing { name: name.into() }),
             None => Err(LookupError::NoBuffer { name: name.into() }),
         }
+    }
+
+    /// The reference of a buffer as the source of events; a buffer that is just gone has none but
+    /// that of all buffers.
+    pub(crate) fn source(&self, uuid: Uuid) -> String {
+        let source = self.inner.manager.view(|catalog| {
+            let buffer = catalog.buffer(uuid)?;
+            let tenant = catalog.tenant_by_id(buffer.tenant)?;
+            Some(source_of(&tenant.name, &buffer.name))
+        });
+        source.unwrap_or_else(|| "/buffers".to_owned())
     }
 
     /// A topic's one buffer.

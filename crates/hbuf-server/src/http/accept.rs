@@ -45,6 +45,23 @@ pub(crate) fn choose<T: Copy>(
     })
 }
 
+/// Whether the client names `offer` itself, and wants `other` no more. What cannot be read names
+/// nothing.
+pub(crate) fn prefers(headers: &HeaderMap, offer: &str, other: &str) -> bool {
+    let texts = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let ranges: Vec<Range<'_>> = texts
+        .flat_map(|text| text.split(','))
+        .filter_map(|range| parse(range.trim()))
+        .collect();
+    let named = |range: &&Range<'_>| range.kind.eq_ignore_ascii_case(offer);
+    let wanted = ranges.iter().find(named).map_or(0, |range| range.quality);
+    let other = other.split(';').next().unwrap_or_default().trim();
+    wanted > 0 && wanted >= quality(&ranges, other)
+}
+
 struct Range<'a> {
     kind: &'a str,
     quality: u16,
@@ -143,6 +160,31 @@ mod tests {
             "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
             Ok("text"),
         );
+    }
+
+    #[test]
+    fn a_type_is_preferred_only_where_it_is_named() {
+        let check = |accept: &'static str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            let preferred = prefers(&headers, "application/json", "text/plain; charset=utf-8");
+            assert_eq!(preferred, expected, "{accept}");
+        };
+        check("application/json", true);
+        check("Application/JSON;q=0.1", true);
+        check("text/plain, application/json", true);
+        check("*/*;q=0.5, application/json;q=0.6", true);
+        check("*/*, application/json;q=0.6", false);
+        check("text/plain;q=0.5, application/json;q=0.4", false);
+        check("application/json;q=0", false);
+        check("*/*", false);
+        check("application/*", false);
+        check("json", false);
+        assert!(!prefers(
+            &HeaderMap::new(),
+            "application/json",
+            "text/plain"
+        ));
     }
 
     #[test]

@@ -186,7 +186,8 @@ const SHOWN: [&str; 9] = [
     "text/plain",
 ];
 
-const EXPOSED: &str = "content-disposition, etag, location, retry-after, x-hbuf-ack, x-hbuf-buffer, \
+const EXPOSED: &str = "ce-dataschema, ce-id, ce-source, ce-specversion, ce-subject, ce-time, ce-type, \
+    content-disposition, etag, location, retry-after, x-hbuf-ack, x-hbuf-after, x-hbuf-buffer, \
     x-hbuf-commit, x-hbuf-deliver-at, x-hbuf-deliveries, x-hbuf-epoch, x-hbuf-history, \
     x-hbuf-lease, x-hbuf-id, x-hbuf-key, x-hbuf-last-seq, \
     x-hbuf-replayed, x-hbuf-seq, x-hbuf-tag, x-hbuf-time, producer-epoch, producer-expected-seq, \

@@ -11,6 +11,7 @@ use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::record::{Record, decode};
 use hbuf_core::skim::{skim, time_of};
 
+use super::event_json::push_event;
 use super::json::push_record_of;
 use super::scan::{Filter, Form};
 use crate::read::{Bounds, Pick, ReadError, Readable, Within};
@@ -44,6 +45,8 @@ pub(super) struct Fetch {
     pub(super) form: Form,
     /// The buffer's name.
     pub(super) name: Box<str>,
+    /// The source of its CloudEvents.
+    pub(super) source: Box<str>,
     /// Bytes that a page holds.
     pub(super) page_bytes: usize,
 }
@@ -194,7 +197,9 @@ impl Fetch {
                 if !self.filter.wants(&record) {
                     continue;
                 }
-                self.push(&record, &mut out);
+                if !self.push(&record, &mut out) {
+                    continue;
+                }
                 out.len()
             };
             page.entries.push(Entry {
@@ -211,7 +216,8 @@ impl Fetch {
         Ok(())
     }
 
-    fn push(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+    /// Writes a record; false when it has no place in this form.
+    fn push(&self, record: &Record<'_>, out: &mut Vec<u8>) -> bool {
         match self.form {
             Form::Raw => out.extend_from_slice(record.bytes),
             Form::Lines => {
@@ -225,6 +231,8 @@ impl Fetch {
                 push_record_of(&self.name, record, out);
                 out.extend_from_slice(b"\n\n");
             }
+            Form::CloudEvents => return push_event(&self.source, record, out),
         }
+        true
     }
 }

@@ -22,6 +22,7 @@ mod browser;
 mod call;
 mod collect;
 mod connection;
+mod event_json;
 mod file_ranges;
 mod json;
 mod member;

@@ -77,7 +77,8 @@ pub(crate) fn parse(body: &Bytes, lines: Lines) -> Result<Vec<Parsed>, Box<Probl
     Ok(messages)
 }
 
-fn refused(index: usize, why: &str) -> Box<Problem> {
+/// The refusal of a batch for one of its messages.
+pub(super) fn refused(index: usize, why: &str) -> Box<Problem> {
     Problem::new(
         Code::BatchInvalid,
         format!("message {index} of the batch (counting from 0): {why}. Nothing was stored."),

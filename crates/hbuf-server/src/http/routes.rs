@@ -7,6 +7,7 @@ mod consumer_events;
 mod consumer_next;
 mod consumers;
 mod controls;
+mod event_reply;
 mod events;
 mod filters;
 mod health;

@@ -9,6 +9,7 @@ use hbuf_core::limits::{PIECE_BYTES, READ_LIMIT_MAX};
 use hbuf_core::record::{Kind, Record, decode};
 use hbuf_core::skim::skim;
 
+use super::event_json::push_event;
 use super::json::push_record;
 use crate::read::{Bounds, Pick, ReadError, Readable};
 
@@ -38,6 +39,8 @@ pub(crate) enum Form {
     Array,
     /// Server-sent events.
     Events,
+    /// CloudEvents in JSON, elements of an array.
+    CloudEvents,
 }
 
 /// A read on its way through a buffer.
@@ -55,6 +58,8 @@ pub(crate) struct Scan {
     pub(crate) form: Form,
     /// Something was written already.
     pub(crate) begun: bool,
+    /// The source of CloudEvents.
+    pub(crate) source: String,
 }
 
 impl Filter {
@@ -180,13 +185,15 @@ impl Scan {
             if !self.filter.wants(&record) {
                 continue;
             }
-            self.left = self.left.map(|left| left - 1);
-            self.push(&record, &mut out);
+            if self.push(&record, &mut out) {
+                self.left = self.left.map(|left| left - 1);
+            }
         }
         Ok(Bytes::from(out))
     }
 
-    fn push(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+    /// Writes a record; false when it has no place in this form.
+    fn push(&self, record: &Record<'_>, out: &mut Vec<u8>) -> bool {
         match self.form {
             Form::Raw => out.extend_from_slice(record.bytes),
             Form::Lines => {
@@ -209,6 +216,19 @@ impl Scan {
                 push_record(record, out);
                 out.extend_from_slice(b"\n\n");
             }
+            Form::CloudEvents => {
+                let before = out.len();
+                out.extend_from_slice(if self.begun || before > 0 {
+                    b",\n"
+                } else {
+                    b""
+                });
+                if !push_event(&self.source, record, out) {
+                    out.truncate(before);
+                    return false;
+                }
+            }
         }
+        true
     }
 }

@@ -21,7 +21,7 @@ use super::problem::Problem;
 use super::scan::{Filter, Form};
 use super::topic_start::Start;
 use crate::clock;
-use crate::engine::{Engine, TopicStamp, TopicView};
+use crate::engine::{Engine, TopicMember, TopicStamp, TopicView};
 use crate::read::{Bell, ReadError};
 
 /// A read of a topic.
@@ -118,7 +118,7 @@ impl TopicScan {
             let known = old.iter().position(|member| member.uuid == of.uuid);
             let mut member = match known {
                 Some(at) => old.swap_remove(at),
-                None => Member::new(of, self.fetch(of.name.as_str(), view.members.len())),
+                None => Member::new(of, self.fetch(of, view.members.len())),
             };
             member.set_state(of.state, now);
             if member.buffer.is_none() {
@@ -135,12 +135,16 @@ impl TopicScan {
         self.run = None;
     }
 
-    fn fetch(&self, name: &str, members: usize) -> Fetch {
+    fn fetch(&self, of: &TopicMember, members: usize) -> Fetch {
         let page_bytes = (MERGE_BYTES / members.max(1)).clamp(MERGE_PAGE_BYTES_MIN, PIECE_BYTES);
         Fetch {
             filter: self.filter.clone(),
             form: self.form,
-            name: name.into(),
+            name: of.name.as_str().into(),
+            source: match self.form {
+                Form::CloudEvents => self.engine.source(of.uuid).into(),
+                Form::Raw | Form::Lines | Form::Array | Form::Events => "".into(),
+            },
             page_bytes,
         }
     }
@@ -323,13 +327,15 @@ impl TopicScan {
                 };
                 head.encode(out);
             }
-            Form::Array if self.begun || !out.is_empty() => out.extend_from_slice(b",\n"),
+            Form::Array | Form::CloudEvents if self.begun || !out.is_empty() => {
+                out.extend_from_slice(b",\n");
+            }
             Form::Events => {
                 out.extend_from_slice(b"id: ");
                 out.extend_from_slice(self.cursor().unwrap_or_default().as_bytes());
                 out.push(b'\n');
             }
-            Form::Raw | Form::Lines | Form::Array => {}
+            Form::Raw | Form::Lines | Form::Array | Form::CloudEvents => {}
         }
     }
 

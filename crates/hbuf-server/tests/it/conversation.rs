@@ -31,6 +31,11 @@ fn batches_follow_the_conversation() {
 }
 
 #[test]
+fn cloud_events_follow_the_conversation() {
+    run(include_str!("conversations/events.txt"));
+}
+
+#[test]
 fn safe_retries_follow_the_conversation() {
     run(include_str!("conversations/retry.txt"));
 }

@@ -7,6 +7,7 @@ mod cli_help;
 mod cli_limits;
 mod cli_server;
 mod cli_sim;
+mod cloud_events;
 mod consumers;
 mod faults;
 mod kill;

@@ -1,5 +1,7 @@
 //! What each route takes, gives and refuses.
 
+use hbuf_core::cloudevents::{BATCH_TYPE, EVENT_TYPE};
+
 use super::operation::{Gives, Media, Operation, asked, configure, json, plain};
 use super::{Code, consumer_operations, stream_operations};
 
@@ -107,6 +109,8 @@ const MESSAGES: &[Media] = &[
     Media::Bytes("text/plain"),
     Media::Bytes("application/http"),
     Media::Bytes("application/x-ndjson"),
+    Media::Bytes(EVENT_TYPE),
+    Media::Bytes(BATCH_TYPE),
 ];
 const APPENDED_HEADERS: &[&str] = &[
     "location",
@@ -184,13 +188,14 @@ const READ_HEADERS: &[&str] = &["x-hbuf-history", "if-none-match"];
 const RANGE: &[Gives] = &[
     Gives {
         status: 200,
-        what: "The messages, in the accepted type; none is an empty reply",
+        what: "The messages, in the accepted type; none is an empty reply. A batch of CloudEvents comes with x-hbuf-after, behind which to go on",
         media: &[
             Media::Bytes("application/http"),
             Media::Text("application/x-ndjson"),
             Media::Json("Messages"),
             Media::Text("text/plain"),
             Media::Text("text/event-stream"),
+            Media::Bytes(BATCH_TYPE),
         ],
         headers: &["x-hbuf-commit", "x-hbuf-history"],
     },
@@ -199,13 +204,14 @@ const RANGE: &[Gives] = &[
 const TOPIC_RANGE: &[Gives] = &[
     Gives {
         status: 200,
-        what: "The messages of all buffers, and behind them where to go on",
+        what: "The messages of all buffers, and behind them, or in x-hbuf-after, where to go on",
         media: &[
             Media::Bytes("application/http"),
             Media::Text("application/x-ndjson"),
             Media::Json("TopicMessages"),
             Media::Text("text/plain"),
             Media::Text("text/event-stream"),
+            Media::Bytes(BATCH_TYPE),
         ],
         headers: &["x-hbuf-commit", "x-hbuf-history"],
     },
@@ -299,7 +305,7 @@ static OPERATIONS: &[(&str, &str, Operation)] = &[
                     &[
                         Gives {
                             status: 200,
-                            what: "The message's body and headers",
+                            what: "The message's body and headers; as application/cloudevents+json where that is accepted by name",
                             media: &[Media::Bytes("*/*")],
                             headers: &["x-hbuf-seq", "x-hbuf-id", "etag"],
                         },

@@ -4,9 +4,10 @@
 //! header lines once, and puts all values of the reply into one piece of memory.
 
 use bytes::Bytes;
+use hbuf_core::cloudevents::{BATCH_TYPE, EventError, Mode, is_type, mode};
 use hbuf_core::content::parse_batch;
 use hbuf_core::content::{Source, stored_lines};
-use hbuf_core::limits::BATCH_BYTES_MAX;
+use hbuf_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -16,7 +17,8 @@ use super::topic_appends;
 use crate::engine::{Append, Buffer, CatalogError, Content, LookupError};
 use crate::http::call::{Call, Reply, parse_name, tenant_or_default};
 use crate::http::collect::collect;
-use crate::http::ndjson::{self, Lines};
+use crate::http::event_json::{settle, settle_batch};
+use crate::http::ndjson::{self, Lines, refused};
 use crate::http::problem::{Code, Problem};
 
 /// `POST /buffers/{buffer}`
@@ -41,6 +43,7 @@ enum Form {
     Message,
     Requests,
     Lines(Lines),
+    Events,
 }
 
 async fn append(call: Call, target: Target) -> Reply {
@@ -56,7 +59,7 @@ async fn append(call: Call, target: Target) -> Reply {
     }
     let bytes_max = match form {
         Form::Message => call.app.body_bytes_max,
-        Form::Requests | Form::Lines(_) => BATCH_BYTES_MAX,
+        Form::Requests | Form::Lines(_) | Form::Events => BATCH_BYTES_MAX,
     };
     let Call {
         app,
@@ -69,11 +72,11 @@ async fn append(call: Call, target: Target) -> Reply {
     let collected = collect(body, bytes_max, &app.budget).await?;
     let contents = match form {
         Form::Message => vec![message(&parts.headers, collected.bytes.clone()).await?],
-        Form::Requests | Form::Lines(_) => {
+        Form::Requests | Form::Lines(_) | Form::Events => {
             let bytes = collected.bytes.clone();
             let body_bytes_max = app.body_bytes_max;
-            // JSON takes several times as long to read as it takes to hash.
-            let effort = bytes.len() * if form == Form::Requests { 1 } else { 8 };
+            let json = form != Form::Requests;
+            let effort = bytes.len() * if json { JSON_EFFORT } else { 1 };
             off_loop(effort, move || batch(form, &bytes, body_bytes_max)).await?
         }
     };
@@ -165,12 +168,8 @@ fn form(headers: &HeaderMap, lines: Option<&str>) -> Result<Form, Box<Problem>> 
         .any(|known| known.as_bytes().eq_ignore_ascii_case(kind))
     {
         Form::Lines(Lines::Messages)
-    } else if kind.eq_ignore_ascii_case(b"application/cloudevents-batch+json") {
-        return Err(Problem::new(
-            Code::ContentTypeUnsupported,
-            "Batches of CloudEvents are not taken yet: send one event a request, or \
-             application/x-ndjson.",
-        ));
+    } else if is_type(kind, BATCH_TYPE) {
+        Form::Events
     } else {
         Form::Message
     };
@@ -178,10 +177,12 @@ fn form(headers: &HeaderMap, lines: Option<&str>) -> Result<Form, Box<Problem>> 
         (form, None) => Ok(form),
         (Form::Lines(_), Some("messages")) => Ok(form),
         (Form::Lines(_), Some("bodies")) => Ok(Form::Lines(Lines::Bodies)),
-        (Form::Message | Form::Requests | Form::Lines(_), Some(_)) => Err(Problem::new(
-            Code::QueryInvalid,
-            "`lines` is messages or bodies, and goes with content-type: application/x-ndjson.",
-        )),
+        (Form::Message | Form::Requests | Form::Events | Form::Lines(_), Some(_)) => {
+            Err(Problem::new(
+                Code::QueryInvalid,
+                "`lines` is messages or bodies, and goes with content-type: application/x-ndjson.",
+            ))
+        }
     }
 }
 
@@ -211,8 +212,21 @@ async fn message(headers: &HeaderMap, body: Bytes) -> Result<Content, Box<Proble
     stored_lines(pairs, Source::Plain, &mut lines).map_err(|error| {
         Problem::new(Code::HeaderInvalid, format!("{error}. Nothing was stored."))
     })?;
-    off_loop(body.len(), move || {
-        Ok(Content::seal(Bytes::from(lines), body))
+    let mode = mode(&lines);
+    let json = mode == Mode::Structured;
+    off_loop(body.len() * if json { JSON_EFFORT } else { 1 }, move || {
+        let (lines, body) = settle((Bytes::from(lines), body)).map_err(|error| {
+            let code = match mode {
+                Mode::Structured | Mode::Batch => Code::BodyInvalid,
+                Mode::Coded => Code::ContentTypeUnsupported,
+                Mode::None | Mode::Binary => Code::HeaderInvalid,
+            };
+            Problem::new(
+                code,
+                format!("As a CloudEvent: {error}. Nothing was stored."),
+            )
+        })?;
+        Ok(Content::seal(lines, body))
     })
     .await
 }
@@ -220,8 +234,9 @@ async fn message(headers: &HeaderMap, body: Bytes) -> Result<Content, Box<Proble
 /// The messages of a batch, each sealed.
 fn batch(form: Form, body: &Bytes, body_bytes_max: u64) -> Result<Vec<Content>, Box<Problem>> {
     let messages = match form {
-        Form::Lines(lines) => ndjson::parse(body, lines)?,
-        Form::Message | Form::Requests => requests(body)?,
+        Form::Lines(lines) => each_settled(ndjson::parse(body, lines)?)?,
+        Form::Message | Form::Requests => each_settled(requests(body)?)?,
+        Form::Events => events(body)?,
     };
     let too_long = |(_, body): &ndjson::Parsed| body.len() as u64 > body_bytes_max;
     if let Some(index) = messages.iter().position(too_long) {
@@ -239,6 +254,30 @@ fn batch(form: Form, body: &Bytes, body_bytes_max: u64) -> Result<Vec<Content>, 
         .into_iter()
         .map(|(lines, body)| Content::seal(lines, body))
         .collect())
+}
+
+/// Messages of a batch that may be events.
+fn each_settled(messages: Vec<ndjson::Parsed>) -> Result<Vec<ndjson::Parsed>, Box<Problem>> {
+    let settled = messages.into_iter().enumerate();
+    settled
+        .map(|(index, message)| settle(message).map_err(|error| no_event(index, &error)))
+        .collect()
+}
+
+fn events(body: &Bytes) -> Result<Vec<ndjson::Parsed>, Box<Problem>> {
+    let messages = settle_batch(body).map_err(|(index, error)| no_event(index, &error))?;
+    match messages.len() {
+        0 => Err(refused(0, "the batch is empty: send at least one event")),
+        1..=BATCH_MESSAGES_MAX => Ok(messages),
+        _ => {
+            let most = format!("more than {BATCH_MESSAGES_MAX} messages: send several batches");
+            Err(refused(BATCH_MESSAGES_MAX, &most))
+        }
+    }
+}
+
+fn no_event(index: usize, error: &EventError) -> Box<Problem> {
+    refused(index, &error.to_string())
 }
 
 fn requests(body: &Bytes) -> Result<Vec<ndjson::Parsed>, Box<Problem>> {
@@ -279,6 +318,8 @@ pub(in crate::http) async fn off_loop<T: Send + 'static>(
     }
 }
 
+/// JSON takes several times as long to read as it takes to hash.
+const JSON_EFFORT: usize = 8;
 /// Media types of lines of JSON.
 const NDJSON: [&str; 3] = [
     "application/x-ndjson",
@@ -293,6 +334,19 @@ const LINES_GUESS: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_of_the_most_events_is_taken_and_one_more_refused() {
+        let event = r#"{"specversion":"1.0","id":"7","source":"/s","type":"t"}"#;
+        let batch = |count: usize| Bytes::from(format!("[{}]", vec![event; count].join(",")));
+        let most = events(&batch(BATCH_MESSAGES_MAX)).unwrap();
+        assert_eq!(most.len(), BATCH_MESSAGES_MAX);
+        for count in [BATCH_MESSAGES_MAX + 1, 2 * BATCH_MESSAGES_MAX] {
+            let problem = events(&batch(count)).unwrap_err();
+            assert_eq!(problem.code, Code::BatchInvalid);
+            assert_eq!(problem.document()["index"], BATCH_MESSAGES_MAX);
+        }
+    }
 
     #[test]
     fn the_content_type_says_what_a_body_is() {
@@ -325,9 +379,15 @@ mod tests {
         check("application/jsonl", Some("words"), Err(Code::QueryInvalid));
         check("text/plain", Some("bodies"), Err(Code::QueryInvalid));
         check(
-            "application/cloudevents-batch+json",
+            "application/CloudEvents-batch+json; charset=utf-8",
             None,
-            Err(Code::ContentTypeUnsupported),
+            Ok(Form::Events),
+        );
+        check("application/cloudevents+json", None, Ok(Form::Message));
+        check(
+            "application/cloudevents-batch+json",
+            Some("bodies"),
+            Err(Code::QueryInvalid),
         );
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::consumer_events;
 use super::consumers::{Of, find};
-use super::message;
+use super::event_reply;
 use super::read::wait;
 use crate::engine::{ConsumerError, ConsumerInfo, Handed, HandedMessage, NextRequest, lease_text};
 use crate::http::accept;
@@ -107,14 +107,21 @@ async fn one(call: Call, of: Of) -> Reply {
         )
         .fact("seq", message.seq.0)
     })?;
-    let mut headers = message::headers(message.buffer, &record);
+    let shown = event_reply::one(
+        &call.app.engine,
+        call.headers(),
+        message.buffer,
+        &record,
+        &message.record,
+    );
+    let mut headers = shown.headers;
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(DELIVERIES, HeaderValue::from(message.deliveries));
     if let Some(lease) = message.lease {
         headers.insert(LEASE, ascii(&lease_text(lease)));
     }
     headers.insert(BUFFER_NAME, ascii(message.name.as_str()));
-    let mut reply = Response::new(Body::full(message.record.slice_ref(record.body)));
+    let mut reply = Response::new(Body::full(shown.body));
     *reply.headers_mut() = headers;
     Ok(reply)
 }

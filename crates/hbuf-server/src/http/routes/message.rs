@@ -5,6 +5,7 @@ use hbuf_core::record::{Record, State, decode};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::event_reply;
 use crate::http::body::Body;
 use crate::http::browser::{confine, may_show};
 use crate::http::call::{Call, Reply, etag_is_known, shown};
@@ -48,8 +49,16 @@ pub(super) async fn read(call: Call) -> Reply {
         .fact("id", record.id().unwrap_or_default().to_string())
         .fact("time", record.line.time.to_string()));
     }
-    let mut headers = headers(buffer.uuid(), &record);
-    let tag = format!("\"{}\"", record.id().unwrap_or_default());
+    let shown = event_reply::one(
+        &call.app.engine,
+        call.headers(),
+        buffer.uuid(),
+        &record,
+        &records.bytes,
+    );
+    let mut headers = shown.headers;
+    let form = if shown.is_event { "-event" } else { "" };
+    let tag = format!("\"{}{form}\"", record.id().unwrap_or_default());
     let tag = HeaderValue::try_from(tag).expect("hex digits and quotes are visible ASCII");
     let known = etag_is_known(call.headers(), &tag);
     headers.insert(ETAG, tag);
@@ -58,7 +67,7 @@ pub(super) async fn read(call: Call) -> Reply {
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
         reply
     } else {
-        Response::new(Body::full(records.bytes.slice_ref(record.body)))
+        Response::new(Body::full(shown.body))
     };
     *reply.headers_mut() = headers;
     Ok(reply)
@@ -119,7 +128,8 @@ pub(super) fn headers(buffer: Uuid, record: &Record<'_>) -> HeaderMap {
     let shown = headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| may_show(kind.as_bytes()));
-    if !headers.contains_key(CONTENT_TYPE) {
+    // An event without a content type has none, which is another event than one with a type.
+    if !headers.contains_key(CONTENT_TYPE) && !headers.contains_key("ce-specversion") {
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/octet-stream"),

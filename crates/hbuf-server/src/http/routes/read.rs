@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hbuf_core::cloudevents::BATCH_TYPE;
 use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::limits::{READ_LIMIT_DEFAULT, READ_LIMIT_MAX, TAGS_MAX, WAIT_SECONDS_MAX};
 use hbuf_core::time::parse_rfc3339;
@@ -13,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::{events, raw, topic_reads};
+use super::{event_reply, events, raw, topic_reads};
 use crate::engine::{Buffer, BufferStatus};
 use crate::http::accept;
 use crate::http::body::{Body, BrokenOff, Source, Step};
@@ -63,6 +64,8 @@ pub(super) enum Served {
     Events,
     /// Lines for a browser, as text.
     Text,
+    /// A batch of CloudEvents.
+    CloudEvents,
 }
 
 impl Served {
@@ -73,6 +76,7 @@ impl Served {
             Self::Lines | Self::Text => Form::Lines,
             Self::Json => Form::Array,
             Self::Events => Form::Events,
+            Self::CloudEvents => Form::CloudEvents,
         }
     }
 
@@ -83,6 +87,7 @@ impl Served {
             Self::Json => "application/json",
             Self::Events => "text/event-stream",
             Self::Text => "text/plain; charset=utf-8",
+            Self::CloudEvents => BATCH_TYPE,
         }
     }
 }
@@ -122,6 +127,7 @@ impl Wanted {
             ("text/event-stream", Served::Events),
             ("text/html", Served::Text),
             ("text/plain", Served::Text),
+            (BATCH_TYPE, Served::CloudEvents),
         ];
         let headers = call.headers();
         let served = accept::choose(headers, &offers)?;
@@ -143,10 +149,14 @@ impl Wanted {
         let limit = query.number("limit", 1, READ_LIMIT_MAX)?;
         let limit = match served {
             Served::Raw | Served::Events => limit,
-            Served::Lines | Served::Json | Served::Text => {
+            Served::Lines | Served::Json | Served::Text | Served::CloudEvents => {
                 Some(limit.unwrap_or(READ_LIMIT_DEFAULT))
             }
         };
+        let filter = filter(&query)?;
+        if served == Served::CloudEvents {
+            event_reply::refuse_all_kinds(&filter)?;
+        }
         let history = single(headers, &HISTORY)?.map(|text| {
             Uuid::parse(text).ok_or_else(|| {
                 Problem::new(
@@ -163,7 +173,7 @@ impl Wanted {
             start: start(&query, headers, served, of)?,
             limit,
             wait: wait(&query, headers)?,
-            filter: filter(&query)?,
+            filter,
             history: history.transpose()?,
             order: topic_reads::order(query.get("order"))?,
         })
@@ -319,12 +329,16 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
         filter: wanted.filter.clone(),
         form: wanted.served.form(),
         begun: false,
+        source: event_reply::source(&call.app.engine, wanted.served, status.uuid),
     };
     if wanted.served == Served::Events {
         let headers = head(&status, wanted.served, scan.through);
         return Ok(events::follow(&call, scan, headers));
     }
     let mut reply = head(&status, wanted.served, scan.through);
+    if wanted.served == Served::CloudEvents && !call.is_head() {
+        return event_reply::range(scan, wanted.wait, call.app.stopping.clone(), reply).await;
+    }
     let settled = settled(&wanted, &scan);
     if settled {
         let tag = etag(&status, &wanted, &scan);
@@ -431,7 +445,7 @@ fn plain_stream(wanted: &Wanted) -> bool {
 }
 
 /// The first page, waited for where that was asked; `None` when nothing came.
-async fn first_page(
+pub(super) async fn first_page(
     scan: &mut Scan,
     wait: Option<Duration>,
     mut stopping: watch::Receiver<bool>,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hbuf_core::ids::{Micros, Seq};
-use hbuf_core::limits::{CURSOR_BUFFERS_MAX, GAP_SECONDS_MAX, HEARTBEAT_SECONDS};
+use hbuf_core::limits::{
+    CURSOR_BUFFERS_MAX, EVENTS_READ_BYTES, GAP_SECONDS_MAX, HEARTBEAT_SECONDS,
+};
 use hbuf_core::topic::Order;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response};
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::buffers::bad_choice;
+use super::event_reply;
 use super::read::{Served, Wanted};
 use crate::clock;
 use crate::engine::TopicView;
@@ -72,6 +75,9 @@ pub(super) async fn read(call: Call, view: TopicView, wanted: Wanted) -> Reply {
         let first = reading.first(deadline).await?;
         // Looking may have met more.
         note_gaps(&reading.scan, &mut headers);
+        if wanted.served == Served::CloudEvents {
+            return event_batch(reading, first, headers).await;
+        }
         match first {
             None => Body::full(reading.scan.end()),
             Some(page) => Body::stream(Box::new(Paged {
@@ -148,6 +154,26 @@ fn note_gaps(scan: &TopicScan, headers: &mut HeaderMap) {
     {
         headers.insert(GAPS, value);
     }
+}
+
+/// A batch of events: what fits into one, and behind what to go on.
+async fn event_batch(mut reading: Reading, first: Option<Bytes>, mut headers: HeaderMap) -> Reply {
+    let mut events = vec![b'['];
+    let mut page = first;
+    while let Some(more) = page {
+        events.extend_from_slice(&more);
+        page = if events.len() < EVENTS_READ_BYTES {
+            reading.next().await?
+        } else {
+            None
+        };
+    }
+    note_gaps(&reading.scan, &mut headers);
+    if let Some(cursor) = reading.scan.cursor() {
+        let cursor = HeaderValue::try_from(cursor).expect("a cursor is visible ASCII");
+        headers.insert(event_reply::AFTER, cursor);
+    }
+    Ok(event_reply::batch(events, headers))
 }
 
 /// A read with what it needs to wait.
