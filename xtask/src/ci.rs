@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{Options, fuzz, openapi, shell, streams, tidy, tools};
+use crate::{Options, cloudevents, fuzz, openapi, shell, streams, tidy, tools};
 
 /// Time for each fuzz target.
 const FUZZ_SECONDS: u64 = 10;
@@ -37,6 +37,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     })?;
     step(&mut done, "durable streams", || {
         tests.splice(0..0, streams::run()?);
+        Ok(())
+    })?;
+    step(&mut done, "cloudevents", || {
+        tests.splice(0..0, cloudevents::run()?);
         Ok(())
     })?;
     step(&mut done, "description", || {

@@ -2,11 +2,13 @@
 
 mod billion;
 mod ci;
+mod cloudevents;
 mod faults;
 mod fuzz;
 mod mutate_sync;
 mod node;
 mod openapi;
+mod packages;
 mod recovery_time;
 mod shell;
 mod streams;
@@ -24,6 +26,8 @@ usage: cargo xtask <task>
   tidy                      the checks of the tree alone (seconds)
   fuzz [--seconds N]        each fuzz target for N seconds (60)
   streams                   the conformance suite of the Durable Streams protocol (needs Node)
+  cloudevents               events through the server by the packages of npm and PyPI
+  packages                  installs what those and the recipes of docs/RECIPES.md use
   openapi [--examples N]    the server against its description: N examples an operation (500),
                             [--seed S] first
   power-loss [--seeds N]    the power-loss tests with N seeds (200), [--seed S] first
@@ -62,6 +66,14 @@ fn run(arguments: &[String]) -> Result<()> {
         "streams" => {
             Options::parse(rest, &[])?;
             streams::run().map(drop)
+        }
+        "cloudevents" => {
+            Options::parse(rest, &[])?;
+            cloudevents::run().map(drop)
+        }
+        "packages" => {
+            Options::parse(rest, &[])?;
+            packages::for_events().map(drop)
         }
         "openapi" => {
             let options = Options::parse(rest, &["--examples", "--seed"])?;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::node::{Node, debug_binary, target};
-use crate::{shell, tools};
+use crate::{packages, shell};
 
 const SOURCE: &str = "conformance/openapi";
 /// Operations that are left out, by name: one would put the server out of service, and one is not
@@ -64,30 +64,8 @@ pub(crate) fn run(phases: &'static str, examples: u64, seed: u64) -> Result<Vec<
 /// Installs the tool in an environment of its own below the target directory.
 fn install() -> Result<PathBuf> {
     let place = target().join("conformance/openapi");
-    let tool = place.join("bin/schemathesis");
-    let wanted = fs::read(shell::root().join(SOURCE).join("requirements.txt"))?;
-    let stamp = place.join("installed.txt");
-    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(tool);
-    }
-    tools::python_environments()?;
-    let at = place.display().to_string();
-    shell::run(&mut shell::command(
-        "python3",
-        &["-m", "venv", "--clear", &at],
-    ))?;
-    let pip = place.join("bin/pip").display().to_string();
-    let list = format!("{SOURCE}/requirements.txt");
-    let arguments = [
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "-r",
-        &list,
-    ];
-    shell::run(&mut shell::command(&pip, &arguments))?;
-    fs::write(stamp, wanted)?;
-    Ok(tool)
+    packages::python(SOURCE, &place, &[])?;
+    Ok(place.join("bin/schemathesis"))
 }
 
 fn check(tool: &Path, binary: &Path, data: &Path, run: Run) -> Result<()> {

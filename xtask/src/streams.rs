@@ -14,19 +14,14 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::node::{Node, debug_binary, target};
-use crate::{shell, tools};
+use crate::{packages, shell};
 
 /// Where the suite's version, its caller and the list stand.
 const SOURCE: &str = "conformance/durable-streams";
 /// The tests that cannot pass here.
 const LISTED: &str = "cannot-pass.txt";
 /// What is copied to where the suite is installed.
-const COPIED: [&str; 4] = [
-    "package.json",
-    "package-lock.json",
-    "suite.test.mjs",
-    "vitest.config.mjs",
-];
+const COPIED: [&str; 2] = ["suite.test.mjs", "vitest.config.mjs"];
 /// The suite waits for whole long polls, so they are short here.
 const WAIT_SECONDS: u64 = 1;
 /// Of the other tests so many must have run: less means that the suite is not what it was.
@@ -34,7 +29,6 @@ const OTHERS: usize = 250;
 
 /// Runs the suite twice; returns a line that says what passed.
 pub(crate) fn run() -> Result<Vec<String>> {
-    tools::debian_program("npm", "npm")?;
     let begun = Instant::now();
     let place = install()?;
     let binary = debug_binary()?;
@@ -56,21 +50,13 @@ pub(crate) fn run() -> Result<Vec<String>> {
     Ok(vec![line])
 }
 
-/// Installs the suite below the target directory, unless it is there in this version.
+/// Installs the suite below the target directory, with what calls it.
 fn install() -> Result<PathBuf> {
     let place = target().join("conformance/durable-streams");
-    fs::create_dir_all(&place)?;
-    let stamp = place.join("installed-lock.json");
-    let lock = fs::read(shell::root().join(SOURCE).join("package-lock.json"))?;
+    packages::npm(SOURCE, &place)?;
     for name in COPIED {
         fs::copy(shell::root().join(SOURCE).join(name), place.join(name))?;
     }
-    if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
-        return Ok(place);
-    }
-    let ci = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
-    shell::run(shell::command("npm", &ci).current_dir(&place))?;
-    fs::write(stamp, lock)?;
     Ok(place)
 }
 
