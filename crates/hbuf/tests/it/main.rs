@@ -11,6 +11,7 @@ mod cloud_events;
 mod consumers;
 mod faults;
 mod kill;
+mod needed_syncs;
 mod power;
 mod power_loss;
 mod readme;

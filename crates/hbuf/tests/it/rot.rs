@@ -32,7 +32,7 @@ fn find(bytes: &[u8], text: &str) -> usize {
 
 /// Changes a byte of the body of seq 5, and cuts off what the journal wrote behind it, as a loss of
 /// power would.
-fn rot(segment: &Path) {
+pub(crate) fn rot(segment: &Path) {
     let mut bytes = fs::read(segment).unwrap();
     let at = find(&bytes, "body 5");
     bytes[at] ^= 1;
@@ -43,7 +43,21 @@ fn rot(segment: &Path) {
     {
         bytes.truncate(at + end);
     }
+    write(segment, &bytes);
+}
+
+/// Changes it back.
+pub(crate) fn repair(segment: &Path) {
+    let mut bytes = fs::read(segment).unwrap();
+    let at = find(&bytes, "cody 5");
+    bytes[at] ^= 1;
+    write(segment, &bytes);
+}
+
+/// What a disk holds by itself is as durable as what was synced.
+fn write(segment: &Path, bytes: &[u8]) {
     fs::write(segment, bytes).unwrap();
+    fs::File::open(segment).unwrap().sync_all().unwrap();
 }
 
 #[test]
@@ -67,10 +81,7 @@ fn a_rotten_message_that_only_the_journal_proves_stays_damage_until_it_is_repair
         server.stop().unwrap();
         assert!(directory.join("unapplied").is_dir());
     }
-    let mut bytes = fs::read(&segment).unwrap();
-    let at = find(&bytes, "cody 5");
-    bytes[at] ^= 1;
-    fs::write(&segment, bytes).unwrap();
+    repair(&segment);
     let server = start(&data, 100);
     let records = read_all(&mut server.http(), "b").unwrap().unwrap();
     let bodies: Vec<String> = records

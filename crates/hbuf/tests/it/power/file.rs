@@ -157,6 +157,16 @@ impl FileData {
         self.pending.retain(|change| change.id > upto);
     }
 
+    /// A lost shrink: what was written before it reached the disk, nothing from it on did.
+    pub(crate) fn forget_from_shrink(&mut self) {
+        let mut len = self.stable.len();
+        let shrinks =
+            |change: &Change| change.len_after < std::mem::replace(&mut len, change.len_after);
+        if let Some(first) = self.pending.iter().position(shrinks) {
+            self.pending.truncate(first);
+        }
+    }
+
     /// Damages the content on both sides.
     pub(crate) fn flip(&mut self, offset: u64, bit: u8) {
         self.volatile.flip(offset, bit);

@@ -6,6 +6,9 @@
 
 mod contents;
 mod entries;
+mod loss;
+
+pub(crate) use loss::Loss;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -138,7 +141,7 @@ pub(crate) struct Ticket {
 }
 
 /// The whole file system.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Model {
     inodes: BTreeMap<Ino, Inode>,
     pub(super) names: Names,

@@ -10,6 +10,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -39,6 +40,8 @@ const FALLOC_KEEP_SIZE: i32 = 1;
 /// A model that is mounted somewhere. Dropping it unmounts, also while processes hold files in it.
 pub(crate) struct Mounted {
     model: Arc<Mutex<Model>>,
+    /// Microseconds that a sync takes.
+    sync_micros: Arc<AtomicU64>,
     at: PathBuf,
     session: Option<BackgroundSession>,
 }
@@ -55,13 +58,15 @@ impl Mounted {
             MountOption::DefaultPermissions,
         ];
         config.n_threads = Some(THREADS);
+        let sync_micros = Arc::new(AtomicU64::new(sync_time.as_micros() as u64));
         let layer = Layer {
             model: Arc::clone(&model),
-            sync_time,
+            sync_micros: Arc::clone(&sync_micros),
         };
         let session = fuser::spawn_mount(layer, at, &config)?;
         Ok(Self {
             model,
+            sync_micros,
             at: at.to_owned(),
             session: Some(session),
         })
@@ -69,6 +74,12 @@ impl Mounted {
 
     pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets each sync take so long from now on.
+    pub(crate) fn slow_down(&self, sync_time: Duration) {
+        let micros = sync_time.as_micros() as u64;
+        self.sync_micros.store(micros, Ordering::Relaxed);
     }
 
     /// Unmounts and waits for the end of the threads that served it. Every process that holds a
@@ -98,7 +109,7 @@ impl Drop for Mounted {
 
 struct Layer {
     model: Arc<Mutex<Model>>,
-    sync_time: Duration,
+    sync_micros: Arc<AtomicU64>,
 }
 
 impl Layer {
@@ -120,7 +131,8 @@ impl Layer {
     ) {
         let begun = begin(&mut self.model());
         let ended = begun.and_then(|ticket| {
-            std::thread::sleep(self.sync_time);
+            let micros = self.sync_micros.load(Ordering::Relaxed);
+            std::thread::sleep(Duration::from_micros(micros));
             finish(&mut self.model(), ticket)
         });
         empty(ended, reply);

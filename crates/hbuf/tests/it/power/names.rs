@@ -30,6 +30,12 @@ struct Change {
     edits: Vec<Edit>,
 }
 
+impl Change {
+    fn only_removes(&self) -> bool {
+        self.edits.iter().all(|edit| edit.ino.is_none())
+    }
+}
+
 /// All directories of the file system.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
@@ -86,6 +92,16 @@ impl Names {
     /// Drops every change that no sync covered.
     pub(crate) fn forget_all(&mut self) {
         self.pending.clear();
+    }
+
+    /// Drops every name that appeared or was moved, and that no sync covered.
+    pub(crate) fn forget_creations(&mut self) {
+        self.pending.retain(Change::only_removes);
+    }
+
+    /// Drops every removal of a name that no sync covered.
+    pub(crate) fn forget_removals(&mut self) {
+        self.pending.retain(|change| !change.only_removes());
     }
 
     pub(crate) fn is_dirty(&self, dir: Ino) -> bool {

@@ -12,6 +12,8 @@ use super::http::Http;
 
 /// How long a start may take, recovery included.
 const START_MAX: Duration = Duration::from_secs(30);
+/// What is said of a start that took longer: whatever a disk holds, a start ends.
+pub(crate) const HANGS: &str = "it neither listens nor ends";
 /// How long a stop may take.
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// What the server prints before its address.
@@ -28,7 +30,23 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `hbuf serve` on a directory; the error is what it printed before it ended.
     pub(crate) fn start(data: &Path, settings: &[String]) -> Result<Self, String> {
-        let mut child = binary()
+        Self::spawn(binary(), data, settings)
+    }
+
+    /// The same with a limit on its open files.
+    pub(crate) fn start_with_few_files(
+        data: &Path,
+        settings: &[String],
+        open_files_max: u64,
+    ) -> Result<Self, String> {
+        let limited = format!("ulimit -n {open_files_max} && exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &limited, env!("CARGO_BIN_EXE_hbuf")]);
+        Self::spawn(without_settings(shell), data, settings)
+    }
+
+    fn spawn(mut command: Command, data: &Path, settings: &[String]) -> Result<Self, String> {
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(settings)
@@ -48,9 +66,17 @@ impl Server {
                 output,
             }),
             None => {
+                // Its end closes the pipe a little before it can be waited for.
+                std::thread::sleep(Duration::from_millis(50));
+                let hangs = matches!(child.try_wait(), Ok(None));
                 child.kill().ok();
                 child.wait().ok();
-                Err(text(&output))
+                let said = text(&output);
+                Err(if hangs {
+                    format!("{HANGS}: {said}")
+                } else {
+                    said
+                })
             }
         }
     }
@@ -122,7 +148,10 @@ pub(crate) fn hbuf(arguments: &[&str]) -> Output {
 
 /// The binary, without settings from the environment of whoever runs the tests.
 fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hbuf"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_hbuf")))
+}
+
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HBUF_") {
             command.env_remove(name);

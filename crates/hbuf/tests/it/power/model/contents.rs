@@ -42,8 +42,7 @@ impl Model {
         let needed = self.file(ino)?.volatile.holes(offset, take);
         if needed > free {
             // A short write, as far as the last page that still fits.
-            let fits =
-                (offset / PAGE_BYTES + take.div_ceil(PAGE_BYTES) - needed + free) * PAGE_BYTES;
+            let fits = ((offset + take).div_ceil(PAGE_BYTES) - needed + free) * PAGE_BYTES;
             take = fits.saturating_sub(offset).min(take);
             if take == 0 || self.file(ino)?.volatile.holes(offset, take) > free {
                 return Err(Fault::NoSpace);

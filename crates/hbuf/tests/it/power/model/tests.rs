@@ -158,6 +158,12 @@ fn a_full_disk_takes_what_fits_then_refuses_and_recovers_when_space_returns() {
         Ok(2 * PAGE_BYTES)
     );
     assert_eq!(model.write(ino, 2 * PAGE_BYTES, b"x"), Err(Fault::NoSpace));
+    // The rest of a page that is taken has room, wherever in it the write begins.
+    let rest = PAGE_BYTES - 100;
+    assert_eq!(
+        model.write(ino, PAGE_BYTES + 100, &[1; 2 * PAGE_BYTES as usize]),
+        Ok(rest)
+    );
     assert_eq!(model.write(ino, 0, b"overwrites need no space"), Ok(24));
     assert_eq!(
         model.reserve(ino, 0, 3 * PAGE_BYTES, true),
@@ -270,6 +276,37 @@ fn a_disk_that_wrote_nothing_by_itself_keeps_only_what_was_synced() {
             .all(|found| *found == Some(b"one".to_vec()))
     );
     assert!(survivors(&model, "b").iter().all(Option::is_none));
+}
+
+#[test]
+fn one_kind_of_change_can_be_lost_alone() {
+    let mut model = Model::default();
+    let ino = new_file(&mut model, "a");
+    model.write(ino, 0, b"old").unwrap();
+    model.sync_everything();
+    model.write(ino, 3, b"tail").unwrap();
+    model.set_len(ino, 3).unwrap();
+    model.write(ino, 3, b"new").unwrap();
+    let gone = new_file(&mut model, "gone");
+    model.write(gone, 0, b"x").unwrap();
+    sync_dir(&mut model, ROOT).unwrap();
+    model.unlink(ROOT, OsStr::new("gone")).unwrap();
+    new_file(&mut model, "b");
+    let left = |loss| {
+        let mut model = model.clone();
+        model.lose(loss);
+        let target = tempfile::tempdir().unwrap();
+        let root = target.path().join("disk");
+        model.surviving(Draws::new(1)).write_to(&root).unwrap();
+        let left = |name| std::fs::read(root.join(name)).ok();
+        (left("a"), left("b").is_some(), left("gone").is_some())
+    };
+    let a = |text: &str| Some(text.as_bytes().to_vec());
+    assert_eq!(left(Loss::Unsynced), (a("old"), false, true));
+    assert_eq!(left(Loss::Contents), (a("old"), true, false));
+    assert_eq!(left(Loss::Shrinks), (a("oldtail"), true, false));
+    assert_eq!(left(Loss::Creations), (a("oldnew"), false, false));
+    assert_eq!(left(Loss::Removals), (a("oldnew"), true, true));
 }
 
 #[test]

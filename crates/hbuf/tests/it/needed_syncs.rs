@@ -1,0 +1,342 @@
+//! The syncs that a busy disk seldom needs, each in the one story in which it does.
+//!
+//! The workload of `power_loss.rs` comes by these places too rarely, or goes on in a way that makes
+//! durable after all what they sync. A story leads there and lets the power go; a server must then
+//! be whole on each disk that may be left. `cargo xtask mutate-sync` tells the stories to a server
+//! that leaves the sync out: they must end badly.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use crate::power::stage::{Stage, expect, holds, not_there, tell, until};
+use crate::rot;
+use crate::support::check;
+use crate::support::server::Server;
+
+/// No checkpoint comes into a story that does not want it.
+const NEVER: u64 = 3_600;
+/// So long does a sync take under which appends are to queue.
+const SLOW: Duration = Duration::from_millis(400);
+/// By then an append has reached the queue of the pipeline.
+const QUEUED: Duration = Duration::from_millis(60);
+/// By then retention has looked at every open buffer.
+const SWEPT: Duration = Duration::from_millis(1_500);
+/// More than a page, and more than is left of a segment without room.
+const LARGE: usize = 100_000;
+/// How often a story tries to be quicker than the server's look at the room on its disk.
+const TRIES: usize = 12;
+
+fn flags(direct_buffers_max: u64, checkpoint_seconds: u64) -> Vec<String> {
+    let flags = [
+        ("direct-buffers-max", direct_buffers_max),
+        ("checkpoint-seconds", checkpoint_seconds),
+        ("retention-sweep-seconds", 1),
+        ("prewrite-bytes", 1 << 16),
+    ];
+    flags
+        .map(|(name, value)| format!("--{name}={value}"))
+        .to_vec()
+}
+
+/// Bodies of `len` bytes that begin with their number.
+fn bodies(count: usize, len: usize) -> Vec<Vec<u8>> {
+    let body = |number| {
+        let mut body = format!("{number} ").into_bytes();
+        body.resize(len, b'.');
+        body
+    };
+    (1..=count).map(body).collect()
+}
+
+/// The segments of a buffer, oldest first.
+fn segments(stage: &Stage, buffer: &str) -> Vec<PathBuf> {
+    let directory = stage.data().join("names/-").join(buffer);
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let mut segments: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "hbuf"))
+        .collect();
+    segments.sort();
+    segments
+}
+
+/// A busy buffer's segment is written ahead. When it is sealed before it is full, its zeros are cut
+/// off, and the mark then says that nobody need look at it again. Zeros that came back would take
+/// room for as long as the segment is kept, and count as messages where retention counts bytes.
+#[test]
+fn the_zeros_of_a_sealed_segment_stay_cut_off() {
+    tell("the_zeros_of_a_sealed_segment_stay_cut_off", || {
+        let stage = Stage::new(&flags(u64::MAX, NEVER), None)?;
+        stage.configure("/buffers/b", r#"{"segment_bytes": 307200}"#)?;
+        let mut told = Vec::new();
+        let mut append_until = |rolled: usize| {
+            for body in bodies(2_000, 40) {
+                if segments(&stage, "b").len() >= rolled {
+                    return Ok(());
+                }
+                stage.append("b", &body)?;
+                told.push(body);
+            }
+            Err(not_there("no roll"))
+        };
+        append_until(2)?;
+        let ahead = fs::metadata(&segments(&stage, "b")[1]).map_err(not_there)?;
+        if ahead.len() != 1 << 16 {
+            return Err(not_there("the second segment was not written ahead"));
+        }
+        stage.configure("/buffers/b", r#"{"segment_bytes": 4096}"#)?;
+        append_until(3)?;
+        until("two marks", || stage.counter("hbuf_marks") >= 2)?;
+        // More than stands behind the first segment, and less than with the zeros of the second.
+        let keep = r#"{"segment_bytes": 4096, "retention_bytes": 30000}"#;
+        stage.configure("/buffers/b", keep)?;
+        stage.lose_power(&|data| {
+            let server = Server::start(data, &flags(u64::MAX, NEVER))?;
+            // Opened, so that retention looks at it.
+            check::read_all(&mut server.http(), "b")?;
+            thread::sleep(SWEPT);
+            server.stop()?;
+            holds(data, "b", &told)
+        })
+    });
+}
+
+/// Two messages that are refused in one commit, for the second has no room on the disk.
+struct Refused {
+    segment_bytes: u64,
+    /// Length of the bodies of five messages before them.
+    before: usize,
+    /// Length of the one that is written whole, and of the one that takes its place.
+    first: usize,
+    /// Length of the one without room.
+    second: usize,
+    /// Bytes that are left for them.
+    room: u64,
+}
+
+impl Refused {
+    /// Tries until the server finds the disk full as it writes.
+    fn send(&self, stage: &Stage) -> Result<(), String> {
+        for _ in 0..TRIES {
+            if self.try_send(stage)? {
+                return Ok(());
+            }
+            taken(stage, "other")?;
+        }
+        Err(not_there("no write found the disk full"))
+    }
+
+    /// False when the server saw that there is no room before it wrote.
+    fn try_send(&self, stage: &Stage) -> Result<bool, String> {
+        let model = || stage.mounted.model();
+        let post = |len| {
+            let body = vec![b'r'; len];
+            expect(stage.http().post("/buffers/b", &body), 507).map(drop)
+        };
+        under_a_sync(stage, || {
+            thread::scope(|scope| {
+                // None at all at first: the mark of a roll must be missed.
+                model().leave_space(Some(0));
+                let first = scope.spawn(|| post(self.first));
+                thread::sleep(QUEUED);
+                let second = scope.spawn(|| post(self.second));
+                thread::sleep(QUEUED);
+                model().leave_space(Some(self.room));
+                let refused = [first, second].map(|reply| reply.join().expect("it only asks"));
+                refused.into_iter().collect()
+            })
+        })?;
+        model().leave_space(None);
+        Ok(stage.server.output().contains("disk_full"))
+    }
+}
+
+/// Does something while the pipeline syncs, so that what is appended meanwhile is one commit.
+fn under_a_sync(stage: &Stage, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let before = stage.mounted.model().counts().syncs;
+    stage.mounted.slow_down(SLOW);
+    let worked = thread::scope(|scope| {
+        let occupied = scope.spawn(|| stage.append("other", b"occupies the pipeline"));
+        until("a sync", || stage.mounted.model().counts().syncs > before)?;
+        work()?;
+        occupied.join().expect("it only asks")
+    });
+    stage.mounted.slow_down(Duration::ZERO);
+    worked
+}
+
+/// Appends to a buffer until the server has seen that there is room.
+fn taken(stage: &Stage, buffer: &str) -> Result<(), String> {
+    until("room", || stage.append(buffer, b"there is room").is_ok())
+}
+
+/// A buffer that was paused and goes on has a mark after which recovery syncs nothing, so the cut
+/// back must. Then a message is journaled in the place of the refused one.
+fn refused_and_replaced(refused: &Refused) -> Result<u64, String> {
+    let stage = Stage::new(&flags(1, NEVER), None)?;
+    let json = format!(r#"{{"segment_bytes": {}}}"#, refused.segment_bytes);
+    stage.configure("/buffers/b", &json)?;
+    let mut told = bodies(5, refused.before);
+    for body in &told {
+        stage.append("b", body)?;
+    }
+    for buffer in ["other", "another"] {
+        stage.append(buffer, b"first")?;
+    }
+    for state in ["paused", "open"] {
+        stage.configure("/buffers/b/state", &format!(r#"{{"state": "{state}"}}"#))?;
+    }
+    refused.send(&stage)?;
+    taken(&stage, "another")?;
+    // Opened again, before anything is appended.
+    until("the buffer", || {
+        let read = stage.http().get("/buffers/b/messages?after=0");
+        read.is_ok_and(|reply| reply.status == 200)
+    })?;
+    let kept = vec![b'k'; refused.first];
+    under_a_sync(&stage, || {
+        thread::scope(|scope| {
+            let also =
+                scope.spawn(|| stage.append("another", b"makes the commit one of the journal"));
+            stage.append("b", &kept)?;
+            also.join().expect("it only asks")
+        })
+    })?;
+    told.push(kept);
+    stage.lose_power(&|data| holds(data, "b", &told))
+}
+
+#[test]
+fn a_refused_message_does_not_come_back_in_the_place_of_another() {
+    tell("a_refused_message_does_not_come_back", || {
+        refused_and_replaced(&Refused {
+            segment_bytes: 1 << 20,
+            before: 40,
+            first: 40,
+            second: LARGE,
+            room: 0,
+        })
+    });
+}
+
+#[test]
+fn a_refused_segment_does_not_come_back_in_the_place_of_another() {
+    tell("a_refused_segment_does_not_come_back", || {
+        refused_and_replaced(&Refused {
+            segment_bytes: 8 << 10,
+            before: 1_000,
+            first: 2_000,
+            second: 5_000,
+            room: 4 << 10,
+        })
+    });
+}
+
+/// The first mark is what lets retention remove a segment whose keys stand in the mark's tables.
+#[test]
+fn a_key_is_known_when_the_first_mark_has_let_its_segment_go() {
+    tell("a_key_is_known_when_the_first_mark", || {
+        let stage = Stage::new(&flags(0, NEVER), None)?;
+        let small = r#"{"segment_bytes": 4096, "retention_count": 1}"#;
+        stage.configure("/buffers/b", small)?;
+        let mut count = 0;
+        // One roll, and room for some more in the segment behind it.
+        while stage.counter("hbuf_marks") == 0 && count < 100 {
+            count += 1;
+            append_keyed(&stage.server, count, None)?;
+            stage
+                .http()
+                .get("/buffers/b/messages?after=0")
+                .map_err(not_there)?;
+        }
+        let dropped = || stage.counter("hbuf_segments_dropped") > 0;
+        until("a segment that goes", dropped)?;
+        stage.lose_power(&|data| {
+            let server = Server::start(data, &[])?;
+            append_keyed(&server, 1, Some(1))?;
+            server.stop()
+        })
+    });
+}
+
+/// Appends under the key of a number. With `seq`: it was appended before, and that is known.
+fn append_keyed(server: &Server, number: u64, seq: Option<u64>) -> Result<(), String> {
+    let key = format!("key-{number}");
+    let reply = server.http().post_once("/buffers/b", &key, key.as_bytes());
+    let reply = reply.map_err(not_there)?;
+    match seq {
+        None if reply.status == 201 => Ok(()),
+        // It is known, and its message is gone.
+        Some(_) if reply.status == 410 => Ok(()),
+        Some(seq) if reply.number("x-hbuf-seq") == Some(seq) => Ok(()),
+        _ => Err(format!("{key}: {} {}", reply.status, reply.text())),
+    }
+}
+
+/// A server that may open few files closes those that it has written, and cannot sync them later.
+#[test]
+fn what_was_journaled_is_durable_before_its_file_may_be_closed() {
+    tell("what_was_journaled_is_durable_before", || {
+        let stage = Stage::new(&flags(0, 1), Some(4_100))?;
+        let names: Vec<_> = (0..24).map(|number| format!("b{number}")).collect();
+        stage.append(&names[0], b"kept")?;
+        let journal = stage.journal_file()?;
+        for name in &names[1..] {
+            stage.append(name, b"kept")?;
+        }
+        until("the end of the journal", || !journal.exists())?;
+        stage.lose_power(&|data| {
+            let server = Server::start(data, &[])?;
+            let mut http = server.http();
+            for name in &names {
+                let records = check::read_all(&mut http, name)?;
+                if records.is_none_or(|records| records.len() != 1) {
+                    return Err(format!("{name}: its message is lost"));
+                }
+            }
+            server.stop()
+        })
+    });
+}
+
+/// What a damaged log cannot take of the journal is kept aside, and the journal goes.
+#[test]
+fn what_only_the_journal_proves_outlives_it() {
+    tell("what_only_the_journal_proves_outlives_it", || {
+        let mut stage = Stage::new(&flags(100, NEVER), None)?;
+        let told: Vec<Vec<u8>> = (1..=8).map(|n| format!("body {n}").into_bytes()).collect();
+        for body in &told[..5] {
+            stage.append("b", body)?;
+        }
+        stage.restart(&flags(0, NEVER), |_| ())?;
+        for body in &told[5..] {
+            stage.append("b", body)?;
+        }
+        stage.restart(&flags(100, NEVER), |data| rot::rot(&first_segment(data)))?;
+        stage.lose_power(&|data| {
+            let server = Server::start(data, &flags(100, NEVER))?;
+            let reply = server.http().post("/buffers/b", b"more");
+            let reply = reply.map_err(|error| error.to_string())?;
+            if !reply.text().contains("damaged") {
+                return Err(format!(
+                    "{} to a message behind those that are missing",
+                    reply.status
+                ));
+            }
+            server.stop()?;
+            rot::repair(&first_segment(data));
+            holds(data, "b", &told)
+        })
+    });
+}
+
+/// The links of `names` are for people and not made durable, so it is looked for.
+fn first_segment(data: &Path) -> PathBuf {
+    let children = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+    let fans = children(&data.join("buffers")).map(|entry| entry.path());
+    let mut directories = fans.flat_map(|fan| children(&fan));
+    let directory = directories.next().expect("the story has one buffer");
+    directory.path().join("00000000000000000001.hbuf")
+}
