@@ -373,10 +373,9 @@ impl KeeperThread {
     }
 
     fn try_cut_back(&self, buffer: &Buffer, file: Seq, offset: u64) -> io::Result<()> {
-        for (_, dirty) in self.files.dirty_of(buffer.uuid()) {
-            dirty.take_dirty();
-            sync::sync_data(&dirty.file, SyncPoint::Recovery)?;
-        }
+        // The journal stops answering for the buffer, and it is opened again only when somebody
+        // asks for it: until then nothing else would make what the journal held durable.
+        self.sync_segments(buffer)?;
         let directory = self.layout.buffer(buffer.uuid());
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;

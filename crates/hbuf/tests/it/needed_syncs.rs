@@ -234,6 +234,72 @@ fn a_refused_segment_does_not_come_back_in_the_place_of_another() {
     });
 }
 
+/// A buffer that was cut back is opened again only when somebody asks for it; the journal may be
+/// gone by then.
+#[test]
+fn what_a_cut_back_buffer_had_journaled_outlives_the_journal() {
+    tell("what_a_cut_back_buffer_had_journaled", || {
+        let stage = Stage::new(&flags(0, NEVER), None)?;
+        let told = bodies(5, 40);
+        for body in &told {
+            stage.append("b", body)?;
+        }
+        stage.configure("/buffers/b/consumers/c", "{}")?;
+        ack_all(&stage)?;
+        let journal = stage.journal_file()?;
+        let large = vec![b'x'; LARGE];
+        stage.mounted.model().leave_space(Some(0));
+        let refused = stage.http().post("/buffers/b", &large);
+        stage.mounted.model().leave_space(None);
+        expect(refused, 507)?;
+        if !stage.server.output().contains("disk_full") {
+            return Err(not_there("no write found the disk full"));
+        }
+        taken(&stage, "other")?;
+        until("the end of the journal", || !journal.exists())?;
+        stage.lose_power(&|data| {
+            nothing_is_handed_out(data)?;
+            holds(data, "b", &told)
+        })
+    });
+}
+
+fn ack_all(stage: &Stage) -> Result<(), String> {
+    let path = "/buffers/b/consumers/c";
+    let leased = stage.http().post(&format!("{path}/next?limit=100"), b"");
+    let leased: serde_json::Value =
+        serde_json::from_slice(&expect(leased, 200)?.body).map_err(not_there)?;
+    let messages = leased["messages"].as_array().into_iter().flatten();
+    let acks: Vec<_> = messages
+        .map(|message| serde_json::json!({"seq": message["seq"], "lease": message["lease"]}))
+        .collect();
+    let acks = serde_json::json!({ "ack": acks }).to_string();
+    let acked = expect(
+        stage.http().post(&format!("{path}/acks"), acks.as_bytes()),
+        200,
+    )?;
+    match acked.text().matches("\"acked\"").count() {
+        5 => Ok(()),
+        _ => Err(not_there(acked.text())),
+    }
+}
+
+fn nothing_is_handed_out(data: &Path) -> Result<(), String> {
+    let server = Server::start(data, &[])?;
+    let reply = server
+        .http()
+        .post("/buffers/b/consumers/c/next?limit=100", b"");
+    let reply = reply.map_err(|error| error.to_string())?;
+    let handed = reply.text().matches("\"lease\"").count();
+    server.stop()?;
+    match handed {
+        0 => Ok(()),
+        _ => Err(format!(
+            "{handed} messages were acked and are handed out again"
+        )),
+    }
+}
+
 /// The first mark is what lets retention remove a segment whose keys stand in the mark's tables.
 #[test]
 fn a_key_is_known_when_the_first_mark_has_let_its_segment_go() {
