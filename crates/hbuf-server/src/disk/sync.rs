@@ -66,8 +66,6 @@ pub(crate) enum SyncPoint {
     RootEntry,
     /// Commands of the manager.
     ManagerLog,
-    /// The cut of a torn tail of the manager's log, before new commands take its place.
-    ManagerCut,
     /// A new file of the manager's log.
     ManagerFile,
     /// The directory entry of the manager's file.

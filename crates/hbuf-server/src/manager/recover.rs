@@ -4,7 +4,7 @@
 //! and is cut. Anything else that cannot be read refuses the start: a catalog with a hole in it
 //! could give a name or an epoch away twice.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -127,7 +127,12 @@ pub(super) fn recover(
             event = "manager_torn_tail_cut",
             cut = bytes.len() as u64 - tail.end
         );
-        cut(&file, tail.end).map_err(io("cut the torn tail of", &path))?;
+        // Not synced: a crash leaves the tail, or a part of it, to the next start, and nothing was
+        // told meanwhile. A node tells nothing before its registration is durable, and the sync of
+        // that covers the file's length, so nothing of the tail comes back behind a command that
+        // anybody was told of.
+        let cut = file.set_len(tail.end);
+        cut.map_err(io("cut the torn tail of", &path))?;
     }
     let log = Log {
         directory: directory.to_path_buf(),
@@ -140,13 +145,6 @@ pub(super) fn recover(
         roll_at: options.roll_bytes.max(base.end),
     };
     Ok((catalog, log))
-}
-
-/// Takes away what never became part of the log. A crash before the sync leaves the tail, or a part
-/// of it, to the next start; after the sync nothing of it can come back behind new commands.
-fn cut(file: &File, end: u64) -> io::Result<()> {
-    file.set_len(end)?;
-    sync::sync_data(file, SyncPoint::ManagerCut)
 }
 
 /// Files without their name were not whole when the process ended.
