@@ -1,6 +1,8 @@
 //! Disks that a loss of power may leave, chosen rather than drawn: each keeps all that it may keep
 //! but one kind of change, or nothing that it need not keep.
 
+use std::path::Path;
+
 use super::super::file::FileData;
 use super::{Model, Node};
 
@@ -41,6 +43,15 @@ impl Model {
             Loss::Removals => self.names.forget_removals(),
         }
         self.sync_everything();
+    }
+
+    /// Lets one file reach the disk, if there is one of that name.
+    pub(crate) fn keep(&mut self, path: &Path) {
+        if let Ok(ino) = self.resolve(path)
+            && let Ok(file) = self.file_mut(ino)
+        {
+            file.sync(u64::MAX);
+        }
     }
 
     fn each_file(&mut self, change: impl Fn(&mut FileData)) {
