@@ -406,10 +406,12 @@ impl Tests {
     }
 }
 
-/// Tests that lead to the one place where a sync is needed (`needed_syncs.rs`).
+/// Tests that lead to the one place where a sync is needed: those of `needed_syncs.rs`, and one
+/// that draws nothing either.
 fn stories(point: &str) -> &'static [&'static str] {
     match point {
         "Checkpoint" => &["what_was_journaled_is_durable_before_its_file"],
+        "ManagerEntry" => &["a_first_start_that_ended_anywhere"],
         "MarkEntry" => &["a_key_is_known_when_the_first_mark"],
         "Recovery" => &["a_refused_message_does_not_come_back"],
         "RecoveryEntry" => &["a_refused_segment_does_not_come_back"],
@@ -497,6 +499,19 @@ mod tests {
                 calls.iter().any(|call| call.place.starts_with(&of_part)),
                 "{part}"
             );
+        }
+    }
+
+    #[test]
+    fn each_story_is_told_by_a_test() {
+        let tests = rust_files(&shell::root().join("crates/hbuf/tests/it")).unwrap();
+        let texts: String = tests
+            .iter()
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        let calls = calls(&shell::root()).unwrap();
+        for story in calls.iter().flat_map(|call| stories(&call.point)) {
+            assert!(texts.contains(&format!("fn {story}")), "{story}");
         }
     }
 
