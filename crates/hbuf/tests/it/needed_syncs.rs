@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::power::stage::{Stage, expect, holds, not_there, tell, until};
 use crate::rot;
 use crate::support::check;
@@ -25,6 +27,10 @@ const QUEUED: Duration = Duration::from_millis(60);
 const SWEPT: Duration = Duration::from_millis(1_500);
 /// More than a page, and more than is left of a segment without room.
 const LARGE: usize = 100_000;
+/// What is appended until there is room.
+const ROOM: &[u8] = b"there is room";
+/// Messages whose acks are answered.
+const ACKED: usize = 5;
 /// How often a story tries to be quicker than the server's look at the room on its disk.
 const TRIES: usize = 12;
 
@@ -117,51 +123,58 @@ struct Refused {
 }
 
 impl Refused {
-    /// Tries until the server finds the disk full as it writes.
-    fn send(&self, stage: &Stage) -> Result<(), String> {
+    /// Tries until the server finds the disk full as it writes; what it takes before is `told`.
+    fn send(&self, stage: &Stage, told: &mut Vec<Vec<u8>>) -> Result<(), String> {
+        let first = vec![b'r'; self.first];
         for _ in 0..TRIES {
-            if self.try_send(stage)? {
-                return Ok(());
+            match self.try_send(stage, &first)? {
+                // The pipeline came by before the second was there.
+                (201, 507) => told.push(first.clone()),
+                (507, 507) if stage.server.output().contains("disk_full") => return Ok(()),
+                // The server saw that there is no room before it wrote.
+                (507, 507) => {}
+                statuses => return Err(not_there(format!("{statuses:?}"))),
             }
             taken(stage, "other")?;
         }
         Err(not_there("no write found the disk full"))
     }
 
-    /// False when the server saw that there is no room before it wrote.
-    fn try_send(&self, stage: &Stage) -> Result<bool, String> {
+    /// The statuses of both.
+    fn try_send(&self, stage: &Stage, first: &[u8]) -> Result<(u16, u16), String> {
         let model = || stage.mounted.model();
-        let post = |len| {
-            let body = vec![b'r'; len];
-            expect(stage.http().post("/buffers/b", &body), 507).map(drop)
+        let second = vec![b's'; self.second];
+        let post = |body| {
+            let reply = stage.http().post("/buffers/b", body);
+            reply.map(|reply| reply.status).map_err(not_there)
         };
-        under_a_sync(stage, || {
+        let statuses = under_a_sync(stage, || {
             thread::scope(|scope| {
                 // None at all at first: the mark of a roll must be missed.
                 model().leave_space(Some(0));
-                let first = scope.spawn(|| post(self.first));
+                let first = scope.spawn(|| post(first));
                 thread::sleep(QUEUED);
-                let second = scope.spawn(|| post(self.second));
+                let second = scope.spawn(|| post(&second));
                 thread::sleep(QUEUED);
                 model().leave_space(Some(self.room));
-                let refused = [first, second].map(|reply| reply.join().expect("it only asks"));
-                refused.into_iter().collect()
+                let [first, second] = [first, second].map(|it| it.join().expect("it only asks"));
+                Ok((first?, second?))
             })
-        })?;
+        });
         model().leave_space(None);
-        Ok(stage.server.output().contains("disk_full"))
+        statuses
     }
 }
 
 /// Does something while the pipeline syncs, so that what is appended meanwhile is one commit.
-fn under_a_sync(stage: &Stage, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+fn under_a_sync<T>(stage: &Stage, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let before = stage.mounted.model().counts().syncs;
     stage.mounted.slow_down(SLOW);
     let worked = thread::scope(|scope| {
-        let occupied = scope.spawn(|| stage.append("other", b"occupies the pipeline"));
+        // Whether there is room for it is all the same.
+        scope.spawn(|| stage.append("other", b"occupies the pipeline"));
         until("a sync", || stage.mounted.model().counts().syncs > before)?;
-        work()?;
-        occupied.join().expect("it only asks")
+        work()
     });
     stage.mounted.slow_down(Duration::ZERO);
     worked
@@ -169,7 +182,7 @@ fn under_a_sync(stage: &Stage, work: impl FnOnce() -> Result<(), String>) -> Res
 
 /// Appends to a buffer until the server has seen that there is room.
 fn taken(stage: &Stage, buffer: &str) -> Result<(), String> {
-    until("room", || stage.append(buffer, b"there is room").is_ok())
+    until("room", || stage.append(buffer, ROOM).is_ok())
 }
 
 /// A buffer that was paused and goes on has a mark after which recovery syncs nothing, so the cut
@@ -188,7 +201,7 @@ fn refused_and_replaced(refused: &Refused) -> Result<u64, String> {
     for state in ["paused", "open"] {
         stage.configure("/buffers/b/state", &format!(r#"{{"state": "{state}"}}"#))?;
     }
-    refused.send(&stage)?;
+    refused.send(&stage, &mut told)?;
     taken(&stage, "another")?;
     // Opened again, before anything is appended.
     until("the buffer", || {
@@ -240,62 +253,78 @@ fn a_refused_segment_does_not_come_back_in_the_place_of_another() {
 fn what_a_cut_back_buffer_had_journaled_outlives_the_journal() {
     tell("what_a_cut_back_buffer_had_journaled", || {
         let stage = Stage::new(&flags(0, NEVER), None)?;
-        let told = bodies(5, 40);
+        let mut told = bodies(ACKED, 40);
         for body in &told {
             stage.append("b", body)?;
         }
         stage.configure("/buffers/b/consumers/c", "{}")?;
         ack_all(&stage)?;
         let journal = stage.journal_file()?;
-        let large = vec![b'x'; LARGE];
-        stage.mounted.model().leave_space(Some(0));
-        let refused = stage.http().post("/buffers/b", &large);
-        stage.mounted.model().leave_space(None);
-        expect(refused, 507)?;
-        if !stage.server.output().contains("disk_full") {
-            return Err(not_there("no write found the disk full"));
-        }
+        fill(&stage, &mut told)?;
         taken(&stage, "other")?;
         until("the end of the journal", || !journal.exists())?;
         stage.lose_power(&|data| {
-            nothing_is_handed_out(data)?;
+            acked_is_not_handed_out(data)?;
             holds(data, "b", &told)
         })
     });
 }
 
+/// Lets a write to `b` find the disk full; what `b` takes before is `told`.
+fn fill(stage: &Stage, told: &mut Vec<Vec<u8>>) -> Result<(), String> {
+    let large = vec![b'x'; LARGE];
+    for _ in 0..TRIES {
+        stage.mounted.model().leave_space(Some(0));
+        let refused = stage.http().post("/buffers/b", &large);
+        stage.mounted.model().leave_space(None);
+        expect(refused, 507)?;
+        if stage.server.output().contains("disk_full") {
+            return Ok(());
+        }
+        // The server saw that there is no room before it wrote.
+        taken(stage, "b")?;
+        told.push(ROOM.to_vec());
+    }
+    Err(not_there("no write found the disk full"))
+}
+
 fn ack_all(stage: &Stage) -> Result<(), String> {
-    let path = "/buffers/b/consumers/c";
-    let leased = stage.http().post(&format!("{path}/next?limit=100"), b"");
-    let leased: serde_json::Value =
-        serde_json::from_slice(&expect(leased, 200)?.body).map_err(not_there)?;
-    let messages = leased["messages"].as_array().into_iter().flatten();
-    let acks: Vec<_> = messages
-        .map(|message| serde_json::json!({"seq": message["seq"], "lease": message["lease"]}))
+    let leased = lease(&stage.server)?;
+    let acks: Vec<_> = leased
+        .iter()
+        .map(|message| json!({"seq": message["seq"], "lease": message["lease"]}))
         .collect();
-    let acks = serde_json::json!({ "ack": acks }).to_string();
-    let acked = expect(
-        stage.http().post(&format!("{path}/acks"), acks.as_bytes()),
-        200,
-    )?;
-    match acked.text().matches("\"acked\"").count() {
-        5 => Ok(()),
-        _ => Err(not_there(acked.text())),
+    let acks = json!({ "ack": acks }).to_string();
+    let acked = stage
+        .http()
+        .post("/buffers/b/consumers/c/acks", acks.as_bytes());
+    let acked = expect(acked, 200)?.text();
+    match acked.matches("\"acked\"").count() {
+        ACKED => Ok(()),
+        _ => Err(not_there(acked)),
     }
 }
 
-fn nothing_is_handed_out(data: &Path) -> Result<(), String> {
-    let server = Server::start(data, &[])?;
+fn lease(server: &Server) -> Result<Vec<Value>, String> {
     let reply = server
         .http()
         .post("/buffers/b/consumers/c/next?limit=100", b"");
-    let reply = reply.map_err(|error| error.to_string())?;
-    let handed = reply.text().matches("\"lease\"").count();
+    let reply = reply.map_err(not_there)?;
+    let leased: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    Ok(leased["messages"].as_array().cloned().unwrap_or_default())
+}
+
+fn acked_is_not_handed_out(data: &Path) -> Result<(), String> {
+    let server = Server::start(data, &[])?;
+    let leased = lease(&server)?;
     server.stop()?;
-    match handed {
+    let again = leased
+        .iter()
+        .filter(|message| message["seq"].as_u64() <= Some(ACKED as u64));
+    match again.count() {
         0 => Ok(()),
-        _ => Err(format!(
-            "{handed} messages were acked and are handed out again"
+        again => Err(format!(
+            "{again} messages were acked and are handed out again"
         )),
     }
 }
@@ -347,12 +376,16 @@ fn what_was_journaled_is_durable_before_its_file_may_be_closed() {
     tell("what_was_journaled_is_durable_before", || {
         let stage = Stage::new(&flags(0, 1), Some(4_100))?;
         let names: Vec<_> = (0..24).map(|number| format!("b{number}")).collect();
-        stage.append(&names[0], b"kept")?;
-        let journal = stage.journal_file()?;
-        for name in &names[1..] {
+        for name in &names {
             stage.append(name, b"kept")?;
         }
-        until("the end of the journal", || !journal.exists())?;
+        until("a mark of each", || {
+            stage.counter("hbuf_marks") >= names.len() as u64
+        })?;
+        let journal = stage.data().join("journal");
+        until("the end of the journal", || {
+            fs::read_dir(&journal).is_ok_and(|mut files| files.next().is_none())
+        })?;
         stage.lose_power(&|data| {
             let server = Server::start(data, &[])?;
             let mut http = server.http();
