@@ -76,7 +76,7 @@ pub enum Settled {
 }
 
 /// Why a message is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GivenUp {
     /// It was handed out as often as it may be.
     Deliveries,

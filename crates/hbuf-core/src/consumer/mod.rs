@@ -2,6 +2,7 @@
 
 mod candidate;
 mod config;
+mod letter;
 mod machine;
 #[cfg(test)]
 mod machine_tests;
@@ -9,5 +10,6 @@ mod place;
 
 pub use candidate::Candidate;
 pub use config::{AckMode, Config, ConfigError, Filter, Start};
+pub use letter::Letter;
 pub use machine::{Consumer, Counts, Given, GivenUp, LeaseId, Settled, Settling, Standing, Wish};
 pub use place::{Delta, Progress, fold};

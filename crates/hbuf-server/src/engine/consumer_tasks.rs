@@ -4,13 +4,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hbuf_core::buffer::{ConsumerCall, ConsumerTask};
+use hbuf_core::consumer::Letter;
 use hbuf_core::ids::Uuid;
 use hbuf_core::input::Input;
 use hbuf_manager::Action;
 use tokio::task::JoinHandle;
 
 use super::consumer_look::look;
-use super::dead_letters::Letter;
 use super::host::Mail;
 use super::{Engine, Inner, lock};
 use crate::clock;
@@ -88,6 +88,7 @@ async fn perform(inner: Weak<Inner>, buffer: Uuid, consumer: Uuid, task: Consume
         } => {
             let letter = Letter {
                 consumer,
+                buffer,
                 seq,
                 deliveries,
                 why,
