@@ -32,6 +32,30 @@ pub struct Rules {
     /// A mirror goes on behind the last record of its origin that its log holds, and its log takes
     /// none of before.
     pub mirror_resumes_from_its_log: bool,
+    /// How far consumers have come is known after a restart.
+    pub cursors_survive_restart: bool,
+    /// A consumer's answer leaves when the record that it depends on is on disk.
+    pub consumer_answers_wait_for_disk: bool,
+    /// A consumer is handed committed messages only.
+    pub consumers_see_commits_only: bool,
+    /// A paused buffer's consumers hand out nothing and move nowhere.
+    pub consumers_stand_still_while_paused: bool,
+    /// A message that is given back is not done.
+    pub nacked_stays_open: bool,
+    /// A lease that lapsed gives its message back.
+    pub leases_lapse: bool,
+    /// A leased message is handed to nobody else.
+    pub leases_exclude: bool,
+    /// No more messages are leased than the consumer is set to have.
+    pub in_flight_is_bounded: bool,
+    /// A message waits for every earlier one of its key, where the consumer is set so.
+    pub order_by_key_holds: bool,
+    /// A message is handed out at most as often as the consumer is set to.
+    pub deliveries_are_bounded: bool,
+    /// A message is given up only when it was handed out as often as it may be.
+    pub given_up_when_spent: bool,
+    /// A message is not handed out before its time of delivery.
+    pub deliver_at_holds: bool,
 }
 
 impl Rules {
@@ -51,6 +75,18 @@ impl Rules {
             damage_below_commit_is_corruption: true,
             merge_looks_at_all: true,
             mirror_resumes_from_its_log: true,
+            cursors_survive_restart: true,
+            consumer_answers_wait_for_disk: true,
+            consumers_see_commits_only: true,
+            consumers_stand_still_while_paused: true,
+            nacked_stays_open: true,
+            leases_lapse: true,
+            leases_exclude: true,
+            in_flight_is_bounded: true,
+            order_by_key_holds: true,
+            deliveries_are_bounded: true,
+            given_up_when_spent: true,
+            deliver_at_holds: true,
         }
     }
 }

@@ -203,7 +203,7 @@ impl Shard {
             _ => buffer.on_synced(through, journal, out),
         }
         if buffer.commit() > commit {
-            buffer.feed_consumers(now, out);
+            buffer.feed_consumers(&self.rules, now, out);
             let uuid = buffer.uuid();
             self.note_due(uuid);
         }
@@ -242,7 +242,7 @@ impl Shard {
         let due: Vec<Uuid> = due.map(|(uuid, _)| *uuid).collect();
         for uuid in due {
             if let Some(buffer) = self.buffers.get_mut(&uuid) {
-                buffer.on_consumers_due(now, out);
+                buffer.on_consumers_due(&self.rules, now, out);
             }
             self.note_due(uuid);
         }

@@ -16,6 +16,7 @@ use crate::effect::{Effect, Effects};
 use crate::ids::{Micros, Seq, Uuid};
 use crate::input::{BufferState, DiskHealth, Token};
 use crate::record::Kind;
+use crate::rules::Rules;
 
 /// What is asked of a consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -206,12 +207,12 @@ impl Buffer {
     ) {
         let answer = match self.check_consumer(context, &uuid, &call) {
             Err(refused) => Some(ConsumerAnswer::Refused(refused)),
-            Ok(()) => self.call_consumer(context.now, uuid, token, call, out),
+            Ok(()) => self.call_consumer(context, uuid, token, call, out),
         };
         if let Some(answer) = answer {
-            self.answer_consumer(uuid, token, answer, out);
+            self.answer_consumer(context.rules, uuid, token, answer, out);
         }
-        self.serve_consumer(context.now, uuid, out);
+        self.serve_consumer(context.rules, context.now, uuid, out);
     }
 
     /// What stands in the way of a call. What the shell reports is always taken.
@@ -235,7 +236,8 @@ impl Buffer {
         if reports {
             return Ok(());
         }
-        if self.state == BufferState::Paused || self.pausing() {
+        let paused = self.state == BufferState::Paused || self.pausing();
+        if paused && context.rules.consumers_stand_still_while_paused {
             return Err(ConsumerRefused::Paused);
         }
         if self.damaged.is_some() {
@@ -250,22 +252,18 @@ impl Buffer {
 
     fn call_consumer(
         &mut self,
-        now: Micros,
+        context: &Context<'_>,
         uuid: Uuid,
         token: Token,
         call: ConsumerCall,
         out: &mut Effects,
     ) -> Option<ConsumerAnswer> {
+        let now = context.now;
         if let ConsumerCall::Begin { config, after } = call {
-            return Some(self.begin_consumer(now, uuid, *config, after, out));
+            return Some(self.begin_consumer(context, uuid, *config, after, out));
         }
         if call == ConsumerCall::Forget {
-            self.consumers.begun.remove(&uuid);
-            self.consumers.dormant.remove(&uuid);
-            self.consumers.hungry.remove(&uuid);
-            self.consumers.due.remove(&uuid);
-            self.write_cursor(Kind::Cursor, Delta::gone(uuid).encode(), now, out);
-            return Some(ConsumerAnswer::Done);
+            return Some(self.forget_consumer(now, uuid, out));
         }
         let consumer = self.consumers.begun.get_mut(&uuid)?;
         match call {
@@ -311,9 +309,18 @@ impl Buffer {
         None
     }
 
+    fn forget_consumer(&mut self, now: Micros, uuid: Uuid, out: &mut Effects) -> ConsumerAnswer {
+        self.consumers.begun.remove(&uuid);
+        self.consumers.dormant.remove(&uuid);
+        self.consumers.hungry.remove(&uuid);
+        self.consumers.due.remove(&uuid);
+        self.write_cursor(Kind::Cursor, Delta::gone(uuid).encode(), now, out);
+        ConsumerAnswer::Done
+    }
+
     fn begin_consumer(
         &mut self,
-        now: Micros,
+        context: &Context<'_>,
         uuid: Uuid,
         config: Config,
         after: Option<Seq>,
@@ -329,7 +336,8 @@ impl Buffer {
             return ConsumerAnswer::NeedsStart;
         };
         // Leases are numbered by the time, so that none has the number of one of before.
-        let mut consumer = Consumer::open(config, progress, now.0);
+        let now = context.now;
+        let mut consumer = Consumer::open(context.rules, config, progress, now.0);
         let whole = consumer.recorded().whole(uuid);
         consumer.dropped(self.first);
         self.consumers.begun.insert(uuid, consumer);
@@ -340,8 +348,8 @@ impl Buffer {
     }
 
     /// Lets a consumer hand out what it can, and remembers when it is due again.
-    fn serve_consumer(&mut self, now: Micros, uuid: Uuid, out: &mut Effects) {
-        let commit = self.commit;
+    fn serve_consumer(&mut self, rules: &Rules, now: Micros, uuid: Uuid, out: &mut Effects) {
+        let commit = self.shown_to_consumers(rules);
         let Some(consumer) = self.consumers.begun.get_mut(&uuid) else {
             return;
         };
@@ -361,10 +369,17 @@ impl Buffer {
         if on_delivery && wishes.iter().any(gave) {
             self.record_consumer(now, uuid, out);
         }
-        self.grant(uuid, wishes, out);
+        self.grant(rules, uuid, wishes, out);
     }
 
-    fn grant(&mut self, uuid: Uuid, wishes: Vec<Wish>, out: &mut Effects) {
+    const fn shown_to_consumers(&self, rules: &Rules) -> Seq {
+        match rules.consumers_see_commits_only {
+            true => self.commit,
+            false => self.end,
+        }
+    }
+
+    fn grant(&mut self, rules: &Rules, uuid: Uuid, wishes: Vec<Wish>, out: &mut Effects) {
         for wish in wishes {
             let Some(consumer) = self.consumers.begun.get(&uuid) else {
                 return;
@@ -374,7 +389,7 @@ impl Buffer {
                     let done = given.iter().any(|one| one.lease.is_none());
                     let answer = ConsumerAnswer::Given(given);
                     if done {
-                        self.answer_consumer(uuid, token, answer, out);
+                        self.answer_consumer(rules, uuid, token, answer, out);
                         continue;
                     }
                     ConsumerTask::Answer { token, answer }
@@ -382,7 +397,7 @@ impl Buffer {
                 Wish::Look { after, limit } => ConsumerTask::Look {
                     config: Box::new(consumer.config().clone()),
                     after,
-                    through: self.commit,
+                    through: self.shown_to_consumers(rules),
                     limit,
                 },
                 Wish::Bury {
@@ -423,6 +438,7 @@ impl Buffer {
     /// Answers at once, or when what was framed before is durable.
     fn answer_consumer(
         &mut self,
+        rules: &Rules,
         uuid: Uuid,
         token: Token,
         answer: ConsumerAnswer,
@@ -432,7 +448,8 @@ impl Buffer {
             answer,
             ConsumerAnswer::Refused(_) | ConsumerAnswer::NeedsStart
         );
-        if refused || self.cursors.is_durable() {
+        let waits = rules.consumer_answers_wait_for_disk;
+        if refused || !waits || self.cursors.is_durable() {
             let task = ConsumerTask::Answer { token, answer };
             out.push(self.task(uuid, task));
             return;
@@ -456,18 +473,18 @@ impl Buffer {
     }
 
     /// There is more to hand out: only those for whom somebody waits are looked at.
-    pub(crate) fn feed_consumers(&mut self, now: Micros, out: &mut Effects) {
+    pub(crate) fn feed_consumers(&mut self, rules: &Rules, now: Micros, out: &mut Effects) {
         if self.consumers.hungry.is_empty() {
             return;
         }
         let hungry: Vec<Uuid> = self.consumers.hungry.iter().copied().collect();
         for uuid in hungry {
-            self.serve_consumer(now, uuid, out);
+            self.serve_consumer(rules, now, uuid, out);
         }
     }
 
     /// What has come due. A paused buffer's leases stay as they are until it is open again.
-    pub(crate) fn on_consumers_due(&mut self, now: Micros, out: &mut Effects) {
+    pub(crate) fn on_consumers_due(&mut self, rules: &Rules, now: Micros, out: &mut Effects) {
         let due = self.consumers.due.iter().filter(|(_, at)| **at <= now);
         let due: Vec<Uuid> = due.map(|(uuid, _)| *uuid).collect();
         if !self.may_record_consumers() {
@@ -485,8 +502,8 @@ impl Buffer {
             if consumer.tick(now, &mut wishes) {
                 self.record_consumer(now, uuid, out);
             }
-            self.grant(uuid, wishes, out);
-            self.serve_consumer(now, uuid, out);
+            self.grant(rules, uuid, wishes, out);
+            self.serve_consumer(rules, now, uuid, out);
         }
     }
 

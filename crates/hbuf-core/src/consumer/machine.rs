@@ -21,6 +21,7 @@ use crate::limits::{
     CONSUMER_DELIVERIES_MAX, CONSUMER_LOOK_MAX, CONSUMER_NEXT_BYTES_MAX, CONSUMER_WAITING_MAX,
     CONSUMER_WINDOW_MAX,
 };
+use crate::rules::Rules;
 
 /// Names one lease. It means nothing after the buffer was opened again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,6 +141,19 @@ struct Item {
 }
 
 impl Item {
+    const fn is_leased(&self) -> bool {
+        matches!(self.state, State::Leased { .. })
+    }
+
+    /// Whether it may be handed out, or given up instead.
+    fn may_go(&self, rules: &Rules, now: Micros) -> bool {
+        match self.state {
+            State::Free { from } => from <= now,
+            State::Leased { .. } => !rules.leases_exclude,
+            State::Dying { .. } => false,
+        }
+    }
+
     /// It is given up: it waits until it was put away.
     fn bury(&mut self, seq: Seq, tries: u32, why: GivenUp) -> Wish {
         let again = Micros::MAX;
@@ -189,6 +203,7 @@ pub struct Standing {
 /// The state machine of one consumer in one buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Consumer {
+    rules: Rules,
     config: Config,
     /// What was framed last.
     recorded: Progress,
@@ -208,8 +223,9 @@ impl Consumer {
     /// A consumer that has come so far; everything open is free. `lease` is the number of its first
     /// lease: one that no earlier opening has given.
     #[must_use]
-    pub fn open(config: Config, recorded: Progress, lease: u64) -> Self {
+    pub fn open(rules: &Rules, config: Config, recorded: Progress, lease: u64) -> Self {
         Self {
+            rules: *rules,
             config,
             through: recorded.cursor(),
             touched: recorded.cursor(),
@@ -313,7 +329,8 @@ impl Consumer {
             if found.seq <= self.recorded.through && known.is_none() {
                 continue;
             }
-            let from = found.deliver_at.unwrap_or(Micros(0));
+            let deliver_at = found.deliver_at.filter(|_| self.rules.deliver_at_holds);
+            let from = deliver_at.unwrap_or(Micros(0));
             let item = Item {
                 time: found.time,
                 key: found.key,
@@ -339,7 +356,7 @@ impl Consumer {
         while let Some(front) = self.waiting.front().copied() {
             let given = self.hand_out(now, front.limit, wishes);
             let more = self.through < commit && self.items.len() < CONSUMER_WINDOW_MAX;
-            let room = self.leased < self.config.in_flight_max as usize;
+            let room = self.room() > 0;
             if given.is_empty() && more && room {
                 if !core::mem::replace(&mut self.looking, true) {
                     let limit = CONSUMER_LOOK_MAX.min(CONSUMER_WINDOW_MAX - self.items.len());
@@ -372,12 +389,20 @@ impl Consumer {
         }));
     }
 
+    /// How many more messages may be leased.
+    fn room(&self) -> usize {
+        let most = match self.rules.in_flight_is_bounded {
+            true => self.config.in_flight_max as usize,
+            false => CONSUMER_WINDOW_MAX,
+        };
+        most.saturating_sub(self.leased)
+    }
+
     fn hand_out(&mut self, now: Micros, limit: usize, wishes: &mut Vec<Wish>) -> Vec<Given> {
         let mut given = Vec::new();
         let mut blocked = BTreeSet::new();
-        let room = (self.config.in_flight_max as usize).saturating_sub(self.leased);
-        let most = limit.min(room);
-        let by_key = self.config.order_by_key;
+        let most = limit.min(self.room());
+        let by_key = self.config.order_by_key && self.rules.order_by_key_holds;
         let until = Micros(now.0.saturating_add(self.config.lease_micros()));
         let mut bytes = 0;
         for (seq, item) in &mut self.items {
@@ -387,10 +412,8 @@ impl Consumer {
             if by_key && item.key.is_some_and(|key| blocked.contains(&key)) {
                 continue;
             }
-            if let State::Free { from } = item.state
-                && from <= now
-            {
-                if let Some(why) = given_up(&self.config, item, now) {
+            if item.may_go(&self.rules, now) {
+                if let Some(why) = given_up(&self.rules, &self.config, item, now) {
                     wishes.push(item.bury(*seq, 0, why));
                 } else {
                     bytes += u64::from(item.bytes);
@@ -400,11 +423,11 @@ impl Consumer {
                     }
                     let lease = LeaseId(self.next_lease);
                     self.next_lease += 1;
+                    self.leased += usize::from(!item.is_leased());
                     item.state = State::Leased { lease, until };
                     item.deliveries = (item.deliveries + 1).min(CONSUMER_DELIVERIES_MAX);
                     item.touched = true;
                     self.counts.redelivered += u64::from(item.deliveries > 1);
-                    self.leased += 1;
                     self.touched = self.touched.max(*seq);
                     given.push(Given {
                         seq: *seq,
@@ -431,7 +454,7 @@ impl Consumer {
     /// A message is done.
     fn finish(&mut self, seq: Seq) -> Option<Item> {
         let item = self.items.remove(&seq)?;
-        self.leased -= usize::from(matches!(item.state, State::Leased { .. }));
+        self.leased -= usize::from(item.is_leased());
         self.touched = self.touched.max(seq);
         Some(item)
     }
@@ -463,6 +486,10 @@ impl Consumer {
                 item.state = State::Leased { lease, until };
                 return Settled::Extended;
             }
+            Settling::Nack { .. } if !self.rules.nacked_stays_open => {
+                self.finish(seq);
+                return Settled::Nacked;
+            }
             Settling::Nack { delay_ms } => {
                 let from = Micros(now.0.saturating_add(delay_ms.saturating_mul(1_000)));
                 item.state = State::Free { from };
@@ -483,7 +510,7 @@ impl Consumer {
         let mut lapsed = false;
         for (seq, item) in &mut self.items {
             match item.state {
-                State::Leased { until, .. } if until <= now => {
+                State::Leased { until, .. } if until <= now && self.rules.leases_lapse => {
                     item.state = State::Free { from: now };
                     self.leased -= 1;
                     lapsed = true;
@@ -502,7 +529,7 @@ impl Consumer {
     pub fn next_deadline(&self, now: Micros) -> Option<Micros> {
         let waited = self.hungry();
         let due = |item: &Item| match item.state {
-            State::Leased { until, .. } => Some(until),
+            State::Leased { until, .. } => self.rules.leases_lapse.then_some(until),
             State::Dying { again, .. } => (again < Micros::MAX).then_some(again),
             State::Free { from } => (waited && from > now).then_some(from),
         };
@@ -543,8 +570,7 @@ impl Consumer {
     pub fn dropped(&mut self, first: Seq) {
         let kept = self.items.split_off(&first);
         let gone = core::mem::replace(&mut self.items, kept);
-        let leased = |item: &&Item| matches!(item.state, State::Leased { .. });
-        self.leased -= gone.values().filter(leased).count();
+        self.leased -= gone.values().filter(|item| item.is_leased()).count();
         let unseen = first.prev().0.saturating_sub(self.through.0);
         self.counts.lost += gone.len() as u64 + unseen;
         if unseen > 0 {
@@ -594,13 +620,14 @@ impl Consumer {
 }
 
 /// Whether a message is given up instead of handed out again.
-fn given_up(config: &Config, item: &Item, now: Micros) -> Option<GivenUp> {
+fn given_up(rules: &Rules, config: &Config, item: &Item, now: Micros) -> Option<GivenUp> {
     if item.deliveries == 0 {
         return None;
     }
-    let often = config
-        .deliveries_max
-        .is_some_and(|most| item.deliveries >= most);
+    let most = config.deliveries_max;
+    let most = most.filter(|_| rules.deliveries_are_bounded);
+    let spent = item.deliveries + u32::from(!rules.given_up_when_spent);
+    let often = most.is_some_and(|most| spent >= most);
     let age = now.0.saturating_sub(item.time.0);
     let old = config
         .expire_ms

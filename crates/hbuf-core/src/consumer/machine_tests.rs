@@ -9,6 +9,7 @@ use super::*;
 use crate::ids::{Micros, Seq, Uuid};
 use crate::input::Token;
 use crate::limits::CONSUMER_NEXT_BYTES_MAX;
+use crate::rules::Rules;
 
 const CONSUMER: Uuid = Uuid([7; 16]);
 const SECOND: u64 = 1_000_000;
@@ -27,7 +28,7 @@ struct World {
 impl World {
     fn new(config: Config, messages: usize) -> Self {
         Self {
-            consumer: Consumer::open(config, Progress::default(), 1),
+            consumer: Consumer::open(&Rules::correct(), config, Progress::default(), 1),
             log: vec![(None, None); messages],
             bytes: 300,
             now: Micros(SECOND),
@@ -103,7 +104,7 @@ impl World {
     fn restart(&mut self) {
         let config = self.consumer.config().clone();
         let recorded = self.consumer.recorded().clone();
-        self.consumer = Consumer::open(config, recorded, 1_000_000);
+        self.consumer = Consumer::open(&Rules::correct(), config, recorded, 1_000_000);
     }
 }
 

@@ -207,7 +207,10 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         frontier: log.frontier.clone(),
         segments: log.segments.clone(),
         cursors: cursors.end,
-        consumers: cursors.consumers,
+        consumers: match rules.cursors_survive_restart {
+            true => cursors.consumers,
+            false => Default::default(),
+        },
         producers,
         keys,
         stream,
