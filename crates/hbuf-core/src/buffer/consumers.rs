@@ -86,6 +86,9 @@ pub enum ConsumerRefused {
     /// The consumer was not begun here, or is deleted.
     #[error("the consumer is not known here")]
     NotBegun,
+    /// The consumer was deleted while somebody waited for it.
+    #[error("the consumer was deleted")]
+    Deleted,
     /// The buffer stands still.
     #[error("the buffer is paused, so that its consumers stand still: set its state to open first")]
     Paused,
@@ -309,8 +312,13 @@ impl Buffer {
         None
     }
 
+    /// Whoever waits for it is told that it is no more.
     fn forget_consumer(&mut self, now: Micros, uuid: Uuid, out: &mut Effects) -> ConsumerAnswer {
-        self.consumers.begun.remove(&uuid);
+        let begun = self.consumers.begun.remove(&uuid);
+        for token in begun.map_or_else(Vec::new, |mut begun| begun.refuse_waiting()) {
+            let answer = ConsumerAnswer::Refused(ConsumerRefused::Deleted);
+            out.push(self.task(uuid, ConsumerTask::Answer { token, answer }));
+        }
         self.consumers.dormant.remove(&uuid);
         self.consumers.hungry.remove(&uuid);
         self.consumers.due.remove(&uuid);

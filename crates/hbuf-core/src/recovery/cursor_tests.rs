@@ -344,6 +344,23 @@ fn a_paused_buffer_gives_nothing_takes_nothing_and_writes_nothing() {
 }
 
 #[test]
+fn who_waits_for_a_consumer_that_is_deleted_is_told_so() {
+    let mut world = World::new();
+    world.begin(consumer(1));
+    world.sync();
+    world.next(consumer(1), 100);
+    let next = ConsumerCall::Next {
+        limit: 1,
+        waits: true,
+    };
+    let waiting = world.call(consumer(1), next);
+    assert_eq!(world.answers.get(&waiting), None);
+    world.call(consumer(1), ConsumerCall::Forget);
+    let deleted = ConsumerAnswer::Refused(ConsumerRefused::Deleted);
+    assert_eq!(world.answers.get(&waiting), Some(&deleted));
+}
+
+#[test]
 fn a_file_rolls_with_all_consumers_and_a_tear_in_that_falls_back() {
     let mut world = World::new();
     for number in 1..=20 {

@@ -97,6 +97,7 @@ impl From<ConsumerRefused> for ConsumerError {
     fn from(refused: ConsumerRefused) -> Self {
         match refused {
             ConsumerRefused::NotOpen | ConsumerRefused::NotBegun => Self::Read(ReadError::Closed),
+            ConsumerRefused::Deleted => Self::Gone,
             ConsumerRefused::Paused => Self::Paused,
             ConsumerRefused::Busy => Self::Busy,
             ConsumerRefused::Damaged => Self::Damaged,
