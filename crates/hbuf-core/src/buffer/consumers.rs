@@ -268,6 +268,8 @@ impl Buffer {
         if call == ConsumerCall::Forget {
             return Some(self.forget_consumer(now, uuid, out));
         }
+        let still = self.state == BufferState::Paused || self.pausing();
+        let still = still && context.rules.consumers_stand_still_while_paused;
         let consumer = self.consumers.begun.get_mut(&uuid)?;
         match call {
             ConsumerCall::Next { limit, waits } => {
@@ -291,6 +293,7 @@ impl Buffer {
                 self.write_cursor(Kind::Cursor, delta.encode(), now, out);
                 return Some(ConsumerAnswer::Done);
             }
+            ConsumerCall::Looked { .. } if still => consumer.look_missed(),
             ConsumerCall::Looked { after, found } => match found {
                 Some((through, candidates)) => consumer.looked(after, through, &candidates),
                 None => {
@@ -301,6 +304,7 @@ impl Buffer {
                     }
                 }
             },
+            ConsumerCall::Buried { seq, done: true } if still => consumer.buried_while_still(seq),
             ConsumerCall::Buried { seq, done } => {
                 consumer.buried(now, seq, done);
                 if self.may_record_consumers() {

@@ -127,6 +127,8 @@ enum State {
         tries: u32,
         why: GivenUp,
     },
+    /// It was put away while the buffer stood still: it is done when the buffer goes on.
+    Put,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,7 +152,7 @@ impl Item {
         match self.state {
             State::Free { from } => from <= now,
             State::Leased { .. } => !rules.leases_exclude,
-            State::Dying { .. } => false,
+            State::Dying { .. } | State::Put => false,
         }
     }
 
@@ -344,6 +346,11 @@ impl Consumer {
         self.through = through.max(self.through);
     }
 
+    /// What was looked for comes while the buffer stands still: it is looked for again.
+    pub const fn look_missed(&mut self) {
+        self.looking = false;
+    }
+
     /// Nothing could be looked at: whoever waits is to be told. The next request tries again.
     pub fn look_failed(&mut self) -> Vec<Token> {
         self.looking = false;
@@ -504,10 +511,11 @@ impl Consumer {
         Settled::Nacked
     }
 
-    /// What has come due: leases lapse, dead letters are tried again. True when a lease lapsed, so
-    /// that its count is put on record.
+    /// What has come due: leases lapse, dead letters are tried again. True when there is something
+    /// to be put on record: the count of a lease that lapsed, or what was put away.
     pub fn tick(&mut self, now: Micros, wishes: &mut Vec<Wish>) -> bool {
         let mut lapsed = false;
+        let mut put = Vec::new();
         for (seq, item) in &mut self.items {
             match item.state {
                 State::Leased { until, .. } if until <= now && self.rules.leases_lapse => {
@@ -518,10 +526,14 @@ impl Consumer {
                 State::Dying { again, tries, why } if again <= now => {
                     wishes.push(item.bury(*seq, tries, why));
                 }
+                State::Put => put.push(*seq),
                 _ => {}
             }
         }
-        lapsed
+        for seq in &put {
+            self.put_away(*seq);
+        }
+        lapsed || !put.is_empty()
     }
 
     /// When [`Self::tick`] has something to do next.
@@ -532,8 +544,19 @@ impl Consumer {
             State::Leased { until, .. } => self.rules.leases_lapse.then_some(until),
             State::Dying { again, .. } => (again < Micros::MAX).then_some(again),
             State::Free { from } => (waited && from > now).then_some(from),
+            State::Put => Some(now),
         };
         self.items.values().filter_map(due).min()
+    }
+
+    /// A dead letter is where it goes while the buffer stands still: it is done at the next
+    /// [`Self::tick`].
+    pub fn buried_while_still(&mut self, seq: Seq) {
+        if let Some(item) = self.items.get_mut(&seq)
+            && matches!(item.state, State::Dying { .. })
+        {
+            item.state = State::Put;
+        }
     }
 
     /// A dead letter is where it goes, or could not be put there and is kept.
@@ -545,14 +568,17 @@ impl Consumer {
             return;
         };
         if done {
-            self.finish(seq);
-            self.counts.dead_lettered += 1;
-            return;
+            return self.put_away(seq);
         }
         let pause = BURY_PAUSE_MICROS << tries.min(BURY_DOUBLINGS);
         let again = Micros(now.0.saturating_add(pause));
         let tries = tries.saturating_add(1);
         item.state = State::Dying { again, tries, why };
+    }
+
+    fn put_away(&mut self, seq: Seq) {
+        self.finish(seq);
+        self.counts.dead_lettered += 1;
     }
 
     /// Begins anew behind `after`: leases end, everything before is done, everything behind is not.
@@ -614,7 +640,7 @@ impl Consumer {
     }
 
     fn dying(&self) -> bool {
-        let dying = |item: &Item| matches!(item.state, State::Dying { .. });
+        let dying = |item: &Item| matches!(item.state, State::Dying { .. } | State::Put);
         self.items.values().any(dying)
     }
 }

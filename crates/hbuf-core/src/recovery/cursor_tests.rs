@@ -35,6 +35,8 @@ struct World {
     token: u64,
     answers: BTreeMap<u64, ConsumerAnswer>,
     dropped: Vec<u64>,
+    /// What the shell is asked for waits here, when it is slow.
+    tasks: Option<Vec<(Uuid, ConsumerTask)>>,
 }
 
 impl World {
@@ -47,6 +49,7 @@ impl World {
             token: 0,
             answers: BTreeMap::new(),
             dropped: Vec::new(),
+            tasks: None,
         };
         world.open(CursorsEnd::default(), BTreeMap::new());
         world
@@ -107,6 +110,10 @@ impl World {
         match task {
             ConsumerTask::Answer { token, answer } => {
                 self.answers.insert(token.0, answer);
+            }
+            task if self.tasks.is_some() => {
+                let tasks = self.tasks.as_mut().expect("it was just seen");
+                tasks.push((consumer, task));
             }
             ConsumerTask::Look {
                 after,
@@ -341,6 +348,62 @@ fn a_paused_buffer_gives_nothing_takes_nothing_and_writes_nothing() {
     world.input(Input::ConsumersDue);
     let again = world.next(consumer(1), 1);
     assert_eq!((again[0].seq, again[0].deliveries), (Seq(1), 2));
+}
+
+#[test]
+fn what_is_reported_to_a_paused_buffer_moves_no_cursor() {
+    let mut world = World::new();
+    let config = Box::new(Config {
+        deliveries_max: Some(1),
+        lease_ms: 3_600_000,
+        ..Config::default()
+    });
+    let after = Some(Seq::ZERO);
+    world.call(consumer(1), ConsumerCall::Begin { config, after });
+    world.begin(consumer(2));
+    world.sync();
+    let given = world.next(consumer(1), 1);
+    world.settle(consumer(1), &given, Settling::Nack { delay_ms: 0 });
+    world.sync();
+    // The first one gives up what it handed out; the other one looks.
+    world.tasks = Some(Vec::new());
+    world.next(consumer(1), 1);
+    let next = ConsumerCall::Next {
+        limit: 1,
+        waits: true,
+    };
+    world.call(consumer(2), next);
+    let tasks = world.tasks.take().expect("it is slow");
+    assert_eq!(tasks.len(), 2);
+    let set = |world: &mut World, state| {
+        world.input(Input::SetState {
+            buffer: BUFFER,
+            token: Token(0),
+            state,
+            journal: 0,
+        });
+    };
+    set(&mut world, BufferState::Paused);
+    let cursor = |world: &World, number| {
+        let buffer = world.shard.buffer(&BUFFER).expect("it is open");
+        let standing = buffer.consumer_standing(&consumer(number));
+        standing.expect("it has begun").cursor
+    };
+    let (seq, done) = (Seq(1), true);
+    world.call(consumer(1), ConsumerCall::Buried { seq, done });
+    let (after, found) = (Seq::ZERO, Some((Seq(MESSAGES), Vec::new())));
+    world.call(consumer(2), ConsumerCall::Looked { after, found });
+    world.now = Micros(world.now.0 + 60_000_000);
+    world.input(Input::ConsumersDue);
+    assert_eq!((cursor(&world, 1), cursor(&world, 2)), (Seq(0), Seq(0)));
+    assert!(world.unsynced.is_empty());
+    set(&mut world, BufferState::Open);
+    world.now = Micros(world.now.0 + 60_000_000);
+    world.input(Input::ConsumersDue);
+    world.sync();
+    assert_eq!(cursor(&world, 1), Seq(1), "it was put away once");
+    assert_eq!(world.next(consumer(1), 1)[0].seq, Seq(3));
+    assert_eq!(world.next(consumer(2), 1)[0].seq, Seq(1));
 }
 
 #[test]
