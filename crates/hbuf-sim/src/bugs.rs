@@ -50,11 +50,37 @@ pub enum Bug {
     MirrorForgets,
     /// …
     CutAtGap,
+    /// …
+    CursorsLost,
+    /// …
+    AckedInMemory,
+    /// …
+    NackDone,
+    /// …
+    LeasesStay,
+    /// …
+    UncommittedGiven,
+    /// …
+    PausedGives,
+    /// …
+    LeaseShared,
+    /// …
+    InFlightIgnored,
+    /// …
+    KeysIgnored,
+    /// …
+    DeliveriesIgnored,
+    /// …
+    DeliveredEarly,
+    /// …
+    GivenUpEarly,
+    /// …
+    LetterLost,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 33] = [
         Self::AckBeforeSync,
         Self::ReadBeforeSync,
         Self::HalfBatch,
@@ -75,6 +101,19 @@ impl Bug {
         Self::MergeBlindly,
         Self::MirrorForgets,
         Self::CutAtGap,
+        Self::CursorsLost,
+        Self::AckedInMemory,
+        Self::NackDone,
+        Self::LeasesStay,
+        Self::UncommittedGiven,
+        Self::PausedGives,
+        Self::LeaseShared,
+        Self::InFlightIgnored,
+        Self::KeysIgnored,
+        Self::DeliveriesIgnored,
+        Self::DeliveredEarly,
+        Self::GivenUpEarly,
+        Self::LetterLost,
     ];
 
     /// Its name on the command line.
@@ -124,6 +163,18 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
         Some(Bug::MergeBlindly) => rules.merge_looks_at_all = false,
         Some(Bug::MirrorForgets) => rules.mirror_resumes_from_its_log = false,
         Some(Bug::CutAtGap) => rules.gap_in_journal_proves = false,
+        Some(Bug::CursorsLost) => rules.cursors_survive_restart = false,
+        Some(Bug::AckedInMemory) => rules.consumer_answers_wait_for_disk = false,
+        Some(Bug::NackDone) => rules.nacked_stays_open = false,
+        Some(Bug::LeasesStay) => rules.leases_lapse = false,
+        Some(Bug::UncommittedGiven) => rules.consumers_see_commits_only = false,
+        Some(Bug::PausedGives) => rules.consumers_stand_still_while_paused = false,
+        Some(Bug::LeaseShared) => rules.leases_exclude = false,
+        Some(Bug::InFlightIgnored) => rules.in_flight_is_bounded = false,
+        Some(Bug::KeysIgnored) => rules.order_by_key_holds = false,
+        Some(Bug::DeliveriesIgnored) => rules.deliveries_are_bounded = false,
+        Some(Bug::GivenUpEarly) => rules.given_up_when_spent = false,
+        Some(Bug::DeliveredEarly) => rules.deliver_at_holds = false,
         Some(
             Bug::NoNameSync
             | Bug::MarkAhead
@@ -131,7 +182,8 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
             | Bug::OtherBody
             | Bug::RepairTwice
             | Bug::ForgetSync
-            | Bug::CountReplays,
+            | Bug::CountReplays
+            | Bug::LetterLost,
         )
         | None => {}
     }
@@ -139,7 +191,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Bug, &str, &str, Invariant); 20] = [
+const TABLE: [(Bug, &str, &str, Invariant); 33] = [
     (
         Bug::AckBeforeSync,
         "ack-before-sync",
@@ -259,6 +311,84 @@ const TABLE: [(Bug, &str, &str, Invariant); 20] = [
         "cut-at-gap",
         "recovery cuts the log before a gap in the journal, whatever was acknowledged there",
         Invariant::AckedNeverLost,
+    ),
+    (
+        Bug::CursorsLost,
+        "cursors-lost",
+        "how far consumers have come is forgotten at a restart",
+        Invariant::AckedNeverAgain,
+    ),
+    (
+        Bug::AckedInMemory,
+        "acked-in-memory",
+        "an ack is answered before it is on disk",
+        Invariant::AckedNeverAgain,
+    ),
+    (
+        Bug::NackDone,
+        "nack-done",
+        "the cursor passes what was given back",
+        Invariant::ConsumerPassesNothing,
+    ),
+    (
+        Bug::LeasesStay,
+        "leases-stay",
+        "a lease that lapses is forgotten, and its message with it",
+        Invariant::ConsumerPassesNothing,
+    ),
+    (
+        Bug::UncommittedGiven,
+        "uncommitted-given",
+        "consumers are handed what is not committed",
+        Invariant::ConsumerWithinCommit,
+    ),
+    (
+        Bug::PausedGives,
+        "paused-gives",
+        "consumers of a paused buffer go on",
+        Invariant::PauseStopsConsumers,
+    ),
+    (
+        Bug::LeaseShared,
+        "lease-shared",
+        "a leased message is handed to the next worker too",
+        Invariant::LeaseExclusive,
+    ),
+    (
+        Bug::InFlightIgnored,
+        "in-flight-ignored",
+        "more is leased than may be",
+        Invariant::InFlightBounded,
+    ),
+    (
+        Bug::KeysIgnored,
+        "keys-ignored",
+        "a message does not wait for the earlier ones of its key",
+        Invariant::KeyInOrder,
+    ),
+    (
+        Bug::DeliveriesIgnored,
+        "deliveries-ignored",
+        "a message is handed out more often than it may be",
+        Invariant::DeliveriesBounded,
+    ),
+    (
+        Bug::DeliveredEarly,
+        "delivered-early",
+        "a message is handed out before its time",
+        Invariant::NotBeforeItsTime,
+    ),
+    (
+        Bug::GivenUpEarly,
+        "given-up-early",
+        "a message is given up one delivery before its last",
+        Invariant::GivenUpByRule,
+    ),
+    (
+        Bug::LetterLost,
+        "letter-lost",
+        "a dead letter counts as put away before it is",
+        Invariant::DeadLetterOnce,
     ),
 ];
 

@@ -2,8 +2,10 @@
 
 use hbuf_core::append::{AckLevel, AppendRequest, Item};
 use hbuf_core::commitment::commitment;
-use hbuf_core::ids::{Hash, Seq};
+use hbuf_core::consumer::Letter;
+use hbuf_core::ids::{Hash, Micros, Seq};
 use hbuf_core::record::{Facts, Frame, Kind, Producer, Proof, encode};
+use hbuf_core::time::{self, TIME_LEN};
 
 use crate::draw::{Draws, Purpose, mix};
 use crate::model::{Content, DedupeKey};
@@ -21,6 +23,8 @@ pub(crate) struct Client {
 
 /// The client that is the mirror's task and none of the others.
 pub(crate) const MIRROR: usize = usize::MAX;
+/// The client that puts dead letters away.
+pub(crate) const LETTERS: usize = usize::MAX - 1;
 
 /// An append that was asked for.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub(crate) struct Ask {
     pub(crate) idem: Option<Hash>,
     /// Where the shard put it, when it did so for this ask.
     pub(crate) framed: Option<(Seq, Seq)>,
+    /// The dead letter that it is.
+    pub(crate) letter: Option<Letter>,
 }
 
 impl Client {
@@ -53,7 +59,7 @@ impl Ask {
         plan: &Plan,
         place: (usize, usize),
         client: &Client,
-        end: Seq,
+        (end, now): (Seq, Micros),
     ) -> Self {
         let (number, buffer) = place;
         let turn = mix(number as u64, client.turns);
@@ -64,7 +70,7 @@ impl Ask {
             1
         };
         let contents = (0..count)
-            .map(|index| content(draws, plan, mix(turn, index)))
+            .map(|index| content(draws, plan, mix(turn, index), now))
             .collect();
         let ack = match draw(3).below(100) {
             0..70 => AckLevel::InSync,
@@ -95,6 +101,7 @@ impl Ask {
             producer,
             idem,
             framed: None,
+            letter: None,
         }
     }
 
@@ -133,19 +140,13 @@ impl Ask {
 }
 
 /// A message. Some bodies hold a whole record, to see that nobody takes it for one.
-fn content(draws: &Draws, plan: &Plan, entity: u64) -> Content {
+fn content(draws: &Draws, plan: &Plan, entity: u64, now: Micros) -> Content {
     let draw = draws.draw(Purpose::Content, entity, 0);
     let mut salt = [0; 32];
     for (ordinal, word) in (0..).zip(salt.chunks_exact_mut(8)) {
         word.copy_from_slice(&draws.draw(Purpose::Salt, entity, ordinal).0.to_be_bytes());
     }
-    let tagged = draws.draw(Purpose::Content, entity, 3).percent(40);
-    let lines: &[u8] = match (tagged, draw.percent(50)) {
-        (false, false) => b"",
-        (false, true) => b"content-type: text/plain\r\n",
-        (true, false) => b"x-hbuf-tag: b\r\n",
-        (true, true) => b"x-hbuf-tag: b\r\ncontent-type: text/plain\r\n",
-    };
+    let lines = lines(draws, entity, now);
     let body = if draw.next().percent(3) {
         planted(entity)
     } else {
@@ -156,6 +157,29 @@ fn content(draws: &Draws, plan: &Plan, entity: u64) -> Content {
         body: body.into(),
         salt,
     }
+}
+
+/// Header lines in the order in which they are stored.
+fn lines(draws: &Draws, entity: u64, now: Micros) -> Vec<u8> {
+    let draw = |ordinal| draws.draw(Purpose::Content, entity, ordinal);
+    let mut lines = String::new();
+    if draw(4).percent(50) {
+        lines += &format!("x-hbuf-key: k{}\r\n", draw(5).below(4));
+    }
+    if draw(3).percent(40) {
+        lines += ["x-hbuf-tag: b\r\n", "x-hbuf-tag: b, c\r\n"][usize::from(draw(6).percent(30))];
+    }
+    if draw(0).percent(50) {
+        lines += "content-type: text/plain\r\n";
+    }
+    if draw(7).percent(6) {
+        let mut text = [0; TIME_LEN];
+        let at = now.0 + draw(8).within(1, 60_000);
+        time::write(Micros(at), &mut text);
+        let text = String::from_utf8_lossy(&text);
+        lines += &format!("x-hbuf-deliver-at: {text}\r\n");
+    }
+    lines.into_bytes()
 }
 
 fn plain(plan: &Plan, entity: u64, draws: &Draws) -> Vec<u8> {
@@ -173,7 +197,7 @@ fn planted(entity: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let frame = Frame {
         seq: Seq(entity % 300 + 2),
-        time: hbuf_core::ids::Micros(1_767_225_600_000_000),
+        time: Micros(1_767_225_600_000_000),
         epoch: hbuf_core::ids::Epoch(1),
         distance: 1,
         rest: 0,

@@ -24,6 +24,10 @@ pub(crate) enum Purpose {
     Topic,
     /// What a mirror does next.
     Mirror,
+    /// What an operator does with consumers, and what is set on them.
+    Consumer,
+    /// What a worker does next.
+    Worker,
 }
 
 impl Purpose {
@@ -38,6 +42,8 @@ impl Purpose {
             Self::Rot => 0x726f_7421,
             Self::Topic => 0x746f_7063,
             Self::Mirror => 0x6d69_7272,
+            Self::Consumer => 0x636f_6e73,
+            Self::Worker => 0x776b_6572,
         }
     }
 }

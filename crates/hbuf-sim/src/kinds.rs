@@ -78,6 +78,60 @@ pub enum Kind {
     /// …
     TopicRead,
     /// …
+    ConsumerCreated,
+    /// …
+    ConsumerConfigured,
+    /// …
+    ConsumerDeleted,
+    /// …
+    ConsumerUnused,
+    /// …
+    ConsumerBegun,
+    /// …
+    ConsumerMoved,
+    /// …
+    ConsumerRefused,
+    /// …
+    ConsumerUnknown,
+    /// …
+    ConsumerLooked,
+    /// …
+    LookFailed,
+    /// …
+    NextAsked,
+    /// …
+    NextEmpty,
+    /// …
+    MessagesGiven,
+    /// …
+    MessagesReturned,
+    /// …
+    MessagesForgotten,
+    /// …
+    SettleAsked,
+    /// …
+    MessageAcked,
+    /// …
+    MessageAckedBefore,
+    /// …
+    MessageNacked,
+    /// …
+    MessageUnknown,
+    /// …
+    LeaseExtended,
+    /// …
+    LeaseLost,
+    /// …
+    LeaseLapsed,
+    /// …
+    MessageGivenUp,
+    /// …
+    LetterPut,
+    /// …
+    LetterDropped,
+    /// …
+    LetterFailed,
+    /// …
     RunEnded,
     /// …
     InvariantBroken,
@@ -85,7 +139,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 66] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -123,6 +177,33 @@ impl Kind {
         Self::WriteReordered,
         Self::NameLost,
         Self::TopicRead,
+        Self::ConsumerCreated,
+        Self::ConsumerConfigured,
+        Self::ConsumerDeleted,
+        Self::ConsumerUnused,
+        Self::ConsumerBegun,
+        Self::ConsumerMoved,
+        Self::ConsumerRefused,
+        Self::ConsumerUnknown,
+        Self::ConsumerLooked,
+        Self::LookFailed,
+        Self::NextAsked,
+        Self::NextEmpty,
+        Self::MessagesGiven,
+        Self::MessagesReturned,
+        Self::MessagesForgotten,
+        Self::SettleAsked,
+        Self::MessageAcked,
+        Self::MessageAckedBefore,
+        Self::MessageNacked,
+        Self::MessageUnknown,
+        Self::LeaseExtended,
+        Self::LeaseLost,
+        Self::LeaseLapsed,
+        Self::MessageGivenUp,
+        Self::LetterPut,
+        Self::LetterDropped,
+        Self::LetterFailed,
         Self::RunEnded,
         Self::InvariantBroken,
     ];
@@ -147,7 +228,7 @@ impl Kind {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Kind, &str, &str); 39] = [
+const TABLE: [(Kind, &str, &str); 66] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -312,6 +393,129 @@ const TABLE: [(Kind, &str, &str); 39] = [
         Kind::TopicRead,
         "topic.read",
         "a reader takes the next messages of all buffers as one",
+    ),
+    (
+        Kind::ConsumerCreated,
+        "consumer.created",
+        "an operator makes a consumer",
+    ),
+    (
+        Kind::ConsumerConfigured,
+        "consumer.configured",
+        "an operator changes what is set on a consumer",
+    ),
+    (
+        Kind::ConsumerDeleted,
+        "consumer.deleted",
+        "an operator deletes a consumer",
+    ),
+    (
+        Kind::ConsumerUnused,
+        "consumer.unused",
+        "a consumer goes that nobody used for as long as it is kept",
+    ),
+    (
+        Kind::ConsumerBegun,
+        "consumer.begun",
+        "a buffer knows a consumer as it is set",
+    ),
+    (
+        Kind::ConsumerMoved,
+        "consumer.moved",
+        "a consumer begins anew elsewhere",
+    ),
+    (
+        Kind::ConsumerRefused,
+        "consumer.refused",
+        "a worker gets a refusal",
+    ),
+    (
+        Kind::ConsumerUnknown,
+        "consumer.unknown",
+        "a crash leaves a worker without an answer",
+    ),
+    (
+        Kind::ConsumerLooked,
+        "consumer.looked",
+        "messages are looked at that a consumer may hand out",
+    ),
+    (
+        Kind::LookFailed,
+        "consumer.look-failed",
+        "nothing can be read for a consumer",
+    ),
+    (Kind::NextAsked, "next.asked", "a worker asks for messages"),
+    (
+        Kind::NextEmpty,
+        "next.empty",
+        "there is nothing to hand out",
+    ),
+    (
+        Kind::MessagesGiven,
+        "messages.given",
+        "messages are handed out to a worker",
+    ),
+    (
+        Kind::MessagesReturned,
+        "messages.returned",
+        "a worker is gone, and what it was handed goes back",
+    ),
+    (
+        Kind::MessagesForgotten,
+        "messages.forgotten",
+        "a worker does nothing more about its messages",
+    ),
+    (
+        Kind::SettleAsked,
+        "settle.asked",
+        "a worker says what becomes of messages",
+    ),
+    (Kind::MessageAcked, "message.acked", "an ack is on disk"),
+    (
+        Kind::MessageAckedBefore,
+        "message.acked-before",
+        "a message is acked that was done",
+    ),
+    (
+        Kind::MessageNacked,
+        "message.nacked",
+        "a message goes back, and its count is on disk",
+    ),
+    (
+        Kind::MessageUnknown,
+        "message.unknown",
+        "a worker speaks of a message that was not handed out",
+    ),
+    (
+        Kind::LeaseExtended,
+        "lease.extended",
+        "a lease lasts longer",
+    ),
+    (Kind::LeaseLost, "lease.lost", "a worker comes too late"),
+    (
+        Kind::LeaseLapsed,
+        "lease.lapsed",
+        "the clock passes the end of a lease",
+    ),
+    (
+        Kind::MessageGivenUp,
+        "message.given-up",
+        "a consumer hands a message out no more",
+    ),
+    (
+        Kind::LetterPut,
+        "letter.put",
+        "a dead letter is where it goes",
+    ),
+    (
+        Kind::LetterDropped,
+        "letter.dropped",
+        "a message is given up for good: it has no place to go",
+    ),
+    (
+        Kind::LetterFailed,
+        "letter.failed",
+        "a dead letter finds no place and is tried again",
     ),
     (Kind::RunEnded, "run.ended", "the run is over"),
     (

@@ -9,6 +9,7 @@
 //! | what a disk keeps | `disk.rs` |
 //! | the shell around the core's shard | `node.rs`, `world/` |
 //! | what the log should be | `model.rs` |
+//! | what a consumer may hand out, what it owes | `ledger.rs` |
 //! | one run; many runs | `run.rs` |
 //!
 //! Architecture invariant: a run is a function of (version, seed, bug). No clock, no thread, no
@@ -20,6 +21,7 @@ mod disk;
 mod draw;
 mod invariants;
 mod kinds;
+mod ledger;
 mod model;
 mod node;
 mod plan;

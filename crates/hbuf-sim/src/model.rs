@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use hbuf_core::effect::Write;
-use hbuf_core::ids::{Hash, Micros, Seq};
+use hbuf_core::ids::{Hash, Micros, Seq, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::record::Producer;
 use hbuf_core::retention::Retention;
+use hbuf_core::time::parse_rfc3339;
 use hbuf_core::tree::Frontier;
 
 use crate::disk::Name;
+use crate::ledger::Ledger;
 
 /// A message's content, as its client sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,30 @@ pub(crate) struct Content {
     pub(crate) lines: Rc<[u8]>,
     pub(crate) body: Rc<[u8]>,
     pub(crate) salt: [u8; 32],
+}
+
+/// What consumers choose messages by, as their header lines say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Labels {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) tags: Vec<Vec<u8>>,
+    pub(crate) deliver_at: Option<Micros>,
+}
+
+impl Labels {
+    fn of(lines: &[u8]) -> Self {
+        let mut labels = Self::default();
+        let text = String::from_utf8_lossy(lines);
+        for (name, value) in text.lines().filter_map(|line| line.split_once(": ")) {
+            match name {
+                "x-hbuf-key" => labels.key = Some(value.into()),
+                "x-hbuf-tag" => labels.tags = value.split(", ").map(Into::into).collect(),
+                "x-hbuf-deliver-at" => labels.deliver_at = parse_rfc3339(value),
+                _ => {}
+            }
+        }
+        labels
+    }
 }
 
 /// What repeats an append: a producer's number or an idempotency key.
@@ -32,6 +58,7 @@ pub(crate) enum DedupeKey {
 pub(crate) struct Entry {
     pub(crate) id: Hash,
     pub(crate) content: Content,
+    pub(crate) labels: Labels,
     pub(crate) time: Micros,
     pub(crate) bytes: u64,
     /// The last seq of its append.
@@ -51,6 +78,8 @@ pub(crate) struct Backup {
     pub(crate) end: Seq,
     pub(crate) first: Seq,
     pub(crate) files: Vec<(Name, Vec<u8>)>,
+    /// How its consumers stood.
+    pub(crate) ledgers: BTreeMap<Uuid, Ledger>,
 }
 
 /// What a buffer should be.
@@ -74,6 +103,8 @@ pub(crate) struct Model {
     /// Changes of state that were asked for.
     pub(crate) changes: u64,
     pub(crate) rotted: bool,
+    /// An operator put an older copy in its place.
+    pub(crate) restored: bool,
     pub(crate) damaged: bool,
     pub(crate) backup: Option<Backup>,
     pub(crate) retention: Retention,
@@ -93,6 +124,7 @@ impl Model {
             settled: true,
             changes: 0,
             rotted: false,
+            restored: false,
             damaged: false,
             backup: None,
             retention,
@@ -101,6 +133,11 @@ impl Model {
 
     pub(crate) const fn end(&self) -> Seq {
         Seq(self.log.len() as u64)
+    }
+
+    /// The operator was told that it is paused.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.state == BufferState::Paused && self.settled
     }
 
     pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
@@ -124,9 +161,13 @@ impl Model {
         let mut at = write.offset;
         for (index, (placed, content)) in write.placed.iter().zip(contents).enumerate() {
             let bytes = u64::from(placed.head_len) + content.body.len() as u64 + 2;
+            // The same message may be appended again at the same seq, and the same time when the
+            // clock went back: then it has its id of before by right.
+            self.given_up.remove(&placed.id);
             self.log.push(Entry {
                 id: placed.id,
                 content: content.clone(),
+                labels: Labels::of(&content.lines),
                 time: write.time,
                 bytes,
                 batch_last: write.last(),
@@ -151,6 +192,7 @@ impl Model {
 
     /// An operator gives up what is behind `end`.
     pub(crate) fn give_up(&mut self, end: Seq) {
+        self.restored = true;
         let kept = usize::try_from(end.0).expect("logs of a simulation are short");
         self.given_up
             .extend(self.log.iter().skip(kept).map(|entry| entry.id));

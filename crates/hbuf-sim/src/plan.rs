@@ -110,6 +110,12 @@ pub(crate) struct Plan {
     pub(crate) mirror: bool,
     /// Percent of a client's turns that let the next append start a segment.
     pub(crate) rolls: u64,
+    /// Consumers that there are at the same time, at most.
+    pub(crate) consumers: usize,
+    /// Workers, which share all consumers.
+    pub(crate) workers: usize,
+    /// So many times as long a client waits between two appends: leases need time to lapse.
+    pub(crate) pace: u64,
 }
 
 impl Plan {
@@ -123,7 +129,12 @@ impl Plan {
                 0
             }
         };
-        let steps = draw(0).within(600, 2_400);
+        let consumers = maybe(8, 60, 4);
+        let mut steps = draw(0).within(600, 2_400);
+        if consumers > 0 {
+            // Workers take a part of them.
+            steps += steps / 2;
+        }
         let buffers = usize::try_from(draw(1).within(1, 5)).expect("five at most");
         let files = [0, 0, 1, 2, usize::MAX];
         let direct_files_max = files[usize::try_from(draw(3).below(5)).expect("below five")];
@@ -164,6 +175,15 @@ impl Plan {
             backups,
             mirror: followed && draw(10).percent(70),
             rolls: maybe(7, 40, 8),
+            consumers: usize::try_from(consumers).expect("four at most"),
+            workers: match consumers {
+                0 => 0,
+                _ => usize::try_from(draw(12).within(1, 4)).expect("four at most"),
+            },
+            pace: match consumers {
+                0 => 1,
+                _ => draw(13).within(1, 6),
+            },
         }
     }
 }
@@ -200,8 +220,13 @@ impl fmt::Display for Plan {
         )?;
         write!(
             f,
-            "backups={}% rolls={}% mirror={} faults=",
+            "backups={}% rolls={}% mirror={} ",
             self.backups, self.rolls, self.mirror
+        )?;
+        write!(
+            f,
+            "consumers={} workers={} pace={} faults=",
+            self.consumers, self.workers, self.pace
         )?;
         for (index, planned) in self.faults.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };

@@ -1,11 +1,13 @@
 //! What the manager knows: the real catalog, driven by commands. Its own log is tested elsewhere,
 //! so here it survives every crash.
 
+use hbuf_core::consumer::Config;
 use hbuf_core::ids::{Epoch, Hash, Micros, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
 use hbuf_manager::{
-    Action, BufferConfig, CLUSTER_VERSIONS, Catalog, Command, CreateBuffer, Outcome, RegisterNode,
+    Action, BufferConfig, CLUSTER_VERSIONS, Catalog, Command, ConsumerOwner, CreateBuffer,
+    CreateConsumer, Outcome, RegisterNode,
 };
 
 /// The disk's id.
@@ -35,12 +37,18 @@ impl Registry {
         for index in 0..buffers {
             registry.create(index);
         }
+        let names = (0..buffers).map(buffer_name);
+        registry.apply(Action::CreateTopic {
+            tenant: Name::default_tenant(),
+            topic: topic_name(),
+            buffers: names.collect(),
+        });
         registry
     }
 
     fn create(&mut self, index: usize) {
         let uuid = self.uuids[index];
-        let name = Name::parse(&format!("b{index}")).expect("a letter and digits are a name");
+        let name = buffer_name(index);
         self.apply(Action::CreateBuffer(Box::new(CreateBuffer {
             tenant: Name::default_tenant(),
             name,
@@ -79,6 +87,48 @@ impl Registry {
         });
     }
 
+    /// Makes the consumer of this number of one buffer, or of the topic of all.
+    pub(crate) fn create_consumer(&mut self, number: u64, of: Option<usize>, config: Config) {
+        let owner = match of {
+            Some(buffer) => ConsumerOwner::Buffer(self.uuids[buffer]),
+            None => {
+                let tenant = Name::default_tenant();
+                let topic = self
+                    .catalog
+                    .resolve_topic(tenant.as_str(), topic_name().as_str());
+                ConsumerOwner::Topic(topic.expect("it was made at the start").id)
+            }
+        };
+        let name = Name::parse(&format!("c{number}")).expect("a letter and digits are a name");
+        self.apply(Action::CreateConsumer(Box::new(CreateConsumer {
+            owner,
+            name,
+            uuid: consumer_uuid(number),
+            config,
+        })));
+    }
+
+    pub(crate) fn configure_consumer(&mut self, uuid: Uuid, config: Config) {
+        self.apply(Action::ConfigureConsumer {
+            uuid,
+            expected: None,
+            config: Box::new(config),
+        });
+    }
+
+    pub(crate) fn delete_consumer(&mut self, uuid: Uuid) {
+        self.apply(Action::DeleteConsumer {
+            uuid,
+            expected: None,
+        });
+    }
+
+    /// What is set on a consumer, and the version of that.
+    pub(crate) fn consumer(&self, uuid: Uuid) -> Option<(&Config, u64)> {
+        let consumer = self.catalog.consumer(uuid)?;
+        Some((&consumer.config, consumer.version))
+    }
+
     pub(crate) fn uuid(&self, buffer: usize) -> Uuid {
         self.uuids[buffer]
     }
@@ -110,6 +160,21 @@ impl Registry {
             .expect("the simulator asks for nothing that the rules refuse")
             .outcome
     }
+}
+
+/// The registration of the consumer of this number.
+pub(crate) fn consumer_uuid(number: u64) -> Uuid {
+    let mut bytes = [0xc0; 16];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    Uuid::from_random(bytes)
+}
+
+fn buffer_name(index: usize) -> Name {
+    Name::parse(&format!("b{index}")).expect("a letter and digits are a name")
+}
+
+fn topic_name() -> Name {
+    Name::parse("all").expect("three letters are a name")
 }
 
 fn node_name() -> Name {

@@ -6,12 +6,9 @@
 use std::collections::BTreeMap;
 
 use hbuf_core::append::{AppendRefused, Appended};
-use hbuf_core::buffer::parse_retain;
-use hbuf_core::effect::{Effect, Effects, Write, WriteBytes};
+use hbuf_core::effect::{Effect, Effects};
 use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::input::{BufferState, DiskHealth, Input, Token};
-use hbuf_core::record::{Line, decode};
-use hbuf_core::segment::LogKind;
 
 use crate::bugs::{self, Bug};
 use crate::clients::{Ask, Client};
@@ -19,21 +16,27 @@ use crate::disk::Disk;
 use crate::draw::{Draw, Draws, Purpose};
 use crate::invariants::{Broken, Invariant};
 use crate::kinds::Kind;
-use crate::model::{DedupeKey, Model};
-use crate::node::{Chunk, Node, frame};
+use crate::model::Model;
+use crate::node::Node;
 use crate::plan::{Fault, Plan};
 use crate::registry::Registry;
 use crate::trace::{EventId, Facts, Trace};
 
 mod audit;
 mod behind;
+mod consumer;
+mod consumer_answers;
+mod consumer_tasks;
 mod faults;
 mod keeper;
 mod mirror;
+mod operator;
 mod pipeline;
 mod start;
 mod topic;
 mod turns;
+mod workers;
+mod writes;
 
 /// When the simulated clock begins: 2026-01-01.
 const EPOCH: i64 = 1_767_225_600_000_000;
@@ -59,6 +62,16 @@ enum Due {
     TopicRead,
     /// The mirror takes more of its origin.
     Mirror,
+    /// A worker's turn.
+    Worker(usize),
+    /// An operator looks after the consumers.
+    Operator,
+    /// A consumer may have something to do; void after a restart.
+    ConsumersTime { life: u64 },
+    /// What the shard wants for a consumer is done; void after a restart.
+    ConsumerTask { number: u64 },
+    /// A worker waits no longer.
+    StopWaiting(Token),
     /// A checkpoint.
     Checkpoint,
     /// There is room again.
@@ -114,6 +127,7 @@ pub(crate) struct World<'w> {
     retention_now: Micros,
     topic_reader: topic::TopicReader,
     mirror_task: mirror::MirrorTask,
+    crew: consumer::Crew,
     fail_next_sync: bool,
     counters: Counters,
     draining: bool,
@@ -141,6 +155,7 @@ impl<'w> World<'w> {
                 .iter()
                 .map(|retention| Model::new(*retention))
                 .collect(),
+            crew: consumer::Crew::new(plan.workers),
             stable: vec![Seq::ZERO; plan.buffers],
             last_times: vec![Micros(0); plan.buffers],
             draws,
@@ -201,6 +216,7 @@ impl<'w> World<'w> {
         self.due(root, 30_000, Due::Checkpoint);
         self.due(root, 3_000, Due::TopicRead);
         self.due(root, 2_000, Due::Mirror);
+        self.start_crew(root);
         while self.steps < self.plan.steps && !self.over() {
             if !self.step() {
                 break;
@@ -242,6 +258,12 @@ impl<'w> World<'w> {
             Due::Retention => self.retention(cause),
             Due::TopicRead => self.topic_turn(cause),
             Due::Mirror => self.mirror_turn(cause),
+            Due::Worker(worker) => self.worker_turn(cause, worker),
+            Due::Operator => self.operator_turn(cause),
+            Due::ConsumersTime { life } if life == self.life => self.consumers_time(cause),
+            Due::ConsumersTime { .. } => {}
+            Due::ConsumerTask { number } => self.consumer_task(cause, number),
+            Due::StopWaiting(token) => self.stop_waiting(cause, token),
             Due::Checkpoint => self.checkpoint(cause),
             Due::Room => self.room(cause),
             Due::PowerLoss if self.draining => {}
@@ -264,6 +286,15 @@ impl<'w> World<'w> {
             self.crash(root, Fault::PowerLoss);
         }
         self.room(root);
+        self.settle_down();
+        if !self.over() {
+            self.finish_consumers(root);
+            self.settle_down();
+        }
+    }
+
+    /// Until nothing is under way any more.
+    fn settle_down(&mut self) {
         let bound = self.steps + DRAIN_STEPS_MAX;
         while self.busy() && self.steps < bound && !self.over() {
             if !self.step() {
@@ -408,6 +439,7 @@ impl<'w> World<'w> {
             self.perform(cause, effect);
         }
         self.effects = effects;
+        self.keep_consumers_time(cause);
     }
 
     fn perform(&mut self, cause: EventId, effect: Effect) {
@@ -436,7 +468,14 @@ impl<'w> World<'w> {
             Effect::TimeClosed { .. } => {}
             // Its cursors log holds retain records only, and few.
             Effect::DropCursors { .. } => {}
-            Effect::Consumer { .. } => unreachable!("no client of this world uses consumers"),
+            Effect::Consumer {
+                buffer,
+                consumer,
+                task,
+            } => {
+                let buffer = self.registry.index(buffer);
+                self.on_consumer_task(cause, buffer, consumer, task);
+            }
             Effect::Reopen {
                 buffer,
                 file,
@@ -446,138 +485,6 @@ impl<'w> World<'w> {
                 let buffer = self.registry.index(buffer);
                 self.queue_cut_back(cause, buffer, file, offset);
             }
-        }
-    }
-
-    fn on_write(&mut self, cause: EventId, write: &Write) {
-        let buffer = self.registry.index(write.buffer);
-        // The shard frames in the same call in which it judges, so the last token asked for it.
-        let ask = self
-            .asks
-            .get_mut(&Token(self.last_token))
-            .expect("an append is being judged");
-        ask.framed = Some((write.first, write.last()));
-        let sent = ask.contents.clone();
-        let keys = ask.keys();
-        let mut contents = self.on_the_wire(&sent);
-        let framed = self.seqs_event(
-            cause,
-            Kind::AppendFramed,
-            buffer,
-            (write.first, write.last()),
-        );
-        self.counters.messages += write.placed.len() as u64;
-        self.check_write(buffer, write, &keys);
-        self.check_mirrored(buffer, write);
-        let model = &mut self.models[buffer];
-        if let Some(head) = &write.head {
-            model.heads.insert(write.file, head.len() as u64);
-        }
-        model.framed(write, &sent, keys);
-        self.last_times[buffer] = write.time;
-        if self.bug == Some(Bug::SwapBodies)
-            && let [first, second, ..] = &mut contents[..]
-            && first.body.len() == second.body.len()
-        {
-            std::mem::swap(&mut first.body, &mut second.body);
-        }
-        let chunk = Chunk {
-            of: self.node.opened(buffer),
-            log: LogKind::Messages,
-            file: write.file,
-            offset: if write.head.is_some() {
-                0
-            } else {
-                write.offset
-            },
-            bytes: frame(write, &contents).into(),
-            through: write.last(),
-            cause: framed,
-        };
-        self.queue_chunk(framed, chunk);
-    }
-
-    /// What holds of every append that the shard takes.
-    fn check_write(&mut self, buffer: usize, write: &Write, keys: &[DedupeKey]) {
-        let model = &self.models[buffer];
-        let (end, state, settled) = (model.end(), model.state, model.settled);
-        let repeated = keys
-            .iter()
-            .find_map(|key| model.repeated(key).map(|at| (key.clone(), at)));
-        let last_time = self.last_times[buffer];
-        self.check(write.first == end.next(), Invariant::SeqDenseUnique, || {
-            format!(
-                "buffer {buffer}: framed {} where {} was due",
-                write.first,
-                end.next()
-            )
-        });
-        self.check(repeated.is_none(), Invariant::NoDupAppend, || {
-            format!(
-                "buffer {buffer}: {repeated:?} is framed again at {}",
-                write.first
-            )
-        });
-        self.check(
-            write.time >= last_time,
-            Invariant::TimeNeverDecreases,
-            || {
-                format!(
-                    "buffer {buffer}: seq {} has {:?} after {last_time:?}",
-                    write.first, write.time
-                )
-            },
-        );
-        let closed = settled && state == BufferState::Closed;
-        self.check(!closed, Invariant::ClosedStaysClosed, || {
-            format!(
-                "buffer {buffer}: seq {} is framed while it is closed",
-                write.first
-            )
-        });
-        let paused = settled && state == BufferState::Paused;
-        self.check(!paused, Invariant::PauseMeansNoChange, || {
-            format!(
-                "buffer {buffer}: seq {} is framed while it is paused",
-                write.first
-            )
-        });
-    }
-
-    fn on_write_bytes(&mut self, cause: EventId, write: WriteBytes) {
-        let buffer = self.registry.index(write.buffer);
-        if write.log == LogKind::Messages {
-            self.models[buffer]
-                .heads
-                .insert(write.file, write.bytes.len() as u64);
-        } else {
-            self.check_retain(buffer, &write.bytes);
-        }
-        let chunk = Chunk {
-            of: self.node.opened(buffer),
-            log: write.log,
-            file: write.file,
-            offset: write.offset,
-            bytes: Vec::from(write.bytes).into(),
-            through: write.through,
-            cause,
-        };
-        self.queue_chunk(cause, chunk);
-    }
-
-    /// What retention writes down may not name what could still be lost.
-    fn check_retain(&mut self, buffer: usize, mut bytes: &[u8]) {
-        let commit = self.models[buffer].commit;
-        while let Ok(line) = Line::parse(bytes) {
-            let length = usize::try_from(line.record_len()).expect("it was just framed");
-            let record = decode(&bytes[..length]).expect("it was just framed");
-            let keep_from = parse_retain(record.body).unwrap_or_default();
-            self.check(
-                keep_from <= commit.next(),
-                Invariant::RetentionKeepsWhatItMust,
-                || format!("buffer {buffer}: keeps from {keep_from}, committed is {commit}"),
-            );
-            bytes = &bytes[length..];
         }
     }
 

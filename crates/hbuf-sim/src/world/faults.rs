@@ -95,6 +95,7 @@ impl World<'_> {
         for (_, ask) in std::mem::take(&mut self.asks) {
             self.client_unknown(event, ask);
         }
+        self.lose_crew(event);
         self.start(event);
         // A start is as good a moment as any for the next loss of power.
         let again = self.draws.draw(Purpose::Plan, 30, self.life);

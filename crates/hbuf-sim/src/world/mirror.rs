@@ -104,27 +104,34 @@ impl World<'_> {
         let model = &self.models[ORIGIN];
         let after = after.max(model.first.prev());
         let through = model.commit.min(Seq(after.0 + most));
-        let framed = |seq: u64| {
-            let entry = model.entry(Seq(seq)).expect("it is committed");
-            let mut bytes = Vec::new();
-            let frame = Frame {
-                seq: Seq(seq),
-                time: entry.time,
-                epoch: Epoch(1),
-                distance: 1,
-                rest: u16::try_from(entry.batch_last.0 - seq).expect("batches are short"),
-                facts: &RecordFacts::default(),
-                lines: &entry.content.lines,
-                proof: Proof::Salted {
-                    salt: entry.content.salt,
-                    id: entry.id,
-                },
-                body: &entry.content.body,
-            };
-            encode(&frame, &mut bytes);
-            bytes
+        (after.0 + 1..=through.0)
+            .map(|seq| {
+                self.framed_again(ORIGIN, Seq(seq))
+                    .expect("it is committed")
+            })
+            .collect()
+    }
+
+    /// A message of the log, framed as it was.
+    pub(super) fn framed_again(&self, buffer: usize, seq: Seq) -> Option<Vec<u8>> {
+        let entry = self.models[buffer].entry(seq)?;
+        let mut bytes = Vec::new();
+        let frame = Frame {
+            seq,
+            time: entry.time,
+            epoch: Epoch(1),
+            distance: 1,
+            rest: u16::try_from(entry.batch_last.0 - seq.0).expect("batches are short"),
+            facts: &RecordFacts::default(),
+            lines: &entry.content.lines,
+            proof: Proof::Salted {
+                salt: entry.content.salt,
+                id: entry.id,
+            },
+            body: &entry.content.body,
         };
-        (after.0 + 1..=through.0).map(framed).collect()
+        encode(&frame, &mut bytes);
+        Some(bytes)
     }
 
     /// The content of a record under a salt of the mirror's own.
@@ -175,6 +182,7 @@ impl World<'_> {
             producer: None,
             idem: None,
             framed: None,
+            letter: None,
         };
         let (buffer, token) = (self.registry.uuid(buffer), self.token());
         self.asks.insert(token, ask);
@@ -247,5 +255,8 @@ fn has_tag(content: &Content) -> bool {
     let lines = content.lines.split(|byte| *byte == b'\n');
     lines
         .filter_map(|line| line.strip_prefix(b"x-hbuf-tag: "))
-        .any(|tags| tags.trim_ascii() == TAG)
+        .any(|tags| {
+            tags.split(|byte| *byte == b',')
+                .any(|tag| tag.trim_ascii() == TAG)
+        })
 }

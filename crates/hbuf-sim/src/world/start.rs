@@ -17,6 +17,7 @@ use crate::bugs::{self, Bug};
 use crate::disk::{Directory, Disk, Name};
 use crate::invariants::Invariant;
 use crate::kinds::Kind;
+use crate::model::Backup;
 use crate::node::{Step, file_name};
 use crate::trace::{EventId, Facts};
 
@@ -163,7 +164,11 @@ impl World<'_> {
                 .collect(),
             tables: tables.map(Vec::as_slice),
         };
-        recover(&bugs::rules(self.bug), &found).expect("memory can be read")
+        let mut found = recover(&bugs::rules(self.bug), &found).expect("memory can be read");
+        // Consumers that were deleted meanwhile are left out.
+        let known = |uuid: &Uuid| self.registry.consumer(*uuid).is_some();
+        found.opening.consumers.retain(|uuid, _| known(uuid));
+        found
     }
 
     /// Above the fence, a log's seqs never fall with the positions. So nothing behind a gap can go
@@ -343,6 +348,7 @@ impl World<'_> {
         self.stable[buffer] = opening.end;
         self.last_times[buffer] = opening.last_time;
         self.node.opened[buffer] += 1;
+        self.reopen_ledgers(buffer, &opening);
         self.shard(event, Input::Open(Box::new(opening)));
         self.audit(buffer, "after recovery", true);
         event
@@ -392,6 +398,7 @@ impl World<'_> {
         for client in 0..self.plan.clients {
             self.due(cause, 100, super::Due::Client(client));
         }
+        self.wake_workers(cause);
         cause
     }
 
@@ -400,7 +407,13 @@ impl World<'_> {
     /// up.
     pub(super) fn restore(&mut self, cause: EventId, buffer: usize) {
         let backup = self.models[buffer].backup.clone();
-        let Some(backup) = backup.filter(|_| self.disk.has_room()) else {
+        // On a full disk a pause may have gone without its mark; then the copy has no place for the
+        // fence.
+        let marked = |backup: &Backup| {
+            let mut names = backup.files.iter().map(|(name, _)| *name);
+            names.any(|name| name == Name::Mark(buffer))
+        };
+        let Some(backup) = backup.filter(|it| self.disk.has_room() && marked(it)) else {
             return;
         };
         let Some(present) = read_mark(&self.disk, buffer) else {
@@ -425,6 +438,7 @@ impl World<'_> {
             let after = self.delay().within(1, 5_000);
             self.due(cause, after, super::Due::PowerLoss);
         }
+        self.restore_ledgers(buffer, backup.ledgers);
         let model = &mut self.models[buffer];
         model.give_up(backup.end);
         model.first = backup.first;

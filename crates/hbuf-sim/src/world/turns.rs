@@ -5,7 +5,7 @@ use hbuf_core::input::{BufferState, Input};
 
 use super::{Due, World};
 use crate::bugs::Bug;
-use crate::clients::{Ask, MIRROR};
+use crate::clients::{Ask, LETTERS, MIRROR};
 use crate::draw::{Draw, Purpose, mix};
 use crate::kinds::Kind;
 use crate::model::{Backup, Content};
@@ -56,13 +56,13 @@ impl World<'_> {
         } else {
             buffer
         };
-        let end = self.models[buffer].end();
+        let at = (self.models[buffer].end(), self.now());
         let place = (client, buffer);
-        let ask = Ask::new(&self.draws, &self.plan, place, &self.clients[client], end);
+        let ask = Ask::new(&self.draws, &self.plan, place, &self.clients[client], at);
         self.send(cause, ask);
     }
 
-    fn send(&mut self, cause: EventId, mut ask: Ask) {
+    pub(super) fn send(&mut self, cause: EventId, mut ask: Ask) {
         let event = self.buffer_event(cause, Kind::AppendAsked, ask.buffer);
         ask.framed = None;
         let request = ask.request(&self.on_the_wire(&ask.contents));
@@ -103,7 +103,13 @@ impl World<'_> {
         self.set_state(cause, client, buffer, state);
     }
 
-    fn set_state(&mut self, cause: EventId, client: usize, buffer: usize, state: BufferState) {
+    pub(super) fn set_state(
+        &mut self,
+        cause: EventId,
+        client: usize,
+        buffer: usize,
+        state: BufferState,
+    ) {
         let uuid = self.registry.uuid(buffer);
         if !self.node.started || self.node.failed || self.node.shard.buffer(&uuid).is_none() {
             self.due(cause, 2_000, Due::Client(client));
@@ -158,12 +164,14 @@ impl World<'_> {
             return;
         }
         let files = self.disk.copy_of(buffer);
+        let ledgers = self.ledgers_of(buffer);
         self.buffer_event(cause, Kind::BackupTaken, buffer);
         let model = &mut self.models[buffer];
         model.backup = Some(Backup {
             end: model.end(),
             first: model.first,
             files,
+            ledgers,
         });
         // So that there is something to give up when the copy is put back.
         self.set_state(cause, client, buffer, BufferState::Open);
@@ -173,11 +181,14 @@ impl World<'_> {
         if ask.client == MIRROR {
             return self.mirror_answered();
         }
+        if ask.client == LETTERS {
+            return self.letter_answered(event, &ask, true);
+        }
         let client = ask.client;
         let draw = self
             .draws
             .draw(Purpose::Workload, event.0, appended.first.0);
-        let after = draw.next().within(50, 2_000);
+        let after = draw.next().within(50, 2_000) * self.plan.pace;
         if ask.is_repeatable() && !self.draining && draw.percent(self.plan.lost_answers) {
             self.clients[client].again = Some(ask);
         } else if ask.producer.is_some() {
@@ -190,6 +201,9 @@ impl World<'_> {
         use AppendRefused as R;
         if ask.client == MIRROR {
             return self.mirror_refused(refused);
+        }
+        if ask.client == LETTERS {
+            return self.letter_answered(event, &ask, false);
         }
         let (client, buffer) = (ask.client, ask.buffer);
         let mut after = 1_000;
@@ -235,7 +249,8 @@ impl World<'_> {
             note: "",
         };
         self.event(cause, Kind::AppendUnknown, &facts);
-        if ask.is_repeatable() && !self.draining {
+        let nobodys = matches!(ask.client, MIRROR | LETTERS);
+        if ask.is_repeatable() && !nobodys && !self.draining {
             let client = ask.client;
             self.clients[client].again = Some(ask);
         }

@@ -1,0 +1,172 @@
+//! What consumers answer, and what follows from it for the workers.
+
+use hbuf_core::buffer::{ConsumerAnswer, ConsumerRefused};
+use hbuf_core::consumer::{Given, Settled};
+use hbuf_core::input::Token;
+
+use super::consumer::{Asked, At, Call, Held};
+use super::consumer_tasks::Task;
+use super::{Due, World};
+use crate::draw::Purpose;
+use crate::invariants::Invariant;
+use crate::kinds::Kind;
+use crate::ledger::Wanted;
+use crate::trace::EventId;
+
+impl World<'_> {
+    pub(super) fn on_consumer_answer(
+        &mut self,
+        cause: EventId,
+        token: Token,
+        answer: ConsumerAnswer,
+    ) {
+        let Some(call) = self.crew.calls.remove(&token) else {
+            return;
+        };
+        if let Some(worker) = call.worker {
+            self.crew.workers[worker].waits_for = None;
+        }
+        let at = call.at;
+        let mut event = cause;
+        let mut after = 200;
+        match (&call.asked, answer) {
+            (_, ConsumerAnswer::Refused(refused)) => {
+                event = self.on_refused(cause, &call, refused);
+                after = 3_000;
+            }
+            (Asked::Begin { version }, ConsumerAnswer::Done) => {
+                event = self.on_begun(cause, at, *version);
+                after = 10;
+            }
+            (Asked::Begin { .. }, ConsumerAnswer::NeedsStart) => {
+                if let Some(worker) = call.worker {
+                    self.crew.workers[worker].begins = Some(at);
+                }
+                after = 10;
+            }
+            (Asked::Next { moves, .. }, ConsumerAnswer::Given(given)) => {
+                (event, after) = self.on_given(cause, (at, call.worker), *moves, &given);
+            }
+            (Asked::Settle { wanted, moves }, ConsumerAnswer::Settled(settled)) => {
+                event = self.on_settled(cause, at, (wanted, *moves), &settled);
+            }
+            (Asked::Seek { moves }, ConsumerAnswer::Done) => {
+                event = self.consumer_event(cause, Kind::ConsumerMoved, at, None);
+                if let Some(ledger) = self.crew.ledger(at) {
+                    ledger.sought(*moves);
+                }
+            }
+            _ => {}
+        }
+        if let Some(worker) = call.worker {
+            let pace = self.plan.pace;
+            let after = self.delay().within(after, after * 2 * pace);
+            self.due(event, after, Due::Worker(worker));
+        }
+    }
+
+    fn on_begun(&mut self, cause: EventId, at: At, version: u64) -> EventId {
+        let opening = self.node.opened[at.buffer];
+        let place = (at.buffer, at.consumer);
+        self.crew.begun.insert(place, (opening, version));
+        if let Some(ledger) = self.crew.ledger(at) {
+            ledger.sure = true;
+        }
+        self.consumer_event(cause, Kind::ConsumerBegun, at, None)
+    }
+
+    /// A refusal that comes at once changes nothing; a later one leaves open what was done.
+    fn on_refused(&mut self, cause: EventId, call: &Call, refused: ConsumerRefused) -> EventId {
+        let (at, event) = (
+            call.at,
+            self.consumer_event(cause, Kind::ConsumerRefused, call.at, None),
+        );
+        if refused == ConsumerRefused::NotBegun {
+            self.crew.begun.remove(&(at.buffer, at.consumer));
+        }
+        if let Some(ledger) = self.crew.ledger(at) {
+            match (&call.undo, &call.asked) {
+                (Some(undo), _) => *ledger = (**undo).clone(),
+                (None, Asked::Next { limit, .. }) => ledger.unknown(*limit),
+                _ => {}
+            }
+        }
+        event
+    }
+
+    fn on_given(
+        &mut self,
+        cause: EventId,
+        (at, worker): (At, Option<usize>),
+        moves: u64,
+        given: &[Given],
+    ) -> (EventId, u64) {
+        let (Some(first), Some(last)) = (given.first(), given.last()) else {
+            let event = self.consumer_event(cause, Kind::NextEmpty, at, None);
+            return (event, if self.crew.finishing { 20_000 } else { 2_000 });
+        };
+        let seqs = Some((first.seq.min(last.seq), first.seq.max(last.seq)));
+        let event = self.consumer_event(cause, Kind::MessagesGiven, at, seqs);
+        let still = self.models[at.buffer].stands_still();
+        self.check(!still, Invariant::PauseStopsConsumers, || {
+            format!("buffer {}: {given:?} while it is paused", at.buffer)
+        });
+        let (now, model) = (self.now(), &self.models[at.buffer]);
+        if let Some(ledger) = self.crew.ledger(at) {
+            // What is done by being handed out is answered when that is on disk; the consumer may
+            // have been moved meanwhile.
+            let moved = ledger.moves != moves && first.lease.is_none();
+            let checked = if moved {
+                ledger.given_around_a_move(given);
+                Ok(())
+            } else {
+                ledger.give(now, given, model)
+            };
+            self.finding(at, checked);
+        }
+        let draw = self.draws.draw(Purpose::Worker, event.0, 0);
+        let gone = !self.crew.finishing && draw.percent(5);
+        match worker.filter(|_| !gone) {
+            Some(worker) => {
+                let held = given.iter().filter(|one| one.lease.is_some());
+                let held = held.map(|given| Held { at, given: *given });
+                self.crew.workers[worker].held.extend(held);
+            }
+            None => self.later(event, Task::Return(at, given.to_vec())),
+        }
+        (event, 100)
+    }
+
+    fn on_settled(
+        &mut self,
+        cause: EventId,
+        at: At,
+        (wanted, moves): (&[Wanted], u64),
+        settled: &[Settled],
+    ) -> EventId {
+        let mut event = cause;
+        for (wanted, settled) in wanted.iter().zip(settled) {
+            let seqs = Some((wanted.seq, wanted.seq));
+            event = self.consumer_event(cause, settled_kind(*settled), at, seqs);
+            let model = &self.models[at.buffer];
+            if let Some(ledger) = self.crew.ledger(at)
+                && ledger.moves == moves
+            {
+                let checked = ledger.settled(wanted, *settled, model);
+                self.finding(at, checked);
+            }
+        }
+        event
+    }
+}
+
+const fn settled_kind(settled: Settled) -> Kind {
+    match settled {
+        Settled::Acked => Kind::MessageAcked,
+        Settled::AlreadyAcked => Kind::MessageAckedBefore,
+        Settled::LeaseLost => Kind::LeaseLost,
+        Settled::Nacked => Kind::MessageNacked,
+        Settled::Extended => Kind::LeaseExtended,
+        Settled::Unknown => Kind::MessageUnknown,
+    }
+}
