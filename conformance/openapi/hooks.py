@@ -75,6 +75,8 @@ def filter_case(context, case) -> bool:
         "application/x-ndjson",
         "application/cloudevents-batch+json",
     )
+    if batch and "keep" in query:
+        return False
     if batch and headers & {"x-hbuf-key", "x-hbuf-tag", "x-hbuf-deliver-at"}:
         return False
     # Its lines are JSON strings there, and messages elsewhere.

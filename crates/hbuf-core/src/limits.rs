@@ -8,6 +8,8 @@ pub const BODY_BYTES_MAX: u64 = 64 << 20;
 pub const HEADERS_BYTES_MAX: u64 = 64 << 10;
 /// Most user header lines of one message.
 pub const HEADER_LINES_MAX: usize = 80;
+/// Headers that the URL of an append may name to be kept.
+pub const KEEP_NAMES_MAX: usize = 16;
 /// Longest `x-hbuf-key`, as percent-encoded.
 pub const KEY_BYTES_MAX: usize = 1 << 10;
 /// Longest single tag.

@@ -6,7 +6,7 @@ mod policy;
 pub(crate) mod token;
 
 pub use batch::{Batch, BatchError, BatchReason, Inner, parse_batch};
-pub use policy::{ContentError, Source, push_canonical_key, stored_lines};
+pub use policy::{ContentError, KeepError, Source, kept_names, push_canonical_key, stored_lines};
 
 #[cfg(test)]
 mod tests;

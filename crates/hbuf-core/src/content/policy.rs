@@ -1,10 +1,10 @@
 //! Which of a client's headers are stored, and in which form.
 //!
 //! From a plain append only what is listed here, so that no credential, cookie or address reaches a
-//! file. From an inner request of a batch everything but what is listed here, since its writer
-//! chose each line. Canonical order: key, tag, content-type,
-//! deliver-at, then the others as they came. Must
-//! never: store a header that frames a request, or an `x-hbuf-*` that the server alone may write.
+//! file, and what the append's URL names, but no credential. From an inner request of a batch
+//! everything but what is listed here, since its writer chose each line. Canonical order: key, tag,
+//! content-type, deliver-at, then the others as they came. Must never: store a header that frames a
+//! request, or an `x-hbuf-*` that the server alone may write.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -12,15 +12,19 @@ use alloc::vec::Vec;
 
 use super::token::{is_name, is_value, trim};
 use crate::ids::HEX;
-use crate::limits::{HEADER_LINES_MAX, HEADERS_BYTES_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
+use crate::limits::{
+    HEADER_LINES_MAX, HEADERS_BYTES_MAX, KEEP_NAMES_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX,
+};
 use crate::record::FACT_NAMES;
 use crate::time::parse_rfc3339;
 
 /// Where headers come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum Source<'a> {
     /// The request that appends one message.
     Plain,
+    /// The same, whose URL names further headers to keep; see [`kept_names`].
+    Keeping(&'a [&'a str]),
     /// An inner request of an `application/http` batch.
     Inner,
 }
@@ -105,7 +109,7 @@ pub enum ContentError {
 /// Names arrive in lower case. On an error `out` is as it was.
 pub fn stored_lines<'a>(
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
-    source: Source,
+    source: Source<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), ContentError> {
     let start = out.len();
@@ -121,6 +125,51 @@ pub fn stored_lines<'a>(
         out.truncate(start);
     }
     taken
+}
+
+/// The headers that an append's URL names to be kept, in lower case and separated by commas: at
+/// most [`KEEP_NAMES_MAX`] names that a batch of requests could store too.
+pub fn kept_names(list: &str) -> Result<Vec<&str>, KeepError> {
+    let names: Vec<&str> = list.split(',').collect();
+    if names.len() > KEEP_NAMES_MAX {
+        return Err(KeepError::Many);
+    }
+    for name in &names {
+        if !is_name(name.as_bytes()) {
+            return Err(KeepError::Name {
+                name: text(name.as_bytes()),
+            });
+        }
+        let bytes = name.as_bytes();
+        if bytes.starts_with(b"x-hbuf-") || bytes == b"connection" || DROPPED.contains(&bytes) {
+            return Err(KeepError::Never { name: text(bytes) });
+        }
+    }
+    Ok(names)
+}
+
+/// Why headers cannot be kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum KeepError {
+    /// Too many.
+    #[error("`keep` names more than {KEEP_NAMES_MAX} headers: name fewer")]
+    Many,
+    /// No name.
+    #[error(
+        "`keep` has `{name}`, which is no header's name in lower case: separate names by commas"
+    )]
+    Name {
+        /// The name.
+        name: Box<str>,
+    },
+    /// One that is never stored.
+    #[error(
+        "`{name}` frames a request, belongs to a connection, to hbuf or to a login: it is not kept"
+    )]
+    Never {
+        /// The name.
+        name: Box<str>,
+    },
 }
 
 /// A message's lines on their way into `out`.
@@ -155,7 +204,7 @@ impl<'a> Stored<'a> {
         &mut self,
         name: &[u8],
         value: &'a [u8],
-        source: Source,
+        source: Source<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), ContentError> {
         match name {
@@ -219,13 +268,17 @@ impl<'a> Stored<'a> {
         &mut self,
         name: &[u8],
         value: &[u8],
-        source: Source,
+        source: Source<'_>,
     ) -> Result<bool, ContentError> {
         if let Some(own) = name.strip_prefix(b"x-hbuf-") {
             return self.is_own_stored(name, own, value, source);
         }
         match source {
             Source::Plain => Ok(is_plain_stored(name)),
+            Source::Keeping(names) => {
+                let kept = names.iter().any(|kept| kept.as_bytes() == name);
+                Ok(kept || is_plain_stored(name))
+            }
             Source::Inner if name == b"connection" => check_connection(value).map(|()| false),
             Source::Inner => Ok(!DROPPED.contains(&name)),
         }
@@ -236,7 +289,7 @@ impl<'a> Stored<'a> {
         name: &[u8],
         own: &[u8],
         value: &[u8],
-        source: Source,
+        source: Source<'_>,
     ) -> Result<bool, ContentError> {
         if own.starts_with(b"meta-") && own.len() > 5 {
             return Ok(true);
@@ -244,7 +297,7 @@ impl<'a> Stored<'a> {
         if CONTROLS.contains(&own) {
             return Ok(false);
         }
-        if source == Source::Plain {
+        if source != Source::Inner {
             return Err(ContentError::Reserved { name: text(name) });
         }
         match own {

@@ -11,7 +11,7 @@ use crate::ids::{Epoch, Hash, Micros, Seq};
 use crate::limits::*;
 use crate::record::{Facts, Frame, Kind, Producer, Proof, decode, encode, erase};
 
-fn lines(headers: &[(&str, &str)], source: Source) -> Result<String, ContentError> {
+fn lines(headers: &[(&str, &str)], source: Source<'_>) -> Result<String, ContentError> {
     let mut out = b"before".to_vec();
     let headers = headers
         .iter()
@@ -205,6 +205,41 @@ fn tags_of_several_headers_become_one_line() {
             name: "x-hbuf-tag".into()
         })
     );
+}
+
+#[test]
+fn headers_that_the_url_names_are_kept_and_no_credentials() {
+    let headers = [
+        ("x-hub-signature-256", "sha256=1"),
+        ("x-other", "2"),
+        ("content-type", "application/json"),
+        ("authorization", "secret"),
+    ];
+    let names = kept_names("x-hub-signature-256,x-missing").unwrap();
+    assert_eq!(
+        lines(&headers, Source::Keeping(&names)).unwrap(),
+        "content-type: application/json\r\nx-hub-signature-256: sha256=1\r\n"
+    );
+    let reserved = lines(&[("x-hbuf-kind", "erase")], Source::Keeping(&names));
+    assert!(matches!(reserved, Err(ContentError::Reserved { .. })));
+    for name in [
+        "authorization",
+        "cookie",
+        "host",
+        "connection",
+        "x-hbuf-id",
+        "content-length",
+    ] {
+        let never = Err(KeepError::Never { name: name.into() });
+        assert_eq!(kept_names(name), never);
+    }
+    for name in ["", "X-Upper", "a b", "a,,b", "a, b"] {
+        let refused = kept_names(name);
+        assert!(matches!(refused, Err(KeepError::Name { .. })), "{name}");
+    }
+    let names = ["a"; KEEP_NAMES_MAX + 1];
+    assert!(kept_names(&names[1..].join(",")).is_ok());
+    assert_eq!(kept_names(&names.join(",")), Err(KeepError::Many));
 }
 
 #[test]

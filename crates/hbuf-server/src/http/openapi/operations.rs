@@ -94,7 +94,7 @@ const READ: &[Code] = &[
 ];
 const PROOF: &[Code] = &[Code::SeqInvalid, Code::ProofInvalid, Code::MessageDropped];
 
-const APPEND_QUERY: &[&str] = &["ids", "lines"];
+const APPEND_QUERY: &[&str] = &["ids", "keep", "lines"];
 const APPEND_HEADERS: &[&str] = &[
     "x-hbuf-ack",
     "if-match",

@@ -89,6 +89,10 @@ fn of_others(name: &str) -> Option<(&'static str, Value)> {
     Some(match name {
         "id" => ("Only if the message has this id", text("^[0-9a-f]{64}$")),
         "ids" => ("A batch's reply names the id of each message", flag()),
+        "keep" => (
+            "Further headers to store, separated by commas; with one message only",
+            text("^[!#$%&'*+.^_`|~0-9a-z-]+(,[!#$%&'*+.^_`|~0-9a-z-]+){0,15}$"),
+        ),
         "lines" => ("What a line of NDJSON is", one_of(&["messages", "bodies"])),
         "consumer" => ("Who hands out the message", text(NAME)),
         "force" => ("Delete it although it is in a topic or paused", flag()),

@@ -5,8 +5,7 @@
 
 use bytes::Bytes;
 use hbuf_core::cloudevents::{BATCH_TYPE, EventError, Mode, is_type, mode};
-use hbuf_core::content::parse_batch;
-use hbuf_core::content::{Source, stored_lines};
+use hbuf_core::content::{Source, kept_names, parse_batch, stored_lines};
 use hbuf_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -48,14 +47,21 @@ enum Form {
 
 async fn append(call: Call, target: Target) -> Reply {
     let controls = Controls::read(call.headers())?;
-    let query = call.query(&["ids", "lines"])?;
+    let query = call.query(&["ids", "keep", "lines"])?;
     let (ids, form) = (
         query.flag("ids")?,
         form(call.headers(), query.get("lines"))?,
     );
+    let keep = query.get("keep").map(str::to_owned);
     drop(query);
     if form != Form::Message {
         no_message_headers(call.headers())?;
+        if keep.is_some() {
+            return Err(Problem::new(
+                Code::QueryInvalid,
+                "`keep` is for one message: a batch stores the headers that its messages have.",
+            ));
+        }
     }
     let bytes_max = match form {
         Form::Message => call.app.body_bytes_max,
@@ -71,7 +77,9 @@ async fn append(call: Call, target: Target) -> Reply {
     } = call;
     let collected = collect(body, bytes_max, &app.budget).await?;
     let contents = match form {
-        Form::Message => vec![message(&parts.headers, collected.bytes.clone()).await?],
+        Form::Message => {
+            vec![message(&parts.headers, keep.as_deref(), collected.bytes.clone()).await?]
+        }
         Form::Requests | Form::Lines(_) | Form::Events => {
             let bytes = collected.bytes.clone();
             let body_bytes_max = app.body_bytes_max;
@@ -204,12 +212,21 @@ fn no_message_headers(headers: &HeaderMap) -> Result<(), Box<Problem>> {
 }
 
 /// The message that a request itself is.
-async fn message(headers: &HeaderMap, body: Bytes) -> Result<Content, Box<Problem>> {
+async fn message(
+    headers: &HeaderMap,
+    keep: Option<&str>,
+    body: Bytes,
+) -> Result<Content, Box<Problem>> {
+    let names = keep.map(kept_names).transpose();
+    let names = names.map_err(|error| {
+        Problem::new(Code::QueryInvalid, format!("{error}. Nothing was stored."))
+    })?;
+    let source = names.as_deref().map_or(Source::Plain, Source::Keeping);
     let mut lines = Vec::with_capacity(LINES_GUESS);
     let pairs = headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
-    stored_lines(pairs, Source::Plain, &mut lines).map_err(|error| {
+    stored_lines(pairs, source, &mut lines).map_err(|error| {
         Problem::new(Code::HeaderInvalid, format!("{error}. Nothing was stored."))
     })?;
     let mode = mode(&lines);
