@@ -73,7 +73,10 @@ fn run(arguments: &[String]) -> Result<()> {
         }
         "packages" => {
             Options::parse(rest, &[])?;
-            packages::for_events().map(drop)
+            let packages = packages::for_events()?;
+            println!("node: {}", packages.node.display());
+            println!("python: {}", packages.python.display());
+            Ok(())
         }
         "openapi" => {
             let options = Options::parse(rest, &["--examples", "--seed"])?;

@@ -5,6 +5,7 @@ pub(crate) mod consuming;
 pub(crate) mod derived;
 pub(crate) mod http;
 pub(crate) mod ledger;
+pub(crate) mod page;
 pub(crate) mod record;
 pub(crate) mod server;
 pub(crate) mod settings;
