@@ -13,6 +13,7 @@ use crate::consumer::{Candidate, Config, Given, Progress, Settling};
 use crate::effect::{Effect, Effects, WriteBytes};
 use crate::ids::Micros;
 use crate::input::{Input, Token};
+use crate::record::JournalFile;
 use crate::segment::LogKind;
 use crate::shard::Shard;
 
@@ -468,6 +469,67 @@ fn a_file_rolls_with_all_consumers_and_a_tear_in_that_falls_back() {
     assert_eq!(world.durable.len(), 1, "the older file is gone");
     world.crash(0);
     assert!(!world.shard.buffer(&BUFFER).unwrap().idle() || world.unsynced.is_empty());
+}
+
+#[test]
+fn a_file_that_the_journal_begins_needs_nothing_of_what_was_before_it() {
+    let mut world = World::new();
+    world.begin(consumer(1));
+    world.begin(consumer(2));
+    world.sync();
+    world.call(consumer(2), ConsumerCall::Forget);
+    world.sync();
+    let mut writes = Vec::new();
+    let mut moves = 0;
+    let rolled = |writes: &[WriteBytes]| writes.iter().rposition(|write| write.offset == 0);
+    while rolled(&writes).is_none() {
+        moves += 1;
+        world.call(consumer(1), ConsumerCall::Seek(Seq(moves % MESSAGES)));
+        writes.append(&mut world.unsynced.clone());
+        world.sync();
+    }
+    world.call(consumer(1), ConsumerCall::Seek(Seq(59)));
+    writes.append(&mut world.unsynced);
+    // The older file was removed, and the power took the newer one, which only the journal holds
+    // surely. It also holds an end of the older one.
+    let entries = writes.iter().skip(writes.len() - 4).zip(1..);
+    let found = Found {
+        buffer: BUFFER,
+        log: BUFFER,
+        history: BUFFER,
+        node: NodeId(1),
+        epoch: Epoch(1),
+        config: BufferConfig::default(),
+        state: BufferState::Open,
+        mark: None,
+        segments: Vec::new(),
+        cursors: Vec::new(),
+        journal: entries
+            .map(|(write, position)| FoundEntry {
+                position,
+                buffer: BUFFER,
+                file: JournalFile::Cursors(write.file),
+                bytes: &write.bytes,
+            })
+            .collect(),
+        tables: None,
+    };
+    let (mut repairs, mut damage) = (Vec::new(), None);
+    let mut replay = Replay::new(&Rules::correct(), &found, LogKind::Cursors);
+    let recovered = second_log::recover(&mut replay, &found, &mut repairs, &mut damage).unwrap();
+    assert_eq!(damage, None);
+    assert_eq!(recovered.consumers.len(), 1);
+    assert_eq!(recovered.consumers[&consumer(1)].cursor(), Seq(59));
+    let last = writes.last().expect("there are some");
+    let length = last.offset + last.bytes.len() as u64;
+    let end = (recovered.end.end, recovered.end.file, recovered.end.offset);
+    assert_eq!(end, (last.through, last.file, length));
+    let file = |repair: &Repair| match repair {
+        Repair::Write { file, offset, .. } => Some((*file, *offset)),
+        _ => None,
+    };
+    let written: Vec<_> = repairs.iter().filter_map(file).collect();
+    assert_eq!(written, [(last.file, 0), (last.file, last.offset)]);
 }
 
 /// What may happen.

@@ -5,12 +5,13 @@ use alloc::vec::Vec;
 use super::{Found, FoundEntry};
 use crate::ids::{Epoch, Seq};
 use crate::journal::{BufferEnd, Entry, Replay as Verdict, replay};
-use crate::record::{JournalFile, State};
+use crate::record::{JournalFile, Line, State};
 use crate::rules::Rules;
 use crate::segment::LogKind;
 
 /// One log's journal entries in the order of their positions.
 pub(super) struct Replay<'a> {
+    log: LogKind,
     found: Vec<FoundEntry<'a>>,
     next: usize,
     end: BufferEnd,
@@ -42,6 +43,7 @@ impl<'a> Replay<'a> {
             JournalFile::Cursors(_) => log == LogKind::Cursors,
         };
         Self {
+            log,
             found: found.journal.iter().filter(of_log).copied().collect(),
             next: 0,
             end: BufferEnd {
@@ -88,6 +90,13 @@ impl<'a> Replay<'a> {
                 // a log's seqs rise with the positions, since whatever takes a log's end back first
                 // lets the fence pass all that was journaled; so nothing behind a gap could go on
                 // at the end, and the stop needs no rule that could be bent.
+                //
+                // A file of the cursors log says all that was before it: the files before it may
+                // be gone, and what is missing with them.
+                Ok(Verdict::Gap { .. }) if let Some((at, first)) = self.begun_behind() => {
+                    self.next = at;
+                    self.end.end = first.prev();
+                }
                 Ok(Verdict::Gap { .. }) | Err(_) => {
                     self.end.stopped = true;
                     self.gap = self.gap.or(Some(self.next));
@@ -96,6 +105,20 @@ impl<'a> Replay<'a> {
             }
         }
         None
+    }
+
+    /// The next entry with the beginning of a file of the cursors log past the end, and its first
+    /// seq.
+    fn begun_behind(&self) -> Option<(usize, Seq)> {
+        let begins = |found: &FoundEntry<'_>| {
+            let line = Line::parse(found.bytes).ok()?;
+            let begins = line.state == State::Head && found.file.first() == line.seq;
+            let begins = begins && line.seq.prev() > self.end.end;
+            (begins && found.position > self.end.fence).then_some(line.seq)
+        };
+        let mut behind = self.found.iter().enumerate().skip(self.next);
+        let cursors = self.log == LogKind::Cursors;
+        behind.find_map(|(at, found)| Some((at, begins(found).filter(|_| cursors)?)))
     }
 
     /// The entries that could not be applied, since something before them is missing.

@@ -38,6 +38,9 @@ pub(super) fn recover(
     let (last, mut stop) = state.walk_last(found, repairs)?;
     while let Some(restored) = replay.next(state.position.next.prev(), Epoch(0)) {
         let offset = if restored.new_file {
+            // It names all consumers that there are; those that were deleted are not among them.
+            state.consumers.clear();
+            state.open_batch.clear();
             0
         } else {
             state.position.offset
