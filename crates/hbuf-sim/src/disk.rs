@@ -432,13 +432,15 @@ fn put(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 /// Keeps some of the sectors of a write: the first ones, or any of them.
 fn tear(content: &mut Vec<u8>, offset: usize, bytes: &[u8], draw: Draw) {
     let prefix_only = draw.percent(50);
+    // A prefix is long enough to hold a record now and then.
+    let keeps = if prefix_only { 80 } else { 50 };
     let mut kept = draw;
     let mut at = 0;
     while at < bytes.len() {
         let end = ((offset + at) / SECTOR + 1) * SECTOR - offset;
         let end = end.min(bytes.len());
         kept = kept.next();
-        if kept.percent(50) {
+        if kept.percent(keeps) {
             put(content, offset + at, &bytes[at..end]);
         } else if prefix_only {
             return;

@@ -36,6 +36,8 @@ pub enum Kind {
     /// …
     SegmentsDropped,
     /// …
+    CursorsDropped,
+    /// …
     CheckpointAsked,
     /// …
     RollAsked,
@@ -139,7 +141,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 66] = [
+    pub const ALL: [Self; 67] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -156,6 +158,7 @@ impl Kind {
         Self::StateReached,
         Self::RetentionRan,
         Self::SegmentsDropped,
+        Self::CursorsDropped,
         Self::CheckpointAsked,
         Self::RollAsked,
         Self::BackupTaken,
@@ -228,7 +231,7 @@ impl Kind {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Kind, &str, &str); 66] = [
+const TABLE: [(Kind, &str, &str); 67] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -308,6 +311,11 @@ const TABLE: [(Kind, &str, &str); 66] = [
         Kind::SegmentsDropped,
         "segments.dropped",
         "retention lets segments go",
+    ),
+    (
+        Kind::CursorsDropped,
+        "cursors.dropped",
+        "a newer file of the cursors log says all that the older ones said",
     ),
     (
         Kind::CheckpointAsked,

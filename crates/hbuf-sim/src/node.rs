@@ -76,6 +76,11 @@ pub(crate) enum Step {
         buffer: usize,
         keep_from: Seq,
     },
+    /// Removes files of the cursors log below a seq.
+    DropCursors {
+        buffer: usize,
+        keep_from: Seq,
+    },
     /// A pause is complete.
     Settle {
         buffer: usize,
@@ -114,6 +119,7 @@ impl Step {
             Self::Acknowledge { .. } => "acknowledge".to_string(),
             Self::Marked { .. } => "marked".to_string(),
             Self::Drop { .. } => "drop".to_string(),
+            Self::DropCursors { .. } => "drop-cursors".to_string(),
             Self::Settle { .. } => "settle".to_string(),
             Self::Recover { .. } => "recover".to_string(),
             Self::Open { .. } => "open".to_string(),
@@ -133,6 +139,8 @@ pub(crate) enum Why {
     Due,
     /// A mark.
     Mark,
+    /// Older files of the cursors log go, and nothing may make them anew.
+    DropCursors,
     /// Its file is to be cut.
     CutBack,
 }

@@ -257,7 +257,7 @@ fn faults(draws: &Draws, steps: u64) -> Vec<Planned> {
             let target = draws.draw(Purpose::Plan, entity + 50, ordinal);
             let crash = matches!(fault, Fault::PowerLoss | Fault::Kill);
             let aimed = crash && target.percent(60);
-            let target = aimed.then(|| CRASH_POINTS[below(target.next(), CRASH_POINTS.len())]);
+            let target = aimed.then(|| aim(target.next()));
             planned.push(Planned {
                 step,
                 fault,
@@ -269,12 +269,20 @@ fn faults(draws: &Draws, steps: u64) -> Vec<Planned> {
     planned
 }
 
+/// Any point, and more often the one before which the most is under way to a segment.
+fn aim(draw: Draw) -> &'static str {
+    if draw.next().percent(20) {
+        return "pipeline.sync-segment";
+    }
+    CRASH_POINTS[below(draw, CRASH_POINTS.len())]
+}
+
 fn below(draw: Draw, bound: usize) -> usize {
     usize::try_from(draw.below(bound as u64)).expect("it is below a usize")
 }
 
 /// The points that a crash can hit; a sweep fails when it missed one.
-pub const CRASH_POINTS: [&str; 29] = [
+pub const CRASH_POINTS: [&str; 30] = [
     "request",
     "pipeline.write-segment",
     "pipeline.write-cursors",
@@ -296,6 +304,7 @@ pub const CRASH_POINTS: [&str; 29] = [
     "keeper.sync-mark",
     "keeper.marked",
     "keeper.drop",
+    "keeper.drop-cursors",
     "keeper.remove-segment",
     "keeper.remove-journal",
     "start.write-segment",

@@ -466,8 +466,10 @@ impl<'w> World<'w> {
             Effect::StreamUsed { .. } => unreachable!("no client of this world reads streams"),
             // Nobody here reads in strict order.
             Effect::TimeClosed { .. } => {}
-            // Its cursors log holds retain records only, and few.
-            Effect::DropCursors { .. } => {}
+            Effect::DropCursors { buffer, keep_from } => {
+                let buffer = self.registry.index(buffer);
+                self.on_drop_cursors(cause, buffer, keep_from);
+            }
             Effect::Consumer {
                 buffer,
                 consumer,

@@ -13,7 +13,8 @@ use crate::record::{Facts, Frame, Kind, Proof, encode};
 use crate::segment::{FORMAT, LogKind, SegmentHead};
 use crate::tree::Frontier;
 
-/// A file of the cursors log rolls when it has grown to this many bytes.
+/// A file of the cursors log rolls when it has grown to this many bytes, or to those of a segment
+/// when they are fewer.
 const ROLL_BYTES: u64 = 1 << 20;
 
 /// Where the cursors log ends, as recovery found it.
@@ -47,7 +48,7 @@ pub(super) struct Cursors {
 }
 
 impl Cursors {
-    pub(super) fn open(at: CursorsEnd) -> Self {
+    pub(super) fn open(at: CursorsEnd, segment_bytes: u64) -> Self {
         let CursorsEnd {
             end,
             file,
@@ -61,7 +62,7 @@ impl Cursors {
             file,
             offset,
             pending: Vec::new(),
-            roll_at: ROLL_BYTES,
+            roll_at: ROLL_BYTES.min(segment_bytes),
             rolled: None,
         }
     }
@@ -151,7 +152,8 @@ impl Buffer {
         if rolls {
             self.cursors.file = first;
             self.cursors.offset = 0;
-            self.cursors.roll_at = ROLL_BYTES.max(2 * bytes.len() as u64);
+            let most = ROLL_BYTES.min(self.config.segment_bytes);
+            self.cursors.roll_at = most.max(2 * bytes.len() as u64);
             self.cursors.rolled = Some(last);
         }
         let offset = self.cursors.offset;

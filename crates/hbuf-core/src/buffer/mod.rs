@@ -225,7 +225,7 @@ impl Buffer {
             mark_generation: opening.mark_generation,
             marked: opening.marked,
             fence: opening.fence,
-            cursors: cursors::Cursors::open(opening.cursors),
+            cursors: cursors::Cursors::open(opening.cursors, opening.config.segment_bytes),
             consumers: consumers::Consumers::open(opening.consumers),
             producers: opening.producers,
             keys: opening.keys,

@@ -82,7 +82,7 @@ impl World<'_> {
         let event = self.disk_event(cause, Kind::DiskWrote, name);
         let queue = match why {
             Why::Direct(_) | Why::Full => &mut self.node.pipeline,
-            Why::Due | Why::Mark | Why::CutBack => &mut self.node.keeper,
+            Why::Due | Why::Mark | Why::DropCursors | Why::CutBack => &mut self.node.keeper,
         };
         queue.push_front((event, Step::WriteBehind { buffer, why }));
         event
@@ -105,6 +105,7 @@ impl World<'_> {
             Why::Full | Why::Due => {}
             Why::Direct(of) => self.void_opening(event, of),
             Why::Mark => self.miss_mark(Name::Mark(buffer)),
+            Why::DropCursors => self.miss_drop(buffer),
             Why::CutBack => {
                 let mut steps = self.node.keeper.iter();
                 let end = steps.position(|(_, step)| step.recovers(buffer));

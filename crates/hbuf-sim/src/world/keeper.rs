@@ -194,6 +194,46 @@ impl World<'_> {
         cause
     }
 
+    /// A newer file says all that the older ones said. What the journal holds of them is written
+    /// first, so that it does not make them anew.
+    pub(super) fn on_drop_cursors(&mut self, cause: EventId, buffer: usize, keep_from: Seq) {
+        let seqs = (Seq::FIRST, keep_from.prev());
+        let event = self.seqs_event(cause, Kind::CursorsDropped, buffer, seqs);
+        let why = Why::DropCursors;
+        let steps = vec![
+            Step::WriteBehind { buffer, why },
+            Step::DropCursors { buffer, keep_from },
+        ];
+        self.queue_steps(event, steps);
+    }
+
+    pub(super) fn drop_cursors(
+        &mut self,
+        cause: EventId,
+        buffer: usize,
+        keep_from: Seq,
+    ) -> EventId {
+        let (from, to) = (
+            Name::Cursors(buffer, Seq::ZERO),
+            Name::Cursors(buffer, keep_from.prev()),
+        );
+        let names: Vec<Name> = self.disk.names(from, to).collect();
+        for name in names {
+            self.node.keeper.push_front((cause, Step::Remove { name }));
+        }
+        cause
+    }
+
+    /// There was no room to write what waits: the older files stay until the next ones go.
+    pub(super) fn miss_drop(&mut self, buffer: usize) {
+        let mut steps = self.node.keeper.iter();
+        let drops =
+            |step: &Step| matches!(step, Step::DropCursors { buffer: of, .. } if *of == buffer);
+        if let Some(at) = steps.position(|(_, step)| drops(step)) {
+            self.node.keeper.remove(at);
+        }
+    }
+
     /// Nothing behind `offset` was acknowledged: cut it, then open the buffer anew.
     pub(super) fn queue_cut_back(&mut self, cause: EventId, buffer: usize, file: Seq, offset: u64) {
         let mut steps = vec![Step::WriteBehind {

@@ -118,6 +118,7 @@ impl World<'_> {
                 generation,
             } => self.on_marked(cause, buffer, fence, generation),
             Step::Drop { buffer, keep_from } => self.drop_segments(cause, buffer, keep_from),
+            Step::DropCursors { buffer, keep_from } => self.drop_cursors(cause, buffer, keep_from),
             Step::Settle {
                 buffer,
                 client,
