@@ -38,16 +38,12 @@ impl GivenUp {
 
 impl Letter {
     /// The idempotency key of its append. A crash may come between the append and the consumer's
-    /// record of it; then it is appended again.
+    /// record of it; then it is appended again. The message goes by its id: when committed data was
+    /// lost, or an older copy of the buffer put back, another message may come to have its seq.
     #[must_use]
-    pub fn key(&self) -> String {
-        let Self {
-            consumer,
-            buffer,
-            seq,
-            ..
-        } = self;
-        format!("dead-letter/{consumer}/{buffer}/{seq}")
+    pub fn key(&self, record: &Record<'_>) -> String {
+        let (consumer, id) = (self.consumer, record.id().unwrap_or_default());
+        format!("dead-letter/{consumer}/{}/{id}", self.buffer)
     }
 
     /// The header lines of the message with one more, which says where it is from and why it is
@@ -80,7 +76,7 @@ impl Letter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Epoch, Micros};
+    use crate::ids::{Epoch, Hash, Micros};
     use crate::record::{Facts, Frame, Proof, decode, encode};
 
     fn letter() -> Letter {
@@ -93,7 +89,7 @@ mod tests {
         }
     }
 
-    fn lines(own: &[u8]) -> Vec<u8> {
+    fn message(id: u8, own: &[u8]) -> Vec<u8> {
         let frame = Frame {
             seq: Seq(7),
             time: Micros(9),
@@ -102,12 +98,19 @@ mod tests {
             rest: 0,
             facts: &Facts::default(),
             lines: own,
-            proof: Proof::None,
+            proof: Proof::Salted {
+                salt: [7; 32],
+                id: Hash([id; 32]),
+            },
             body: b"body",
         };
         let mut bytes = Vec::new();
         encode(&frame, &mut bytes);
-        letter().lines(&decode(&bytes).unwrap()).unwrap()
+        bytes
+    }
+
+    fn lines(own: &[u8]) -> Vec<u8> {
+        letter().lines(&decode(&message(1, own)).unwrap()).unwrap()
     }
 
     #[test]
@@ -130,17 +133,15 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_has_one_key_however_often_it_was_handed_out() {
+    fn a_message_has_one_letter_and_another_one_at_its_seq_has_its_own() {
         let later = Letter {
             deliveries: 9,
             why: GivenUp::Expired,
             ..letter()
         };
-        assert_eq!(letter().key(), later.key());
-        let next = Letter {
-            seq: Seq(8),
-            ..letter()
-        };
-        assert_ne!(letter().key(), next.key());
+        let (one, other) = (message(1, b""), message(2, b""));
+        let (one, other) = (decode(&one).unwrap(), decode(&other).unwrap());
+        assert_eq!(letter().key(&one), later.key(&one));
+        assert_ne!(letter().key(&one), letter().key(&other));
     }
 }

@@ -68,7 +68,7 @@ impl Engine {
         let append = Append {
             contents: vec![Content::seal(lines.into(), body)],
             // The same letter twice is one.
-            idempotency_key: Some(letter.key().into_bytes()),
+            idempotency_key: Some(letter.key(&record).into_bytes()),
             ..Append::default()
         };
         match into.append(append).await {

@@ -176,7 +176,10 @@ impl World<'_> {
             ack: AckLevel::InSync,
             if_match: None,
             producer: None,
-            idem: Some(idempotency::hash(&Hash([1; 32]), letter.key().as_bytes())),
+            idem: Some(idempotency::hash(
+                &Hash([1; 32]),
+                letter.key(&record).as_bytes(),
+            )),
             framed: None,
             letter: Some(letter),
         };
