@@ -374,6 +374,39 @@ fn a_message_that_is_no_event_becomes_one() {
 }
 
 #[test]
+fn what_is_erased_or_hbufs_own_is_no_event() {
+    let shown = |facts: &Facts, lines: &[u8], proof| {
+        let frame = Frame {
+            seq: Seq(42),
+            time: Micros(0),
+            epoch: Epoch(3),
+            distance: 1,
+            rest: 0,
+            facts,
+            lines,
+            proof,
+            body: b"0000",
+        };
+        let mut bytes = Vec::new();
+        encode(&frame, &mut bytes);
+        present(&decode(&bytes).unwrap(), "/buffers/b", |_| true).is_some()
+    };
+    let id = Hash([0xa9; 32]);
+    let live = Proof::Salted { salt: [7; 32], id };
+    let gone = Proof::Gone {
+        commitment: Hash([1; 32]),
+        id,
+    };
+    let own = Facts {
+        kind: crate::record::Kind::Tombstone,
+        ..Facts::default()
+    };
+    assert!(shown(&Facts::default(), BINARY.as_bytes(), live));
+    assert!(!shown(&Facts::default(), b"xxx: 000\r\n", gone));
+    assert!(!shown(&own, BINARY.as_bytes(), live));
+}
+
+#[test]
 fn an_event_is_given_back_with_its_types() {
     let own = ["specversion=1.0", "id=7", "source=/s", "type=t"];
     let check = |lines: &str, body: &[u8], more: &[&str], data| {

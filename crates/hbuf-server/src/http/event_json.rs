@@ -161,6 +161,8 @@ mod tests {
     use super::*;
     use hbuf_core::ids::{Epoch, Hash, Micros, Seq};
     use hbuf_core::record::{Facts, Frame, Proof, decode, encode};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     /// The event of a message with these lines and this body.
     fn event(lines: &[u8], body: &[u8]) -> String {
@@ -213,6 +215,47 @@ mod tests {
             r#","subject":"Größe \"5\" %41","time":"2026-11-20T11:15:22Z","n":-5,"s":"-5","b":true"#,
         );
         comes_back(r#","data_base64":"/w==""#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_comes_back_as_it_was(
+            id in r#"[^\p{Cc}\p{Cn}\p{Co}]{1,20}"#,
+            text in r#"[^\p{Cc}\p{Cn}\p{Co}]{0,40}"#,
+            number: i32,
+            truth: bool,
+            data in prop_oneof![
+                any::<f64>().prop_filter("JSON has no such number", |n| n.is_finite()).prop_map(|n| json!(n)),
+                ".*".prop_map(Value::String),
+                prop::collection::btree_map(".*", any::<i64>(), 0..5).prop_map(|map| json!(map)),
+            ],
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+            kind in prop::sample::select(vec![
+                "application/json", "a/b+json", "text/plain", "text/csv; charset=latin1", "a/b", "",
+            ]),
+        ) {
+            let mut sent = json!({
+                "specversion": "1.0", "id": id, "source": "/s", "type": "t",
+                "text": text, "number": number, "truth": truth,
+            });
+            if !kind.is_empty() {
+                sent["datacontenttype"] = kind.into();
+            }
+            match &data {
+                Value::String(_) if kind == "text/plain" || kind == "a/b" => sent["data"] = data,
+                _ if kind.ends_with("json") => sent["data"] = data,
+                _ => sent["data_base64"] = to_base64(&bytes).into(),
+            }
+            if kind.is_empty() && bytes.is_empty() {
+                sent["data_base64"] = "AA==".into();
+            }
+            let lines = Bytes::from_static(b"content-type: application/cloudevents+json\r\n");
+            let sent = sent.to_string();
+            let (lines, body) = settle((lines, Bytes::from(sent.clone()))).unwrap();
+            // Both are read here, since a number that is written may read as its neighbour.
+            let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            prop_assert_eq!(read(&event(&lines, &body)), read(&sent));
+        }
     }
 
     #[test]

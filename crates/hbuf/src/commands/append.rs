@@ -31,6 +31,7 @@ Examples:
   hbuf append syslog --lines /var/log/syslog
   tail -f access.log | hbuf append access --lines --tag web7
   hbuf append scans --key scan-17 scan.pdf
+  hbuf append orders --lines --content-type application/cloudevents+json events.ndjson
 
 If it fails halfway, it names a producer: the same command with --producer ID goes on without doubles.";
 
