@@ -78,6 +78,35 @@ fn a_batch_of_events_ends_behind_its_bound_and_says_where_to_go_on() {
 }
 
 #[test]
+fn a_batch_of_events_waits_for_the_first() {
+    let (_scratch, server) = server();
+    let mut http = server.http();
+    for buffer in ["a", "b"] {
+        http.put_json(&format!("/buffers/{buffer}"), "{}").unwrap();
+    }
+    http.put_json("/topics/both", r#"{"buffers": ["a", "b"]}"#)
+        .unwrap();
+    let mut waiting = server.http();
+    for (path, id) in [("/buffers/a", 1), ("/topics/both", 2)] {
+        let target = format!("{path}/messages?after=end&wait=30");
+        let first = std::thread::scope(|scope| {
+            let read = scope.spawn(|| waiting.send("GET", &target, &[("accept", BATCH)], b""));
+            // Appended again until the reader is there: it sees what comes behind its start.
+            while !read.is_finished() {
+                let event = json!({
+                    "specversion": "1.0", "id": id.to_string(), "source": "/s", "type": "t",
+                });
+                let headers = [("content-type", "application/cloudevents+json")];
+                http.send("POST", "/buffers/a", &headers, event.to_string().as_bytes())
+                    .unwrap();
+            }
+            events(&read.join().unwrap().unwrap())
+        });
+        assert_eq!(first[0]["id"], id.to_string(), "{path}");
+    }
+}
+
+#[test]
 fn the_command_line_appends_events_line_by_line() {
     let (scratch, server) = server();
     let file = scratch.path().join("events.ndjson");
