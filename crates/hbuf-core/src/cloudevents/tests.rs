@@ -2,6 +2,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
+use proptest::prelude::*;
+
 use super::attribute::decode_value;
 use super::*;
 use crate::ids::{Epoch, Hash, Micros, Seq};
@@ -445,6 +447,31 @@ fn an_event_is_given_back_with_its_types() {
         &["specversion=1.0", "id:7", "source=/s", "type=t"],
         Data::Bytes(b""),
     );
+}
+
+proptest! {
+    #[test]
+    fn what_is_taken_in_headers_is_given_back_whole(
+        pairs in prop::collection::vec(("[a-z0-9]{1,3}", r#"([!-~]|%[0-9A-Fa-f]{2}|é| ){0,6}"#), 0..4),
+    ) {
+        let value = |text: &String| text.trim().to_string();
+        let more: String = pairs
+            .iter()
+            .map(|(name, text)| format!("ce-{name}: {}\r\n", value(text)))
+            .collect();
+        let lines = format!("{BINARY}{more}");
+        if settle_binary(lines.as_bytes()).is_err() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        record(&lines, b"", &mut bytes);
+        let (shown, _) = presented(&decode(&bytes).unwrap());
+        prop_assert_eq!(shown.len(), 4 + pairs.len());
+        for (name, text) in &pairs {
+            let expected = format!("{name}={}", decode_value(value(text).as_bytes()).unwrap());
+            prop_assert!(shown.contains(&expected), "{} in {:?}", expected, shown);
+        }
+    }
 }
 
 #[test]
