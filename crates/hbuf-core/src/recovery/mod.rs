@@ -257,7 +257,8 @@ fn unapplied_file(found: &Found<'_>, mut entries: Vec<(u64, Entry<'_>)>) -> Opti
 
 /// What retention keeps must be there: it says so durably before it removes a file.
 fn check_kept(log: &messages::Messages, kept: Seq, damage: &mut Option<Damage>) {
-    let missing = log.oldest() > kept || log.end().next() < kept;
+    let none = log.segments.is_empty() && log.end() >= kept;
+    let missing = none || log.oldest() > kept || log.end().next() < kept;
     if missing && damage.is_none() {
         *damage = Some(Damage {
             log: LogKind::Messages,

@@ -209,6 +209,19 @@ fn a_missing_segment_is_damage() {
 }
 
 #[test]
+fn an_only_segment_that_is_missing_is_damage_when_the_mark_names_the_next_one() {
+    // A roll whose file was not made yet.
+    let offset = head(6).len();
+    let (end, damaged, _) = check(&[], Some(mark(5, 6, offset)));
+    assert_eq!((end, damaged), (5, true));
+    // Retention let all of it go before.
+    let mut swept = mark(5, 6, offset);
+    swept.first = Seq(6);
+    let (end, damaged, _) = check(&[], Some(swept));
+    assert_eq!((end, damaged), (5, false));
+}
+
+#[test]
 fn half_a_batch_is_cut_whole() {
     let mut bytes = segment(1, 2);
     let keep = bytes.len() as u64;
