@@ -7,9 +7,11 @@ mod machine;
 #[cfg(test)]
 mod machine_tests;
 mod place;
+mod topic_turn;
 
 pub use candidate::Candidate;
 pub use config::{AckMode, Config, ConfigError, Filter, Start};
 pub use letter::Letter;
 pub use machine::{Consumer, Counts, Given, GivenUp, LeaseId, Settled, Settling, Standing, Wish};
 pub use place::{Delta, Progress, fold};
+pub use topic_turn::{TopicPick, TopicTurn};

@@ -1,12 +1,13 @@
 //! Handing messages out: of one buffer, or the earliest of a topic's buffers. Which message goes to
 //! whom is the core's to say.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hbuf_core::buffer::{ConsumerAnswer, ConsumerCall};
-use hbuf_core::consumer::{AckMode, Given, LeaseId, Settling};
+use hbuf_core::consumer::{Given, LeaseId, Settling, TopicPick, TopicTurn};
 use hbuf_core::ids::{Seq, Uuid};
 use tokio::time::Instant;
 
@@ -19,7 +20,7 @@ use super::consumer_look::{look, read_kept};
 
 /// How often a topic's consumer asks its buffers again while a worker waits.
 const TOPIC_LOOK: Duration = Duration::from_millis(50);
-/// Which buffer of a topic is asked first.
+/// Counts the requests, so that another buffer of a topic is asked first each time.
 static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
 
 impl Engine {
@@ -91,8 +92,7 @@ impl Engine {
         }
     }
 
-    /// The earliest messages of all buffers of a topic. Each is asked for what it has; what is not
-    /// among the earliest goes back as if it had not been handed out.
+    /// Messages of all buffers of a topic, as the core picks them.
     async fn next_of_topic(
         &self,
         info: &ConsumerInfo,
@@ -100,28 +100,33 @@ impl Engine {
     ) -> Result<Handed, ConsumerError> {
         loop {
             let mut handed = Handed::default();
-            let mut found: Vec<(Arc<Buffer>, Given)> = Vec::new();
-            let done_by_delivery = info.config.ack == AckMode::OnDelivery;
-            for (uuid, name) in self.in_turn(info) {
-                let left = request.limit - if done_by_delivery { found.len() } else { 0 };
-                if left == 0 {
-                    break;
-                }
-                match self.given_of(info, uuid, left).await {
+            let number = NEXT_TURN.fetch_add(1, Ordering::Relaxed);
+            let (ack, members) = (info.config.ack, info.members.len());
+            let mut turn = TopicTurn::new(ack, members, number, request.limit);
+            let mut buffers: HashMap<usize, Arc<Buffer>> = HashMap::new();
+            while let Some((member, limit)) = turn.ask() {
+                let (uuid, name) = &info.members[member];
+                match self.given_of(info, *uuid, limit).await {
                     Ok((buffer, given)) => {
-                        found.extend(given.into_iter().map(|one| (Arc::clone(&buffer), one)));
+                        turn.gave(member, given);
+                        buffers.insert(member, buffer);
                     }
                     Err(ConsumerError::Stopping) => return Err(ConsumerError::Stopping),
                     Err(error) => handed.passed.push(Passed {
-                        name,
+                        name: name.clone(),
                         why: error.to_string(),
                     }),
                 }
             }
-            found.sort_by_key(|(_, given)| given.time);
-            for (buffer, given) in found.split_off(request.limit.min(found.len())) {
-                give_back(&buffer, info.uuid, &[given]);
+            let TopicPick {
+                handed: found,
+                back,
+            } = turn.pick();
+            for (member, given) in back {
+                give_back(&buffers[&member], info.uuid, &[given]);
             }
+            let of_buffer = |(member, given)| (Arc::clone(&buffers[&member]), given);
+            let found: Vec<(Arc<Buffer>, Given)> = found.into_iter().map(of_buffer).collect();
             if !found.is_empty() {
                 self.read_found(info, &found, &mut handed).await?;
                 return Ok(handed);
@@ -137,15 +142,6 @@ impl Engine {
                 _ => return Ok(handed),
             }
         }
-    }
-
-    /// The buffers of a consumer, beginning with another one each time.
-    fn in_turn(&self, info: &ConsumerInfo) -> Vec<(Uuid, hbuf_core::name::Name)> {
-        let turn = NEXT_TURN.fetch_add(1, Ordering::Relaxed);
-        let mut members = info.members.clone();
-        let at = usize::try_from(turn % members.len() as u64).unwrap_or_default();
-        members.rotate_left(at);
-        members
     }
 
     async fn given_of(
