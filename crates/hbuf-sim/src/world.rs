@@ -34,6 +34,7 @@ mod operator;
 mod pipeline;
 mod start;
 mod topic;
+mod topic_next;
 mod turns;
 mod workers;
 mod writes;

@@ -9,6 +9,7 @@ use hbuf_core::ids::{Hash, Micros, Seq, Uuid};
 use hbuf_core::input::{Input, Token};
 
 use super::consumer_tasks::Task;
+use super::topic_next::TopicNext;
 use super::{Due, World};
 use crate::kinds::Kind;
 use crate::ledger::{Finding, Ledger, Wanted};
@@ -55,6 +56,8 @@ pub(crate) struct Worker {
     pub(crate) held: Vec<Held>,
     /// What it was done with.
     pub(crate) settled: Vec<Held>,
+    /// Its request to a topic's consumer.
+    pub(crate) topic: Option<TopicNext>,
 }
 
 /// What was asked of a consumer.
@@ -435,7 +438,7 @@ impl World<'_> {
             }
         }
         for worker in &mut self.crew.workers {
-            (worker.waits_for, worker.begins) = (None, None);
+            (worker.waits_for, worker.begins, worker.topic) = (None, None, None);
         }
     }
 }

@@ -32,6 +32,10 @@ impl World<'_> {
         match (&call.asked, answer) {
             (_, ConsumerAnswer::Refused(refused)) => {
                 event = self.on_refused(cause, &call, refused);
+                let worker = call.worker.map(|worker| &mut self.crew.workers[worker]);
+                if let Some(topic) = worker.and_then(|worker| worker.topic.as_mut()) {
+                    topic.passed();
+                }
                 after = 3_000;
             }
             (Asked::Begin { version }, ConsumerAnswer::Done) => {
@@ -101,9 +105,22 @@ impl World<'_> {
         moves: u64,
         given: &[Given],
     ) -> (EventId, u64) {
+        let topic = worker.map(|worker| &mut self.crew.workers[worker].topic);
+        let of_topic = match topic {
+            Some(Some(topic)) => {
+                topic.gave(given);
+                true
+            }
+            _ => false,
+        };
         let (Some(first), Some(last)) = (given.first(), given.last()) else {
             let event = self.consumer_event(cause, Kind::NextEmpty, at, None);
-            return (event, if self.crew.finishing { 20_000 } else { 2_000 });
+            let after = match (of_topic, self.crew.finishing) {
+                (true, _) => 20,
+                (false, true) => 20_000,
+                (false, false) => 2_000,
+            };
+            return (event, after);
         };
         let seqs = Some((first.seq.min(last.seq), first.seq.max(last.seq)));
         let event = self.consumer_event(cause, Kind::MessagesGiven, at, seqs);
@@ -125,6 +142,9 @@ impl World<'_> {
             self.finding(at, checked);
         }
         let draw = self.draws.draw(Purpose::Worker, event.0, 0);
+        if of_topic {
+            return (event, 20);
+        }
         let gone = !self.crew.finishing && draw.percent(5);
         match worker.filter(|_| !gone) {
             Some(worker) => {

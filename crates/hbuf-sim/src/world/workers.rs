@@ -42,9 +42,18 @@ impl World<'_> {
                 return self.begin(cause, worker, at, Some(after));
             }
         }
+        if self.crew.workers[worker].topic.is_some() {
+            return self.go_on_asking(cause, worker);
+        }
         let place = self.any_place(draw(1));
         match (draw(0).below(100), place) {
-            (0..45, Some(at)) => return self.ask_next(cause, worker, at, draw(2)),
+            (0..45, Some(at)) => {
+                let (of_all, of_one) = (draw(6), draw(2));
+                if !self.ask_topic(cause, worker, at, of_all) {
+                    self.ask_next(cause, worker, at, of_one);
+                }
+                return;
+            }
             (45..80, _) if !self.crew.workers[worker].held.is_empty() => {
                 return self.settle_held(cause, worker, draw(3));
             }
@@ -71,7 +80,7 @@ impl World<'_> {
     }
 
     /// Whether the shard knows the consumer as it is set now; otherwise it is told first.
-    fn has_begun(&mut self, cause: EventId, worker: usize, at: At) -> bool {
+    pub(super) fn has_begun(&mut self, cause: EventId, worker: usize, at: At) -> bool {
         let version = self.registry.consumer(at.consumer).map_or(0, |it| it.1);
         let now = (self.node.opened[at.buffer], version);
         if self.crew.begun.get(&(at.buffer, at.consumer)) == Some(&now) {
@@ -205,6 +214,7 @@ impl World<'_> {
 
     /// Takes and acks what is left.
     fn finishing_turn(&mut self, cause: EventId, worker: usize) {
+        self.crew.workers[worker].topic = None;
         if let Some(at) = self.crew.workers[worker].begins.take()
             && let Some((config, _)) = self.registry.consumer(at.consumer)
         {
