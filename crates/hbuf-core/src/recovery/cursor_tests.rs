@@ -532,6 +532,68 @@ fn a_file_that_the_journal_begins_needs_nothing_of_what_was_before_it() {
     assert_eq!(written, [(last.file, 0), (last.file, last.offset)]);
 }
 
+/// Recovers a file of which the journal holds one record; the repairs are not performed.
+fn recovered_with(file: &Vec<u8>, journaled: &WriteBytes) -> (CursorsRecovered, Vec<Repair>) {
+    let found = Found {
+        buffer: BUFFER,
+        log: BUFFER,
+        history: BUFFER,
+        node: NodeId(1),
+        epoch: Epoch(1),
+        config: BufferConfig::default(),
+        state: BufferState::Open,
+        mark: None,
+        segments: Vec::new(),
+        cursors: Vec::from([FoundFile {
+            first: Seq(1),
+            source: file,
+        }]),
+        journal: Vec::from([FoundEntry {
+            position: 1,
+            buffer: BUFFER,
+            file: JournalFile::Cursors(journaled.file),
+            bytes: &journaled.bytes,
+        }]),
+        tables: None,
+    };
+    let (mut repairs, mut damage) = (Vec::new(), None);
+    let mut replay = Replay::new(&Rules::correct(), &found, LogKind::Cursors);
+    let recovered = second_log::recover(&mut replay, &found, &mut repairs, &mut damage).unwrap();
+    assert_eq!(damage, None);
+    (recovered, repairs)
+}
+
+#[test]
+fn behind_a_record_that_the_journal_restores_the_file_goes_on_or_is_cut() {
+    let mut world = World::new();
+    world.begin(consumer(1));
+    world.sync();
+    for seq in [10, 20, 30] {
+        world.call(consumer(1), ConsumerCall::Seek(Seq(seq)));
+    }
+    let writes = world.unsynced.clone();
+    world.sync();
+    let file = world.durable[&1].clone();
+    let place = |write: &WriteBytes| usize::try_from(write.offset).unwrap();
+    // The first one rots; those behind it were acknowledged.
+    let mut rotten = file.clone();
+    rotten[place(&writes[0]) + 5] ^= 1;
+    let (recovered, _) = recovered_with(&rotten, &writes[0]);
+    assert_eq!(recovered.end.end, writes[2].through);
+    assert_eq!(recovered.consumers[&consumer(1)].cursor(), Seq(30));
+    // The first one is in the journal alone; the disk kept the last one, which nobody was told of.
+    let mut torn = file;
+    torn[place(&writes[0])..place(&writes[2])].fill(0);
+    let (recovered, repairs) = recovered_with(&torn, &writes[0]);
+    assert_eq!(recovered.end.end, writes[0].through);
+    let cut = Repair::Truncate {
+        log: LogKind::Cursors,
+        file: Seq(1),
+        offset: writes[1].offset,
+    };
+    assert_eq!(repairs.last(), Some(&cut));
+}
+
 /// What may happen.
 #[derive(Clone, Debug)]
 enum Act {

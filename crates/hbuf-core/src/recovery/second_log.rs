@@ -35,7 +35,7 @@ pub(super) fn recover(
         open_batch: Vec::new(),
         position: Position::at(0, Seq::FIRST),
     };
-    let (last, mut stop) = state.walk_last(found, repairs)?;
+    let (mut last, mut stop) = state.walk_last(found, repairs)?;
     while let Some(restored) = replay.next(state.position.next.prev(), Epoch(0)) {
         let offset = if restored.new_file {
             // It names all consumers that there are; those that were deleted are not among them.
@@ -61,7 +61,12 @@ pub(super) fn recover(
                 state.note(&record);
             }
         }
-        stop = None;
+        let mut files = found.cursors.iter();
+        last = files.find(|file| file.first == restored.file).copied();
+        stop = match last {
+            Some(file) => state.go_on(&file)?,
+            None => None,
+        };
     }
     let due = state.position.next;
     if let Some(witness) = replay.witness(due) {
@@ -121,6 +126,18 @@ impl Walk {
         };
         self.end.file = file.first;
         self.open_batch.clear();
+        self.walk_from(file, position).map(Some)
+    }
+
+    /// Behind what the journal restored, the file may go on; what does not go on is cut.
+    fn go_on(&mut self, file: &FoundFile<'_>) -> Result<Option<Stop>, ReadFailed> {
+        if file.source.len() <= self.position.offset {
+            return Ok(None);
+        }
+        self.walk_from(file, self.position.clone()).map(Some)
+    }
+
+    fn walk_from(&mut self, file: &FoundFile<'_>, position: Position) -> Result<Stop, ReadFailed> {
         let (mut position, stop) = walk(file.source, position, |_, record| self.note(record))?;
         // A batch is never half there.
         if let Some(batch) = position.batch.take() {
@@ -129,7 +146,7 @@ impl Walk {
             position.offset = batch.offset;
         }
         self.position = position;
-        Ok(Some(stop))
+        Ok(stop)
     }
 
     /// Takes a record in; a batch counts only when its last record is there.

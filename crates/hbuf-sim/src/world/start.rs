@@ -384,6 +384,14 @@ impl World<'_> {
                 format!("buffer {buffer}: recovery comes to another tree through {end}")
             });
         }
+        let cursors = opening.cursors;
+        let behind = self.disk.read(Name::Cursors(buffer, cursors.file));
+        let behind = behind.map_or(0, |bytes| bytes.len() as u64);
+        if opening.damaged.is_none() {
+            self.check(behind <= cursors.offset, Invariant::SeqDenseUnique, || {
+                format!("buffer {buffer}: {behind} bytes of cursors, the log ends at {cursors:?}")
+            });
+        }
         let loose: Vec<Name> = self.names_of_log(buffer, opening.first);
         let loose = loose.into_iter().find(|name| !self.disk.is_durable(*name));
         if opening.damaged.is_none() && self.bug != Some(Bug::NoNameSync) {
