@@ -208,3 +208,27 @@ fn a_paused_buffers_consumer_stands_still_over_each_end() {
     assert_eq!(bench.settle("ack", &[&left[0]]), ["acked"]);
     assert_eq!(bench.place(), [3, 3, 0]);
 }
+
+#[test]
+fn who_waits_for_a_consumer_that_is_deleted_is_told_so() {
+    let bench = Bench::with_messages(1);
+    assert_eq!(bench.send("PUT", C, &json!({ "start": "last" })).0, 201);
+    let waited = std::thread::scope(|scope| {
+        let path = format!("{C}/next?wait=60");
+        let bench = &bench;
+        let waiting = scope.spawn(move || bench.send("POST", &path, &Value::Null));
+        // Should it not wait yet, it finds no consumer, which is the same answer.
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(bench.send("DELETE", C, &Value::Null).0, 204);
+        waiting.join().unwrap()
+    });
+    assert_eq!(waited.0, 404, "{}", waited.1);
+    assert!(
+        waited.1["type"]
+            .as_str()
+            .unwrap()
+            .ends_with("consumer-not-found"),
+        "{}",
+        waited.1
+    );
+}
