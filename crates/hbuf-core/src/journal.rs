@@ -166,6 +166,24 @@ impl<'a> Entry<'a> {
         })
     }
 
+    /// The seqs of its lines; `None` if they do not fill the body, which is then unreadable.
+    #[must_use]
+    pub fn span(&self) -> Option<Span> {
+        let mut span: Option<Span> = None;
+        let filled = pass_lines(self.body, |line| {
+            let records = line.state != State::Head;
+            let (first, head) = span.map_or((line.seq, !records), |span| (span.first, span.head));
+            span = Some(Span {
+                first,
+                last: line.seq,
+                head,
+                records,
+            });
+            true
+        });
+        span.filter(|_| filled == self.body.len())
+    }
+
     /// The records of the body with their offsets in it, a head line first when the file is new.
     /// Ends at the first error.
     pub fn records(
@@ -243,9 +261,14 @@ fn read_record(
 
 /// Length of the records before `due`, by their lines alone: the entry's own checksum covers them.
 fn known_len(body: &[u8], due: Seq) -> usize {
+    pass_lines(body, |line| line.seq < due)
+}
+
+/// Length of the records from the start whose lines are wanted.
+fn pass_lines(body: &[u8], mut wanted: impl FnMut(&Line) -> bool) -> usize {
     let mut at = 0;
     while let Ok(line) = Line::parse(&body[at..])
-        && line.seq < due
+        && wanted(&line)
     {
         let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
         if len < LINE_LEN || len > body.len() - at {
@@ -254,6 +277,19 @@ fn known_len(body: &[u8], due: Seq) -> usize {
         at += len;
     }
     at
+}
+
+/// The seqs of an entry, so that most entries need not be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// The seq of the first line; a head line has the seq of the record that is due behind it.
+    pub first: Seq,
+    /// The seq of the last line.
+    pub last: Seq,
+    /// Whether the first line is a head line.
+    pub head: bool,
+    /// Whether there is more than a head line.
+    pub records: bool,
 }
 
 /// What recovery knows of the end of one of a buffer's two logs.
@@ -305,6 +341,19 @@ pub enum SkipReason {
     StaleEpoch,
 }
 
+/// Why an entry need not even be read; its seqs tell more, where they are known.
+#[must_use]
+pub fn needless(position: u64, span: Option<Span>, buffer: &BufferEnd) -> Option<SkipReason> {
+    if position <= buffer.fence {
+        return Some(SkipReason::Fenced);
+    }
+    if buffer.stopped {
+        return Some(SkipReason::Stopped);
+    }
+    let there = span.is_some_and(|span| span.last <= buffer.end);
+    there.then_some(SkipReason::AlreadyThere)
+}
+
 /// Decides what an entry does to its log: only what goes on at end + 1 is applied, of an epoch at
 /// least the last, from a position above the fence. A record that the file has already is passed
 /// over.
@@ -312,11 +361,8 @@ pub enum SkipReason {
 /// Err: the entry itself is unreadable although its checksum is right; treat the journal as
 /// corrupt.
 pub fn replay(entry: &Entry<'_>, position: u64, buffer: &BufferEnd) -> Result<Replay, EntryError> {
-    if position <= buffer.fence {
-        return Ok(Replay::Skip(SkipReason::Fenced));
-    }
-    if buffer.stopped {
-        return Ok(Replay::Skip(SkipReason::Stopped));
+    if let Some(reason) = needless(position, None, buffer) {
+        return Ok(Replay::Skip(reason));
     }
     let mut start = None;
     let mut new_file = false;

@@ -76,11 +76,13 @@ pub enum Bug {
     GivenUpEarly,
     /// …
     LetterLost,
+    /// …
+    DropHeldJournal,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::AckBeforeSync,
         Self::ReadBeforeSync,
         Self::HalfBatch,
@@ -114,6 +116,7 @@ impl Bug {
         Self::DeliveredEarly,
         Self::GivenUpEarly,
         Self::LetterLost,
+        Self::DropHeldJournal,
     ];
 
     /// Its name on the command line.
@@ -183,7 +186,8 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
             | Bug::RepairTwice
             | Bug::ForgetSync
             | Bug::CountReplays
-            | Bug::LetterLost,
+            | Bug::LetterLost
+            | Bug::DropHeldJournal,
         )
         | None => {}
     }
@@ -191,7 +195,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Bug, &str, &str, Invariant); 33] = [
+const TABLE: [(Bug, &str, &str, Invariant); 34] = [
     (
         Bug::AckBeforeSync,
         "ack-before-sync",
@@ -389,6 +393,12 @@ const TABLE: [(Bug, &str, &str, Invariant); 33] = [
         "letter-lost",
         "a dead letter counts as put away before it is",
         Invariant::DeadLetterOnce,
+    ),
+    (
+        Bug::DropHeldJournal,
+        "drop-held-journal",
+        "a start lets go of the journal that answers for what it did not sync",
+        Invariant::AckedNeverLost,
     ),
 ];
 

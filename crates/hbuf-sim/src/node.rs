@@ -221,6 +221,11 @@ impl Journal {
         }
     }
 
+    /// Files of the life before that still answer for messages, with their last positions.
+    pub(crate) fn take_over(&mut self, files: Vec<(u64, Seq)>) {
+        self.rolled.extend(files);
+    }
+
     /// The position of the last entry.
     pub(crate) const fn last(&self) -> u64 {
         self.next - 1

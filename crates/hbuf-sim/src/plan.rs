@@ -110,6 +110,9 @@ pub(crate) struct Plan {
     pub(crate) mirror: bool,
     /// Percent of a client's turns that let the next append start a segment.
     pub(crate) rolls: u64,
+    /// Starts go on with the journal of the life before, as with a sound one; with a damaged one
+    /// they make everything durable first.
+    pub(crate) keeps_journal: bool,
     /// Consumers that there are at the same time, at most.
     pub(crate) consumers: usize,
     /// Workers, which share all consumers.
@@ -175,6 +178,7 @@ impl Plan {
             backups,
             mirror: followed && draw(10).percent(70),
             rolls: maybe(7, 40, 8),
+            keeps_journal: draw(14).percent(50),
             consumers: usize::try_from(consumers).expect("four at most"),
             workers: match consumers {
                 0 => 0,
@@ -220,8 +224,8 @@ impl fmt::Display for Plan {
         )?;
         write!(
             f,
-            "backups={}% rolls={}% mirror={} ",
-            self.backups, self.rolls, self.mirror
+            "backups={}% rolls={}% mirror={} keeps_journal={} ",
+            self.backups, self.rolls, self.mirror, self.keeps_journal
         )?;
         write!(
             f,
@@ -256,7 +260,7 @@ fn faults(draws: &Draws, steps: u64) -> Vec<Planned> {
             let step = draws.draw(Purpose::Plan, entity, ordinal).within(20, steps);
             let target = draws.draw(Purpose::Plan, entity + 50, ordinal);
             let crash = matches!(fault, Fault::PowerLoss | Fault::Kill);
-            let aimed = crash && target.percent(60);
+            let aimed = crash && target.percent(75);
             let target = aimed.then(|| aim(target.next()));
             planned.push(Planned {
                 step,
@@ -271,7 +275,7 @@ fn faults(draws: &Draws, steps: u64) -> Vec<Planned> {
 
 /// Any point, and more often the one before which the most is under way to a segment.
 fn aim(draw: Draw) -> &'static str {
-    if draw.next().percent(20) {
+    if draw.next().percent(30) {
         return "pipeline.sync-segment";
     }
     CRASH_POINTS[below(draw, CRASH_POINTS.len())]
@@ -282,7 +286,7 @@ fn below(draw: Draw, bound: usize) -> usize {
 }
 
 /// The points that a crash can hit; a sweep fails when it missed one.
-pub const CRASH_POINTS: [&str; 30] = [
+pub const CRASH_POINTS: [&str; 31] = [
     "request",
     "pipeline.write-segment",
     "pipeline.write-cursors",
@@ -308,6 +312,7 @@ pub const CRASH_POINTS: [&str; 30] = [
     "keeper.remove-segment",
     "keeper.remove-journal",
     "start.write-segment",
+    "start.sync-journal",
     "start.remove-journal",
     "start.sync-segment",
     "start.sync-names",

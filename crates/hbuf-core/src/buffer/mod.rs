@@ -92,6 +92,17 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// The segments that hold something no mark vouches for, or might.
+    pub fn unmarked_segments(&self) -> impl Iterator<Item = Seq> + '_ {
+        let from = self.marked.map_or(Seq::FIRST, Seq::next);
+        let behind = self.segments.iter().skip(1).map(|segment| segment.first);
+        let ends = behind.chain(core::iter::once(Seq::MAX));
+        let pairs = self.segments.iter().zip(ends);
+        pairs
+            .filter(move |(_, next)| *next >= from)
+            .map(|(segment, _)| segment.first)
+    }
+
     /// The mark of this state, with the tables if they are not empty: everything is durable, and
     /// the journal is done with up to `fence`.
     #[must_use]

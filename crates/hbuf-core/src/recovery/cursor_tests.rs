@@ -492,7 +492,9 @@ fn a_file_that_the_journal_begins_needs_nothing_of_what_was_before_it() {
     writes.append(&mut world.unsynced);
     // The older file was removed, and the power took the newer one, which only the journal holds
     // surely. It also holds an end of the older one.
-    let entries = writes.iter().skip(writes.len() - 4).zip(1..);
+    let entries = writes.iter().skip(writes.len() - 4);
+    let entries = entries.map(|write| (JournalFile::Cursors(write.file), write.bytes.to_vec()));
+    let entries: Vec<(JournalFile, Vec<u8>)> = entries.collect();
     let found = Found {
         buffer: BUFFER,
         log: BUFFER,
@@ -504,13 +506,9 @@ fn a_file_that_the_journal_begins_needs_nothing_of_what_was_before_it() {
         mark: None,
         segments: Vec::new(),
         cursors: Vec::new(),
-        journal: entries
-            .map(|(write, position)| FoundEntry {
-                position,
-                buffer: BUFFER,
-                file: JournalFile::Cursors(write.file),
-                bytes: &write.bytes,
-            })
+        journal: (1..)
+            .zip(&entries)
+            .map(|(position, (file, bytes))| FoundEntry::held(position, BUFFER, *file, bytes))
             .collect(),
         tables: None,
     };
@@ -534,6 +532,7 @@ fn a_file_that_the_journal_begins_needs_nothing_of_what_was_before_it() {
 
 /// Recovers a file of which the journal holds one record; the repairs are not performed.
 fn recovered_with(file: &Vec<u8>, journaled: &WriteBytes) -> (CursorsRecovered, Vec<Repair>) {
+    let bytes = journaled.bytes.to_vec();
     let found = Found {
         buffer: BUFFER,
         log: BUFFER,
@@ -548,12 +547,12 @@ fn recovered_with(file: &Vec<u8>, journaled: &WriteBytes) -> (CursorsRecovered, 
             first: Seq(1),
             source: file,
         }]),
-        journal: Vec::from([FoundEntry {
-            position: 1,
-            buffer: BUFFER,
-            file: JournalFile::Cursors(journaled.file),
-            bytes: &journaled.bytes,
-        }]),
+        journal: Vec::from([FoundEntry::held(
+            1,
+            BUFFER,
+            JournalFile::Cursors(journaled.file),
+            &bytes,
+        )]),
         tables: None,
     };
     let (mut repairs, mut damage) = (Vec::new(), None);

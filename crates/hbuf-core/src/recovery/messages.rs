@@ -150,12 +150,12 @@ impl Messages {
                 continue;
             }
             let end = self.position.next.prev();
-            let Some(restored) = replay.next(end, self.position.epoch) else {
+            let Some(restored) = replay.next(end, self.position.epoch)? else {
                 break stop;
             };
             self.apply(&restored, repairs);
         };
-        let lost = replay.witness(self.position.next);
+        let lost = replay.witness(self.position.next)?;
         self.judge(rules, found, (&stop, lost), repairs, damage)
     }
 
@@ -280,7 +280,7 @@ impl Messages {
     }
 
     /// Puts what only the journal held where it belongs.
-    fn apply(&mut self, restored: &Restored<'_>, repairs: &mut Vec<Repair>) {
+    fn apply(&mut self, restored: &Restored, repairs: &mut Vec<Repair>) {
         let offset = if restored.new_file {
             0
         } else {
@@ -290,10 +290,10 @@ impl Messages {
             log: LogKind::Messages,
             file: restored.file,
             offset,
-            bytes: restored.entry.body.into(),
+            bytes: restored.entry().body.into(),
         });
         self.position.offset = offset;
-        for record in restored.entry.records() {
+        for record in restored.entry().records() {
             let (_, record) = record.expect("replay has read every record");
             self.position.offset += record.line.record_len();
             if record.line.state == State::Head {

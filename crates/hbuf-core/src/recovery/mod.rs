@@ -15,6 +15,9 @@
 
 #[cfg(test)]
 mod cursor_tests;
+#[cfg(test)]
+mod held_tests;
+mod journaled;
 mod messages;
 mod replay;
 mod second_log;
@@ -26,6 +29,8 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use journaled::FoundEntry;
+use journaled::ReadEntry;
 use replay::Replay;
 
 use crate::buffer::{CursorsEnd, Opening};
@@ -34,7 +39,6 @@ use crate::ids::{Epoch, NodeId, Seq, Uuid};
 use crate::input::{BufferConfig, BufferState};
 use crate::journal::{Entry, encode_unapplied};
 use crate::mark::Mark;
-use crate::record::JournalFile;
 use crate::rules::Rules;
 use crate::segment::{LogKind, ReadFailed, Source};
 
@@ -45,19 +49,6 @@ pub struct FoundFile<'a> {
     pub first: Seq,
     /// Its bytes.
     pub source: &'a dyn Source,
-}
-
-/// One journal entry of this buffer.
-#[derive(Clone, Copy, Debug)]
-pub struct FoundEntry<'a> {
-    /// Its position in the journal.
-    pub position: u64,
-    /// The buffer.
-    pub buffer: Uuid,
-    /// The file whose end it belongs to.
-    pub file: JournalFile,
-    /// Whole records, perhaps with a head line first.
-    pub bytes: &'a [u8],
 }
 
 /// What a buffer's directory and the journal hold, and what the manager says about it.
@@ -146,6 +137,9 @@ pub struct Recovered {
     /// must be durable beside the log before the journal goes; `None`: such a file may go, after
     /// the repairs.
     pub unapplied: Option<Box<[u8]>>,
+    /// Everything that no mark vouches for stands in the journal, and no file loses anything. As
+    /// long as the journal stays, the messages need no sync.
+    pub in_journal: bool,
     /// Records that were restored from the journal.
     pub replayed: u64,
     /// Bytes that were cut as torn.
@@ -168,13 +162,15 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
     let mut damage = None;
     let mut cursors_log = Replay::new(rules, found, LogKind::Cursors);
     let cursors = second_log::recover(&mut cursors_log, found, &mut repairs, &mut damage)?;
-    let mut unapplied: Vec<_> = cursors_log.behind_gap().collect();
+    let mut unapplied: Vec<_> = cursors_log.behind_gap().collect::<Result<_, _>>()?;
     let kept = found.mark.as_ref().map_or(Seq::ZERO, |mark| mark.first);
     let kept = cursors.keep_from.max(kept).max(Seq::FIRST);
     let mut log = messages::Messages::start(found, kept, &mut damage);
     let mut replay = Replay::new(rules, found, LogKind::Messages);
     log.walk(rules, found, &mut replay, (&mut repairs, &mut damage))?;
-    unapplied.extend(replay.behind_gap());
+    for entry in replay.behind_gap() {
+        unapplied.push(entry?);
+    }
     check_kept(&log, kept, &mut damage);
     let first = kept.max(log.oldest()).min(log.end().next());
     // Nor does a paused directory change because the node was started anew.
@@ -189,12 +185,34 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         // What is damaged is kept as it is: nothing is cut, nothing is removed.
         repairs.retain(|repair| matches!(repair, Repair::Write { .. }));
     }
+    let progress = log.progress;
+    let opening = opening_of((rules, found), (cursors, log), first, damage.as_ref());
+    Ok(Recovered {
+        unapplied: damage
+            .as_ref()
+            .and_then(|_| unapplied_file(found, &unapplied)),
+        in_journal: damage.is_none() && in_journal(&replay, &opening, &repairs),
+        opening,
+        repairs,
+        damage,
+        replayed: progress.replayed,
+        torn_bytes: progress.torn_bytes,
+    })
+}
+
+/// What the shard opens.
+fn opening_of(
+    (rules, found): (&Rules, &Found<'_>),
+    (cursors, mut log): (CursorsRecovered, messages::Messages),
+    first: Seq,
+    damage: Option<&Damage>,
+) -> Opening {
     let Tables {
         producers,
         keys,
         stream,
     } = tables_of(rules, &mut log);
-    let opening = Opening {
+    Opening {
         buffer: found.buffer,
         log: found.log,
         history: found.history,
@@ -217,21 +235,21 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         config: found.config,
         state: found.state,
         sealed: log.last_is_sealed(),
-        damaged: damage.as_ref().map(|damage: &Damage| damage.seq),
+        damaged: damage.map(|damage| damage.seq),
         mark_generation: found.mark.as_ref().map_or(0, |mark| mark.generation),
         marked: found.mark.as_ref().map(|mark| mark.durable),
         fence: found.mark.as_ref().map_or(0, |mark| mark.fence),
-    };
-    Ok(Recovered {
-        opening,
-        repairs,
-        unapplied: damage
-            .as_ref()
-            .and_then(|_| unapplied_file(found, unapplied)),
-        damage,
-        replayed: log.progress.replayed,
-        torn_bytes: log.progress.torn_bytes,
-    })
+    }
+}
+
+/// See [`Recovered::in_journal`].
+fn in_journal(replay: &Replay<'_>, opening: &Opening, repairs: &[Repair]) -> bool {
+    let from = opening.marked.map_or(Seq::FIRST, Seq::next);
+    let writes = |repair: &Repair| matches!(repair, Repair::Write { .. });
+    // A paused buffer writes no mark that could let go of the journal.
+    opening.state != BufferState::Paused
+        && repairs.iter().all(writes)
+        && replay.holds(from, opening.end)
 }
 
 fn tables_of(rules: &Rules, log: &mut messages::Messages) -> Tables {
@@ -246,7 +264,9 @@ fn tables_of(rules: &Rules, log: &mut messages::Messages) -> Tables {
 }
 
 /// The file that keeps these entries; `None` when there are none.
-fn unapplied_file(found: &Found<'_>, mut entries: Vec<(u64, Entry<'_>)>) -> Option<Box<[u8]>> {
+fn unapplied_file(found: &Found<'_>, read: &[ReadEntry]) -> Option<Box<[u8]>> {
+    let entries = read.iter().map(|read| (read.position, read.entry()));
+    let mut entries: Vec<(u64, Entry<'_>)> = entries.collect();
     entries.sort_by_key(|(position, _)| *position);
     // A crash may leave them in such a file and in the journal too.
     let mut seen = BTreeSet::new();

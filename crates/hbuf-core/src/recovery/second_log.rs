@@ -36,7 +36,7 @@ pub(super) fn recover(
         position: Position::at(0, Seq::FIRST),
     };
     let (mut last, mut stop) = state.walk_last(found, repairs)?;
-    while let Some(restored) = replay.next(state.position.next.prev(), Epoch(0)) {
+    while let Some(restored) = replay.next(state.position.next.prev(), Epoch(0))? {
         let offset = if restored.new_file {
             // It names all consumers that there are; those that were deleted are not among them.
             state.consumers.clear();
@@ -49,11 +49,11 @@ pub(super) fn recover(
             log: LogKind::Cursors,
             file: restored.file,
             offset,
-            bytes: restored.entry.body.into(),
+            bytes: restored.entry().body.into(),
         });
         state.end.file = restored.file;
-        state.position.offset = offset + restored.entry.body.len() as u64;
-        for record in restored.entry.records() {
+        state.position.offset = offset + restored.entry().body.len() as u64;
+        for record in restored.entry().records() {
             let (_, record) = record.expect("replay has read every record");
             if record.line.state != State::Head {
                 state.position.next = record.line.seq.next();
@@ -69,7 +69,7 @@ pub(super) fn recover(
         };
     }
     let due = state.position.next;
-    if let Some(witness) = replay.witness(due) {
+    if let Some(witness) = replay.witness(due)? {
         *damage = Some(Damage {
             log: LogKind::Cursors,
             seq: due,

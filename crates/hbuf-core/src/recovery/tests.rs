@@ -3,14 +3,15 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::ids::{Hash, Micros};
+use crate::record::JournalFile;
 use crate::record::{Facts, Frame, Proof, encode};
 use crate::segment::{FORMAT, SegmentHead, open, walk};
 use crate::tree::Frontier;
 
-const BUFFER: Uuid = Uuid([1; 16]);
+pub(super) const BUFFER: Uuid = Uuid([1; 16]);
 
 /// A record whose primary knew `commit`.
-fn record(seq: u64, commit: u64, rest: u16) -> Vec<u8> {
+pub(super) fn record(seq: u64, commit: u64, rest: u16) -> Vec<u8> {
     let frame = Frame {
         seq: Seq(seq),
         time: Micros(seq),
@@ -56,13 +57,13 @@ fn head(first: u64) -> Vec<u8> {
 }
 
 /// A segment of single appends, each known to be committed when the next was framed.
-fn segment(first: u64, last: u64) -> Vec<u8> {
+pub(super) fn segment(first: u64, last: u64) -> Vec<u8> {
     let mut bytes = head(first);
     (first..=last).for_each(|seq| bytes.extend(record(seq, seq - 1, 0)));
     bytes
 }
 
-fn mark(durable: u64, file: u64, offset: usize) -> Mark {
+pub(super) fn mark(durable: u64, file: u64, offset: usize) -> Mark {
     Mark {
         generation: 1,
         buffer: BUFFER,
@@ -81,7 +82,7 @@ fn mark(durable: u64, file: u64, offset: usize) -> Mark {
     }
 }
 
-fn found<'a>(files: &'a [(u64, Vec<u8>)], mark: Option<Mark>) -> Found<'a> {
+pub(super) fn found<'a>(files: &'a [(u64, Vec<u8>)], mark: Option<Mark>) -> Found<'a> {
     Found {
         buffer: BUFFER,
         log: BUFFER,
@@ -249,12 +250,8 @@ fn the_journal_restores_what_the_segment_lost_and_stops_at_a_gap() {
     lost.extend(vec![0; three.len()]);
     lost.extend(&four);
     let files = [(1, lost)];
-    let entry = |position, bytes| FoundEntry {
-        position,
-        buffer: BUFFER,
-        file: JournalFile::Messages(Seq(1)),
-        bytes,
-    };
+    let entry =
+        |position, bytes| FoundEntry::held(position, BUFFER, JournalFile::Messages(Seq(1)), bytes);
     let mut found = found(&files, None);
     found.journal = vec![entry(11, &three), entry(12, &four), entry(13, &six)];
     let done = recover(&Rules::correct(), &found).unwrap();
@@ -291,11 +288,8 @@ fn a_mark_whose_file_only_the_journal_has_is_no_mark_whose_file_retention_let_go
         let mut found = found(&files, Some(at(kept)));
         found.journal = (1..)
             .zip(&entries)
-            .map(|(position, (first, bytes))| FoundEntry {
-                position,
-                buffer: BUFFER,
-                file: JournalFile::Messages(Seq(*first)),
-                bytes,
+            .map(|(position, (first, bytes))| {
+                FoundEntry::held(position, BUFFER, JournalFile::Messages(Seq(*first)), bytes)
             })
             .collect();
         let recovered = recover(&Rules::correct(), &found).unwrap();
@@ -341,14 +335,11 @@ fn rotten(last: u64, journaled: core::ops::RangeInclusive<u64>) -> (Vec<u8>, Vec
     )
 }
 
-fn entries(bodies: &[Vec<u8>]) -> Vec<FoundEntry<'_>> {
+pub(super) fn entries(bodies: &[Vec<u8>]) -> Vec<FoundEntry<'_>> {
     let with_positions = (11..).zip(bodies);
     with_positions
-        .map(|(position, bytes)| FoundEntry {
-            position,
-            buffer: BUFFER,
-            file: JournalFile::Messages(Seq(1)),
-            bytes,
+        .map(|(position, bytes)| {
+            FoundEntry::held(position, BUFFER, JournalFile::Messages(Seq(1)), bytes)
         })
         .collect()
 }

@@ -133,6 +133,18 @@ impl Files {
         Ok(self.insert(key, file, None))
     }
 
+    /// Notes that an earlier life wrote a file, and perhaps made it, without a sync.
+    pub(crate) fn note_unsynced(&self, key: FileKey) -> io::Result<()> {
+        if self.root.is_some() {
+            self.table().closed.insert(key);
+            return Ok(());
+        }
+        let file = self.open(key)?;
+        file.entry_new.store(true, Ordering::Release);
+        file.set_dirty();
+        Ok(())
+    }
+
     fn cached(&self, key: &FileKey) -> Option<Arc<OpenFile>> {
         let mut table = self.table();
         table.clock += 1;

@@ -53,14 +53,22 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(directory: PathBuf, disk: Uuid, starts: u64, pool: Arc<Pool>) -> Self {
+    /// `rolled`: the files of an earlier life that still answer for messages, with the last
+    /// position in each.
+    pub(crate) fn new(
+        directory: PathBuf,
+        disk: Uuid,
+        starts: u64,
+        pool: Arc<Pool>,
+        rolled: Vec<(u64, PathBuf)>,
+    ) -> Self {
         let next = first_position(starts);
         Self {
             directory,
             disk,
             pool,
             current: None,
-            rolled: Vec::new(),
+            rolled,
             next,
             synced: next - 1,
             time: Micros(0),

@@ -8,6 +8,7 @@ pub(crate) mod committer;
 pub(crate) mod doubt;
 pub(crate) mod files;
 pub(crate) mod journal;
+pub(crate) mod journal_found;
 pub(crate) mod keeper;
 pub(crate) mod layout;
 pub(crate) mod lock;

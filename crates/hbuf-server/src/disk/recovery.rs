@@ -1,25 +1,20 @@
 //! The shell around the core's recovery: reads a buffer's directory, performs the repairs.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use hbuf_core::ids::{Epoch, NodeId, Seq, Uuid};
 use hbuf_core::input::{BufferConfig, BufferState};
-use hbuf_core::journal;
 use hbuf_core::mark::{self, Mark, MarkError, SLOT_LEN};
-use hbuf_core::record::JournalFile;
-use hbuf_core::recovery::{Found, FoundEntry, FoundFile, Recovered, Repair, recover};
+use hbuf_core::recovery::{Found, FoundFile, Recovered, Repair, recover};
 use hbuf_core::rules::Rules;
-use hbuf_core::segment::{self, End, LogKind, OpenError, ReadFailed, file_name, first_of_name};
+use hbuf_core::segment::{LogKind, ReadFailed, file_name, first_of_name};
 
 use super::doubt::Cache;
-use super::layout::{Layout, at};
+use super::journal_found::JournalFound;
+use super::layout::Layout;
 use super::source::FileSource;
 use super::sync::{self, SyncPoint};
 use super::unapplied;
@@ -69,160 +64,6 @@ pub enum RecoverError {
     },
 }
 
-/// Bytes of a journal entry, still in its file.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EntryAt {
-    position: u64,
-    file: JournalFile,
-    journal: usize,
-    offset: u64,
-    len: usize,
-}
-
-/// Threads that read the journal's files at start.
-const READERS: usize = 4;
-
-/// All entries of the journal, by buffer.
-#[derive(Debug, Default)]
-pub(crate) struct JournalFound {
-    paths: Vec<PathBuf>,
-    pub(crate) entries: BTreeMap<Uuid, Vec<EntryAt>>,
-    /// What is damaged in it, for a person.
-    pub(crate) damage: Vec<String>,
-}
-
-impl JournalFound {
-    /// Walks the journal's files in order. A torn end is what a crash leaves; anything else is
-    /// reported, and the file is kept.
-    pub(crate) fn read(directory: &Path, cache: Cache) -> io::Result<Self> {
-        let firsts = numbered_files(directory).map_err(at(directory))?;
-        let next = AtomicUsize::new(0);
-        // Each file is a log of its own, so they are read beside each other.
-        let reader = || -> io::Result<Vec<(usize, Self)>> {
-            let mut read = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(first) = firsts.get(number) else {
-                    return Ok(read);
-                };
-                let mut found = Self::default();
-                let path = directory.join(file_name(*first));
-                found.read_file(path.clone(), cache).map_err(at(&path))?;
-                read.push((number, found));
-            }
-        };
-        let mut files = thread::scope(|scope| {
-            let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(reader)).collect();
-            let mut files = Vec::new();
-            for reader in readers {
-                match reader.join() {
-                    Ok(read) => files.extend(read?),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            Ok::<_, io::Error>(files)
-        })?;
-        files.sort_unstable_by_key(|(number, _)| *number);
-        let mut found = Self::default();
-        files.into_iter().for_each(|(_, file)| found.append(file));
-        Ok(found)
-    }
-
-    /// Adds what a later file holds.
-    fn append(&mut self, file: Self) {
-        let before = self.paths.len();
-        self.paths.extend(file.paths);
-        self.damage.extend(file.damage);
-        for (buffer, entries) in file.entries {
-            let later = entries.into_iter().map(|at| EntryAt {
-                journal: before + at.journal,
-                ..at
-            });
-            self.entries.entry(buffer).or_default().extend(later);
-        }
-    }
-
-    fn read_file(&mut self, path: PathBuf, cache: Cache) -> io::Result<()> {
-        let journal = self.paths.len();
-        let source = FileSource::open(&path)?;
-        // A clean stop leaves no journal, so these files outlived a crash or a failed disk.
-        if cache == Cache::Doubted {
-            source.drop_cache();
-        }
-        let (_, position) = match segment::open(&source) {
-            Ok(opened) => opened,
-            // Made and never synced: nothing in it was acknowledged.
-            Err(OpenError::Unused) => {
-                self.paths.push(path);
-                return Ok(());
-            }
-            Err(error) => {
-                self.damage.push(format!("{}: {error}", path.display()));
-                self.paths.push(path);
-                return Ok(());
-            }
-        };
-        let entries = &mut self.entries;
-        let walked = segment::walk(&source, position, |offset, record| {
-            let Ok(entry) = journal::Entry::parse(record) else {
-                return;
-            };
-            let at = EntryAt {
-                position: record.line.seq.0,
-                file: entry.file,
-                journal,
-                offset: offset + u64::from(record.line.head_len),
-                len: entry.body.len(),
-            };
-            entries.entry(entry.buffer).or_default().push(at);
-        });
-        let judged = walked.and_then(|(_, stop)| segment::classify(&source, &stop, Seq::ZERO));
-        match judged {
-            Ok(End::Clean | End::Torn { .. }) => {}
-            Ok(End::Corrupt { seq, reason, .. }) => {
-                self.damage
-                    .push(format!("{}: position {seq}: {reason}", path.display()));
-            }
-            Err(error) => self.damage.push(format!("{}: {error}", path.display())),
-        }
-        self.paths.push(path);
-        Ok(())
-    }
-
-    /// The entries of one buffer with their bytes.
-    pub(super) fn bytes_of(&self, buffer: Uuid) -> io::Result<Vec<(EntryAt, Vec<u8>)>> {
-        let Some(entries) = self.entries.get(&buffer) else {
-            return Ok(Vec::new());
-        };
-        let mut open: BTreeMap<usize, File> = BTreeMap::new();
-        let mut bytes = Vec::with_capacity(entries.len());
-        for at in entries {
-            let file = match open.entry(at.journal) {
-                Entry::Vacant(vacant) => vacant.insert(File::open(&self.paths[at.journal])?),
-                Entry::Occupied(occupied) => occupied.into_mut(),
-            };
-            let mut body = vec![0; at.len];
-            file.read_exact_at(&mut body, at.offset)?;
-            bytes.push((*at, body));
-        }
-        Ok(bytes)
-    }
-
-    /// The files, once every buffer's mark has passed them.
-    pub(crate) fn remove(&self, quarantine: &Path) -> io::Result<()> {
-        for path in &self.paths {
-            let text = path.display().to_string();
-            if self.damage.iter().any(|damage| damage.starts_with(&text)) {
-                let name = path.file_name().expect("it has a name");
-                fs::rename(path, quarantine.join(name))?;
-            } else {
-                fs::remove_file(path)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// The first seqs of a directory's numbered files, in order.
 pub(crate) fn numbered_files(directory: &Path) -> io::Result<Vec<Seq>> {
     let entries = match fs::read_dir(directory) {
@@ -266,11 +107,21 @@ pub(crate) fn read_mark(path: &Path) -> Result<Option<Mark>, RecoverError> {
     }
 }
 
-/// Recovers one buffer and makes what was found durable.
+/// What keeps the journal that a buffer is recovered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JournalStays {
+    /// It is durable, and stays until a mark of this life covers what it holds.
+    UntilMarked,
+    /// It goes when the buffers are recovered.
+    No,
+}
+
+/// Recovers one buffer and makes what was found durable, except what the journal answers for
+/// ([`Recovered::in_journal`]) if that stays.
 pub(crate) fn recover_buffer(
     layout: &Layout,
     expected: &Expected,
-    journal: &JournalFound,
+    (journal, stays): (&JournalFound, JournalStays),
     cache: Cache,
 ) -> Result<Recovered, RecoverError> {
     let directory = layout.buffer(expected.buffer);
@@ -289,10 +140,11 @@ pub(crate) fn recover_buffer(
         .and_then(|name| fs::read(directory.join(name)).ok());
     let segments = sources(&directory).map_err(io_error)?;
     let cursors = sources(&layout.log(expected.buffer, LogKind::Cursors)).map_err(io_error)?;
-    let mut entries = unapplied::read(layout, expected.buffer, cache).map_err(io_error)?;
-    let kept = !entries.is_empty();
-    entries.extend(journal.bytes_of(expected.buffer).map_err(io_error)?);
-    entries.sort_by_key(|(at, _)| at.position);
+    let unapplied = unapplied::read(layout, expected.buffer, cache).map_err(io_error)?;
+    let kept = unapplied.entries_of(expected.buffer);
+    let mut entries: Vec<_> = kept.chain(journal.entries_of(expected.buffer)).collect();
+    entries.sort_by_key(|entry| entry.position);
+    let kept = unapplied.last_of(expected.buffer).is_some();
     let marked_file = mark.as_ref().map_or(Seq::ZERO, |mark| mark.file);
     if cache == Cache::Doubted {
         drop_unmarked_cache(&segments, mark.as_ref());
@@ -310,16 +162,15 @@ pub(crate) fn recover_buffer(
         mark,
         segments: found_files(&segments),
         cursors: found_files(&cursors),
-        journal: entries
-            .iter()
-            .map(|(at, bytes)| found_entry(expected.buffer, at, bytes))
-            .collect(),
+        journal: entries,
         tables: tables.as_deref(),
     };
-    let recovered = recover(&Rules::correct(), &found).map_err(|error| RecoverError::Read {
+    let mut recovered = recover(&Rules::correct(), &found).map_err(|error| RecoverError::Read {
         path: directory.clone(),
         error,
     })?;
+    // What was kept beside the log stands in no journal of this life.
+    recovered.in_journal &= stays == JournalStays::UntilMarked && !kept;
     // A mark says nothing of the cursors, nor of a file that was made behind it.
     let last = recovered.opening.segments.last();
     let untouched = clean
@@ -364,17 +215,9 @@ fn found_files(sources: &[(Seq, FileSource)]) -> Vec<FoundFile<'_>> {
         .collect()
 }
 
-fn found_entry<'a>(buffer: Uuid, at: &EntryAt, bytes: &'a [u8]) -> FoundEntry<'a> {
-    FoundEntry {
-        position: at.position,
-        buffer,
-        file: at.file,
-        bytes,
-    }
-}
-
 /// Performs the repairs and syncs everything that a mark does not vouch for: after a crash of the
-/// process alone, what was read from the page cache may not be on disk yet.
+/// process alone, what was read from the page cache may not be on disk yet. Messages that the
+/// journal answers for wait for the next checkpoint.
 ///
 /// A crash in the middle leaves some repairs done; the next recovery comes to the same ones.
 fn repair(layout: &Layout, buffer: Uuid, recovered: &Recovered) -> io::Result<()> {
@@ -385,13 +228,16 @@ fn repair(layout: &Layout, buffer: Uuid, recovered: &Recovered) -> io::Result<()
     for repair in first {
         perform(layout, buffer, repair)?;
     }
-    sync_log(
-        &layout.log(buffer, LogKind::Messages),
-        recovered.opening.first,
-    )?;
     let cursors = layout.log(buffer, LogKind::Cursors);
-    if cursors.is_dir() {
+    let has_cursors = cursors.is_dir();
+    if has_cursors {
         sync_log(&cursors, Seq::ZERO)?;
+    }
+    let messages = layout.log(buffer, LogKind::Messages);
+    if !recovered.in_journal {
+        sync_log(&messages, recovered.opening.first)?;
+    } else if has_cursors {
+        sync::sync_dir(&messages, SyncPoint::RecoveryEntry)?;
     }
     for repair in last {
         perform(layout, buffer, repair)?;

@@ -28,6 +28,11 @@ impl FileSource {
         self.len
     }
 
+    /// The file itself, to sync it.
+    pub(crate) const fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Lets go of what the page cache shows of the file, so that it is read from the disk: after a
     /// failed write the cache may show what the disk does not have. What the system has not tried
     /// to write yet stays, and the sync at the end of a recovery tries it.

@@ -22,6 +22,10 @@ pub(crate) enum SyncPoint {
     Journal,
     /// The directory entry of a new journal file.
     JournalEntry,
+    /// Journal files of an earlier life, before anything relies on them.
+    JournalFound,
+    /// Their directory entries.
+    JournalFoundEntry,
     /// A sealed segment's data and length.
     Seal,
     /// Segments that only the journal held, before the mark says that they are durable.

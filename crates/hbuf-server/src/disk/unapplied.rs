@@ -9,8 +9,9 @@ use hbuf_core::recovery::Recovered;
 use hbuf_core::segment::{file_name, open};
 
 use super::doubt::Cache;
+use super::journal_found::JournalFound;
 use super::layout::{Layout, at};
-use super::recovery::{EntryAt, JournalFound, numbered_files};
+use super::recovery::numbered_files;
 use super::sync::{self, SyncPoint};
 
 /// The name under which the file is written until it is durable.
@@ -18,15 +19,11 @@ const UNFINISHED: &str = "new";
 
 /// The entries that an earlier recovery kept. If they are damaged too, nobody can say any more what
 /// is missing, and the buffer stays shut.
-pub(crate) fn read(
-    layout: &Layout,
-    buffer: Uuid,
-    cache: Cache,
-) -> io::Result<Vec<(EntryAt, Vec<u8>)>> {
+pub(crate) fn read(layout: &Layout, buffer: Uuid, cache: Cache) -> io::Result<JournalFound> {
     let found = JournalFound::read(&layout.unapplied(buffer), cache)?;
     match found.damage.first() {
         Some(damage) => Err(io::Error::new(io::ErrorKind::InvalidData, damage.clone())),
-        None => found.bytes_of(buffer),
+        None => Ok(found),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod described;
 mod host;
 pub mod mirrors;
 mod open;
+mod replay;
 mod scrubbed;
 mod start;
 mod stream_expiry;

@@ -9,6 +9,8 @@ use hbuf_core::buffer::Opening;
 use hbuf_core::cloudevents::source_of;
 use hbuf_core::ids::{Hash, Uuid};
 use hbuf_core::name::Name;
+use hbuf_core::recovery::Recovered;
+use hbuf_core::segment::LogKind;
 use hbuf_manager::Lifecycle;
 use tokio::sync::OnceCell;
 
@@ -16,7 +18,9 @@ use super::buffer::{Buffer, Parts};
 use super::counters::Counters;
 use super::host::Mail;
 use super::{Engine, Inner, lock};
-use crate::disk::recovery::{Expected, JournalFound, RecoverError, recover_buffer};
+use crate::disk::files::FileKey;
+use crate::disk::journal_found::JournalFound;
+use crate::disk::recovery::{Expected, JournalStays, RecoverError, recover_buffer};
 use crate::read::{Readable, SegmentAt};
 
 /// Why a name leads to no open buffer.
@@ -201,12 +205,12 @@ impl Inner {
         if record.lifecycle == Lifecycle::Deleting {
             return Err(gone());
         }
-        // The journal was emptied at start; what it holds now belongs to open buffers.
+        // What the journal holds belongs to open buffers.
         let journal = JournalFound::default();
         let recovered = recover_buffer(
             &self.directory.layout,
             &record.expected,
-            &journal,
+            (&journal, JournalStays::No),
             self.directory.cache,
         )
         .map_err(|error| LookupError::Recover(Arc::new(error)))?;
@@ -214,7 +218,28 @@ impl Inner {
         Ok(self.enter(recovered.opening, &record))
     }
 
-    pub(super) fn note_recovery(&self, recovered: &hbuf_core::recovery::Recovered) {
+    /// Opens a buffer that the start recovered and for which the journal, up to `last`, still
+    /// answers: it goes on where the life before stopped, and the next checkpoint marks it.
+    pub(super) fn take_over(&self, recovered: Recovered, last: u64) -> io::Result<()> {
+        let uuid = recovered.opening.buffer;
+        let Some(record) = self.record(uuid) else {
+            return Ok(());
+        };
+        for segment in recovered.opening.unmarked_segments() {
+            let key = FileKey::new(uuid, LogKind::Messages, segment);
+            self.files.note_unsynced(key)?;
+        }
+        self.note_recovery(&recovered);
+        let fence = recovered.opening.fence;
+        let buffer = self.enter(recovered.opening, &record);
+        self.checkpoints
+            .journaled(std::iter::once(&buffer), fence, last);
+        // Nobody else opens anything yet.
+        let _ = self.open.cell(uuid).set(buffer);
+        Ok(())
+    }
+
+    pub(super) fn note_recovery(&self, recovered: &Recovered) {
         Counters::add(&self.counters.recoveries, 1);
         Counters::add(&self.counters.torn_bytes, recovered.torn_bytes);
         Counters::add(&self.counters.replayed_records, recovered.replayed);

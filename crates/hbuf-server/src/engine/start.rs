@@ -1,14 +1,13 @@
 //! Starting and stopping: lock, manager, journal, threads; and back.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use hbuf_core::commit_path::Choice;
-use hbuf_core::ids::{NodeId, Uuid};
+use hbuf_core::ids::{Micros, NodeId, Uuid};
 use hbuf_core::input::DiskHealth;
 use hbuf_core::limits::{SEGMENT_BYTES_DEFAULT, UNMARKED_BYTES_MAX};
 use hbuf_core::name::Name;
@@ -17,19 +16,19 @@ use hbuf_manager::{Action, CLUSTER_VERSIONS, Lifecycle, Outcome, RegisterNode};
 use super::counters::Counters;
 use super::host::ShardHost;
 use super::open::OpenBuffers;
+use super::replay::Replay;
 use super::{Engine, Inner, Shards, Stopper, lock, upkeep};
 use crate::clock;
 use crate::disk::checkpoint::Checkpoints;
 use crate::disk::committer::{Committer, Pipeline};
-use crate::disk::doubt::Cache;
 use crate::disk::files::Files;
 use crate::disk::journal::{Journal, first_position};
+use crate::disk::journal_found::JournalFound;
 use crate::disk::keeper::{Keeper, KeeperThread};
 use crate::disk::layout::Layout;
 use crate::disk::lock::{DataDirectory, DirectoryError};
-use crate::disk::marks;
 use crate::disk::prewrite::Pool;
-use crate::disk::recovery::{JournalFound, RecoverError, recover_buffer};
+use crate::disk::recovery::RecoverError;
 use crate::disk::write_behind::WriteBehind;
 use crate::manager::{LogOptions, Manager, OpenError, ProposeError};
 use crate::read::ReadShared;
@@ -176,55 +175,37 @@ impl Starting {
         )?;
         let handle = manager.handle();
         let node = register(&handle, name, directory.disk)?;
-        let journal = JournalFound::read(&layout.journal(), directory.cache)?;
         let counters = Arc::new(Counters::default());
-        let reasons = replay(
-            &layout,
-            &handle,
+        let replay = Replay {
+            layout: &layout,
+            manager: &handle,
             node,
-            &journal,
-            directory.cache,
-            &counters,
-            first_position(directory.starts) - 1,
-        )?;
-        journal.remove(&layout.quarantine())?;
+            cache: directory.cache,
+            counters: &counters,
+            last: first_position(directory.starts) - 1,
+        };
+        let replayed = replay.run()?;
 
         let parts = Parts::new(&settings, &directory, descriptors, counters)?;
-        let pipeline = parts.pipeline(&settings, &directory).spawn()?;
+        let pipeline = parts
+            .pipeline(&settings, &directory, replayed.rolled)
+            .spawn()?;
         let threads = vec![
             parts.keeping(&layout).spawn()?,
             parts.behind.spawn()?,
             parts.pool.spawn()?,
         ];
-        let inner = Inner {
-            node_name: settings.node.clone(),
-            settings,
-            directory,
-            manager: handle,
-            stopper: Mutex::new(None),
-            node,
-            shards: parts.shards,
-            committer: parts.committer,
-            keeper: parts.keeper,
-            checkpoints: parts.checkpoints,
-            files: parts.files,
-            pool: parts.pool,
-            behind: parts.behind,
-            open: Arc::new(OpenBuffers::default()),
-            turns: super::topic_routes::Turns::default(),
-            mirrors: super::mirrors::Mirrors::default(),
-            consumers_used: super::consumer_work::Used::default(),
-            creations: super::creation::Creations::default(),
-            read: ReadShared::new(),
-            counters: parts.counters,
-            disk: Mutex::new(DiskHealth::Sound),
-            reasons: Mutex::new(reasons),
-            checkpointed: Mutex::new(clock::now()),
-            draining: AtomicBool::new(false),
-            removing: Mutex::default(),
-            started: clock::now(),
+        let reasons = replayed.reasons;
+        // What the journal of the life before answers for is marked at once.
+        let checkpointed = match replayed.held.is_empty() {
+            true => clock::now(),
+            false => Micros(0),
         };
+        let inner = parts.into_inner(settings, directory, (handle, node), (reasons, checkpointed));
         inner.finish_half_done()?;
+        for (recovered, last) in replayed.held {
+            inner.take_over(recovered, last)?;
+        }
         Ok(Self {
             inner,
             manager,
@@ -278,13 +259,18 @@ impl Parts {
         })
     }
 
-    fn pipeline(&self, settings: &EngineSettings, directory: &DataDirectory) -> Pipeline {
+    fn pipeline(
+        &self,
+        settings: &EngineSettings,
+        directory: &DataDirectory,
+        rolled: Vec<(u64, PathBuf)>,
+    ) -> Pipeline {
         let (disk, starts) = (directory.disk, directory.starts);
         let journal = directory.layout.journal();
         Pipeline {
             committer: Arc::clone(&self.committer),
             files: Arc::clone(&self.files),
-            journal: Journal::new(journal, disk, starts, Arc::clone(&self.pool)),
+            journal: Journal::new(journal, disk, starts, Arc::clone(&self.pool), rolled),
             pool: Arc::clone(&self.pool),
             behind: Arc::clone(&self.behind),
             choice: settings.choice,
@@ -303,6 +289,43 @@ impl Parts {
             shards: self.shards.clone(),
             checkpoints: Arc::clone(&self.checkpoints),
             counters: Arc::clone(&self.counters),
+        }
+    }
+
+    fn into_inner(
+        self,
+        settings: EngineSettings,
+        directory: DataDirectory,
+        (manager, node): (crate::manager::ManagerHandle, NodeId),
+        (reasons, checkpointed): (Vec<String>, Micros),
+    ) -> Inner {
+        Inner {
+            node_name: settings.node.clone(),
+            settings,
+            directory,
+            manager,
+            stopper: Mutex::new(None),
+            node,
+            shards: self.shards,
+            committer: self.committer,
+            keeper: self.keeper,
+            checkpoints: self.checkpoints,
+            files: self.files,
+            pool: self.pool,
+            behind: self.behind,
+            open: Arc::new(OpenBuffers::default()),
+            turns: super::topic_routes::Turns::default(),
+            mirrors: super::mirrors::Mirrors::default(),
+            consumers_used: super::consumer_work::Used::default(),
+            creations: super::creation::Creations::default(),
+            read: ReadShared::new(),
+            counters: self.counters,
+            disk: Mutex::new(DiskHealth::Sound),
+            reasons: Mutex::new(reasons),
+            checkpointed: Mutex::new(checkpointed),
+            draining: AtomicBool::new(false),
+            removing: Mutex::default(),
+            started: clock::now(),
         }
     }
 }
@@ -331,67 +354,6 @@ fn register(
         _ => unreachable!("registering a node answers with the node"),
     }
 }
-
-/// Restores from the journal what the segments lack, buffer by buffer, and marks each, so that the
-/// journal can go.
-///
-/// A crash in the middle leaves the journal whole: buffers that have their mark ignore it.
-fn replay(
-    layout: &Layout,
-    manager: &crate::manager::ManagerHandle,
-    node: NodeId,
-    journal: &JournalFound,
-    cache: Cache,
-    counters: &Counters,
-    last: u64,
-) -> Result<Vec<String>, StartError> {
-    let mut reasons: Vec<String> = journal
-        .damage
-        .iter()
-        .map(|damage| format!("the journal is damaged: {damage}"))
-        .collect();
-    let buffers: Vec<Uuid> = journal.entries.keys().copied().collect();
-    let next = AtomicUsize::new(0);
-    let found: Mutex<BTreeMap<Uuid, String>> = Mutex::default();
-    let worker = || -> Result<(), StartError> {
-        while let Some(buffer) = buffers.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let expected = manager.view(|catalog| {
-                let buffer = catalog.buffer(*buffer)?;
-                (buffer.lifecycle == Lifecycle::Live)
-                    .then(|| super::described::expected(buffer, node))
-            });
-            // A buffer that was deleted since needs nothing of the journal.
-            let Some(expected) = expected else { continue };
-            let recovered = recover_buffer(layout, &expected, journal, cache)?;
-            Counters::add(&counters.replayed_records, recovered.replayed);
-            if let Some(damage) = &recovered.damage {
-                let reason = format!(
-                    "buffer {buffer} is damaged at seq {}: {}",
-                    damage.seq, damage.reason
-                );
-                lock(&found).insert(*buffer, reason);
-                continue;
-            }
-            let (mut mark, tables) = recovered.opening.mark(last);
-            marks::write(layout, &mut mark, tables.as_deref())?;
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..RECOVERY_THREADS).map(|_| scope.spawn(worker)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| match worker.join() {
-                Ok(done) => done,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-    })?;
-    reasons.extend(lock(&found).values().cloned());
-    Ok(reasons)
-}
-
-/// Threads that recover buffers at start; their syncs overlap.
-const RECOVERY_THREADS: usize = 4;
 
 fn shard_count(asked: usize) -> usize {
     if asked > 0 {

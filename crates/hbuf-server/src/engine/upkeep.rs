@@ -98,7 +98,7 @@ impl Inner {
             .open
             .all()
             .into_iter()
-            .filter(|buffer| self.needs_mark(buffer))
+            .filter(|buffer| self.needs_mark(buffer) || self.checkpoints.holds(buffer.uuid()))
             .collect();
         self.checkpoint(&open);
     }

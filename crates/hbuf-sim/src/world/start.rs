@@ -29,22 +29,30 @@ struct JournalEntry {
     bytes: Vec<u8>,
 }
 
+/// A journal's entries by buffer.
+type Entries = BTreeMap<Uuid, Vec<JournalEntry>>;
+
 impl World<'_> {
     /// Reads everything and queues what must be done before the first request.
     pub(super) fn start(&mut self, cause: EventId) {
         let event = self.event(cause, Kind::NodeStarted, &Facts::default());
         self.started_by = event;
         let (journal, files) = self.read_journal();
-        let mut steps = Vec::new();
+        let mut steps = self.journal_steps(&files);
         let mut openings = Vec::new();
         for buffer in 0..self.plan.buffers {
             let entries = journal
                 .get(&self.registry.uuid(buffer))
                 .map_or(&[][..], Vec::as_slice);
             let recovered = self.recover(buffer, entries);
-            self.repair_steps(buffer, &recovered, &mut steps);
+            let last = entries.last().filter(|_| recovered.in_journal);
+            let stays = self.plan.keeps_journal && !self.disk.exists(Name::Unapplied(buffer));
+            let last = last.filter(|_| stays);
+            self.repair_steps(buffer, &recovered, last.is_some(), &mut steps);
             let mut opening = recovered.opening;
-            if !entries.is_empty() && recovered.damage.is_none() {
+            if let Some(last) = last {
+                self.take_over(&opening, buffer, last.position);
+            } else if !entries.is_empty() && recovered.damage.is_none() {
                 let (mark, tables) = opening.mark(self.node.journal.last());
                 (opening.mark_generation, opening.fence) = (mark.generation, mark.fence);
                 mark_steps(buffer, mark, tables, &mut steps);
@@ -54,23 +62,60 @@ impl World<'_> {
                 opening: Box::new(opening),
             });
         }
-        // Only when every mark has passed it may the journal of the life before go.
-        steps.extend(files.into_iter().map(|name| Step::Remove { name }));
+        if !self.plan.keeps_journal || self.bug == Some(Bug::DropHeldJournal) {
+            // Only when every mark has passed it may it go, unless it is done wrong.
+            steps.extend(files.into_iter().map(|(_, file)| Step::Remove {
+                name: Name::Journal(file),
+            }));
+        } else {
+            // A checkpoint lets go of them.
+            self.node.journal.take_over(files);
+        }
         steps.extend(openings);
         steps.push(Step::Started);
         self.queue_steps(event, steps);
     }
 
-    fn read_journal(&mut self) -> (BTreeMap<Uuid, Vec<JournalEntry>>, Vec<Name>) {
-        let mut found: BTreeMap<Uuid, Vec<JournalEntry>> = BTreeMap::new();
+    /// What the journal is relied on for, it must have. Where it has, a sync takes no time.
+    fn journal_steps(&self, files: &[(u64, Seq)]) -> Vec<Step> {
+        let names = files.iter().map(|(_, file)| Name::Journal(*file));
+        let loose: Vec<Name> = names.filter(|name| !self.disk.is_durable(*name)).collect();
+        let syncs = loose.iter().map(|name| Step::Sync {
+            name: *name,
+            of: None,
+        });
+        let directory = Directory::Journal;
+        let names = (!loose.is_empty()).then_some(Step::SyncNames { directory });
+        syncs.chain(names).collect()
+    }
+
+    /// The journal answers for the buffer up to `last`: it goes on where the life before stopped.
+    fn take_over(&mut self, opening: &Opening, buffer: usize, last: u64) {
+        for first in opening.unmarked_segments() {
+            let name = Name::Segment(buffer, first);
+            self.node.dirty.insert(name);
+            self.node.new_names.insert(name);
+        }
+        self.node.unmarked.journaled(buffer, opening.fence, last);
+    }
+
+    /// The entries by buffer, and the files with their last positions.
+    fn read_journal(&mut self) -> (Entries, Vec<(u64, Seq)>) {
+        let mut found = Entries::new();
         let (from, to) = (Name::Journal(Seq::ZERO), Name::Journal(Seq::MAX));
         let names: Vec<Name> = self.disk.names(from, to).collect();
-        for name in &names {
-            for (buffer, entry) in self.read_entries(*name) {
+        let mut files = Vec::new();
+        for name in names {
+            let mut last = 0;
+            for (buffer, entry) in self.read_entries(name) {
+                last = entry.position;
                 found.entry(buffer).or_default().push(entry);
             }
+            if let Name::Journal(file) = name {
+                files.push((last, file));
+            }
         }
-        (found, names)
+        (found, files)
     }
 
     /// The entries of one journal file, or of a buffer's own.
@@ -155,12 +200,7 @@ impl World<'_> {
             ),
             journal: entries
                 .iter()
-                .map(|entry| FoundEntry {
-                    position: entry.position,
-                    buffer: uuid,
-                    file: entry.file,
-                    bytes: &entry.bytes,
-                })
+                .map(|entry| FoundEntry::held(entry.position, uuid, entry.file, &entry.bytes))
                 .collect(),
             tables: tables.map(Vec::as_slice),
         };
@@ -200,8 +240,15 @@ impl World<'_> {
     }
 
     /// The repairs, then syncs of everything from the mark's file on: after a kill, what was read
-    /// from the page cache may not be on disk yet, nor the name of its file.
-    fn repair_steps(&mut self, buffer: usize, recovered: &Recovered, steps: &mut Vec<Step>) {
+    /// from the page cache may not be on disk yet, nor the name of its file. Messages that the
+    /// journal holds wait for the next checkpoint.
+    fn repair_steps(
+        &mut self,
+        buffer: usize,
+        recovered: &Recovered,
+        held: bool,
+        steps: &mut Vec<Step>,
+    ) {
         if recovered.damage.is_some() {
             // What the journal holds is written all the same: the journal goes.
             self.on_damage(buffer, recovered);
@@ -226,13 +273,17 @@ impl World<'_> {
         }
         names.sort_unstable();
         names.dedup();
+        names.retain(|name| !held || matches!(name, Name::Cursors(..)));
+        let only_held = held && names.is_empty();
         steps.extend(names.into_iter().map(|name| Step::Sync { name, of: None }));
-        steps.push(Step::SyncNames {
-            directory: Directory::Buffer(buffer),
-        });
-        steps.push(Step::SyncNames {
-            directory: Directory::Cursors(buffer),
-        });
+        if !only_held {
+            steps.push(Step::SyncNames {
+                directory: Directory::Buffer(buffer),
+            });
+            steps.push(Step::SyncNames {
+                directory: Directory::Cursors(buffer),
+            });
+        }
         steps.extend(last.into_iter().map(|repair| repair_step(buffer, repair)));
         let name = Name::Unapplied(buffer);
         if recovered.unapplied.is_none() && self.disk.exists(name) {
@@ -314,7 +365,7 @@ impl World<'_> {
     pub(super) fn recover_one(&mut self, cause: EventId, buffer: usize) -> EventId {
         let recovered = self.recover(buffer, &[]);
         let mut steps = Vec::new();
-        self.repair_steps(buffer, &recovered, &mut steps);
+        self.repair_steps(buffer, &recovered, false, &mut steps);
         steps.push(Step::Open {
             buffer,
             opening: Box::new(recovered.opening),
@@ -393,7 +444,11 @@ impl World<'_> {
             });
         }
         let loose: Vec<Name> = self.names_of_log(buffer, opening.first);
-        let loose = loose.into_iter().find(|name| !self.disk.is_durable(*name));
+        // What was not synced of these, the journal holds.
+        let held = |name: &Name| self.node.dirty.contains(name);
+        let loose = loose
+            .into_iter()
+            .find(|name| !self.disk.is_durable(*name) && !held(name));
         if opening.damaged.is_none() && self.bug != Some(Bug::NoNameSync) {
             self.check(loose.is_none(), Invariant::AckNeverAheadOfDisk, || {
                 format!("buffer {buffer}: opened while {loose:?} is not durable")

@@ -10,6 +10,7 @@ mod cli_sim;
 mod cloud_events;
 mod consumers;
 mod faults;
+mod held_journal;
 mod kill;
 mod needed_syncs;
 mod power;

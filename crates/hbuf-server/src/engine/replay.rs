@@ -1,0 +1,149 @@
+//! The start's work with the journal that an earlier life left: every buffer in it is recovered.
+//!
+//! After the death of the process alone, the journal holds all that no mark covers. It is kept
+//! then, and the node goes on where that life stopped, so that a start writes next to nothing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use hbuf_core::ids::{NodeId, Uuid};
+use hbuf_core::recovery::Recovered;
+use hbuf_manager::Lifecycle;
+
+use super::counters::Counters;
+use super::described;
+use super::lock;
+use super::start::StartError;
+use crate::disk::doubt::Cache;
+use crate::disk::journal_found::JournalFound;
+use crate::disk::layout::Layout;
+use crate::disk::marks;
+use crate::disk::recovery::{JournalStays, recover_buffer};
+use crate::manager::ManagerHandle;
+
+/// Threads that recover buffers at start; their syncs overlap.
+const RECOVERY_THREADS: usize = 4;
+
+/// What it needs.
+pub(super) struct Replay<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) manager: &'a ManagerHandle,
+    pub(super) node: NodeId,
+    pub(super) cache: Cache,
+    pub(super) counters: &'a Counters,
+    /// The last position before those of this life.
+    pub(super) last: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    /// Buffers that the journal still answers for, with the position of their last entry.
+    pub(super) held: Vec<(Recovered, u64)>,
+    /// The journal's files, for a checkpoint to let go of.
+    pub(super) rolled: Vec<(u64, PathBuf)>,
+    /// What a person must look at.
+    pub(super) reasons: Vec<String>,
+}
+
+/// What the threads found.
+#[derive(Debug, Default)]
+struct Findings {
+    held: Vec<(Recovered, u64)>,
+    damaged: BTreeMap<Uuid, String>,
+}
+
+impl Replay<'_> {
+    /// A crash in the middle leaves the journal whole: buffers that have their mark ignore it.
+    pub(super) fn run(&self) -> Result<Replayed, StartError> {
+        let directory = self.layout.journal();
+        let journal = JournalFound::read(&directory, self.cache)?;
+        let stays = if journal.sync(&directory)? {
+            JournalStays::UntilMarked
+        } else {
+            JournalStays::No
+        };
+        let found = self.recover_all(&journal, stays)?;
+        let damage = journal.damage.iter();
+        let mut reasons: Vec<String> = damage
+            .map(|damage| format!("the journal is damaged: {damage}"))
+            .collect();
+        reasons.extend(found.damaged.into_values());
+        // What nobody may rely on longer is set aside now; the rest goes with a checkpoint.
+        let rolled = match stays {
+            JournalStays::UntilMarked => journal.into_rolled(),
+            JournalStays::No => {
+                journal.remove(&self.layout.quarantine())?;
+                Vec::new()
+            }
+        };
+        Ok(Replayed {
+            held: found.held,
+            rolled,
+            reasons,
+        })
+    }
+
+    fn recover_all(
+        &self,
+        journal: &JournalFound,
+        stays: JournalStays,
+    ) -> Result<Findings, StartError> {
+        let buffers = journal.buffers();
+        let next = AtomicUsize::new(0);
+        let found = Mutex::default();
+        let worker = || -> Result<(), StartError> {
+            while let Some(buffer) = buffers.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.recover_one(*buffer, (journal, stays), &found)?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..RECOVERY_THREADS).map(|_| scope.spawn(worker)).collect();
+            workers
+                .into_iter()
+                .try_for_each(|worker| match worker.join() {
+                    Ok(done) => done,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+        })?;
+        Ok(found.into_inner().unwrap_or_default())
+    }
+
+    /// Restores what the segments lack. What the journal does not answer for is durable then, and
+    /// marked.
+    fn recover_one(
+        &self,
+        buffer: Uuid,
+        journal: (&JournalFound, JournalStays),
+        found: &Mutex<Findings>,
+    ) -> Result<(), StartError> {
+        let expected = self.manager.view(|catalog| {
+            let buffer = catalog.buffer(buffer)?;
+            let live = buffer.lifecycle == Lifecycle::Live;
+            live.then(|| described::expected(buffer, self.node))
+        });
+        // A buffer that was deleted since needs nothing of the journal.
+        let Some(expected) = expected else {
+            return Ok(());
+        };
+        let recovered = recover_buffer(self.layout, &expected, journal, self.cache)?;
+        if let (true, Some(last)) = (recovered.in_journal, journal.0.last_of(buffer)) {
+            lock(found).held.push((recovered, last));
+            return Ok(());
+        }
+        Counters::add(&self.counters.replayed_records, recovered.replayed);
+        if let Some(damage) = &recovered.damage {
+            let (seq, why) = (damage.seq, &damage.reason);
+            let reason = format!("buffer {buffer} is damaged at seq {seq}: {why}");
+            lock(found).damaged.insert(buffer, reason);
+            return Ok(());
+        }
+        let (mut mark, tables) = recovered.opening.mark(self.last);
+        marks::write(self.layout, &mut mark, tables.as_deref())?;
+        Ok(())
+    }
+}
