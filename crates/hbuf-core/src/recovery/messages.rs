@@ -313,6 +313,8 @@ impl Messages {
 
     fn enter_replayed(&mut self, head: &Record<'_>) {
         self.file = head.line.seq;
+        // No record behind a head may be earlier than it.
+        self.position.time = self.position.time.max(head.line.time);
         if let Ok(head) = SegmentHead::decode(head.bytes) {
             self.begin_at(head);
         }

@@ -299,6 +299,20 @@ fn a_mark_whose_file_only_the_journal_has_is_no_mark_whose_file_retention_let_go
 }
 
 #[test]
+fn the_head_of_an_empty_segment_that_the_journal_restores_is_the_last_time() {
+    let files = [(1, segment(1, 2))];
+    let bytes = head(3);
+    let mut found = found(&files, None);
+    let file = JournalFile::Messages(Seq(3));
+    found.journal = vec![FoundEntry::held(1, BUFFER, file, &bytes)];
+    let recovered = recover(&Rules::correct(), &found).unwrap();
+    assert_eq!(recovered.damage, None);
+    assert_eq!(recovered.opening.end, Seq(2));
+    // A message behind it that is earlier would count as damage.
+    assert_eq!(recovered.opening.last_time, Micros(3));
+}
+
+#[test]
 fn what_retention_let_go_is_removed_only_after_all_else_is_durable() {
     let files = [
         (1, segment(1, 2)),
