@@ -9,8 +9,11 @@ use super::*;
 use crate::input::BufferState;
 use crate::segment::Source;
 
+/// Files by their first seqs.
+type Files = Vec<(u64, Vec<u8>)>;
+
 /// Two messages that a mark covers, and `lost` of the three behind it are in the segment no more.
-fn three_behind_a_mark(lost: usize) -> (Vec<(u64, Vec<u8>)>, Vec<Vec<u8>>, Mark) {
+fn three_behind_a_mark(lost: usize) -> (Files, Vec<Vec<u8>>, Mark) {
     let marked = segment(1, 2);
     let bodies = [record(3, 2, 0), record(4, 3, 0), record(5, 4, 0)].to_vec();
     let mut bytes = marked.clone();
