@@ -2,6 +2,7 @@
 //! directory on both commit paths, kills, starts again, and appends to every buffer.
 
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -59,10 +60,7 @@ fn measure(
     let node = Node::start(binary, scratch.path(), &settings)?;
     let ready = node.ready_after;
     let begun = Instant::now();
-    let mut http = node.connect()?;
-    for n in 0..buffers {
-        http.append(&format!("b{n}"), &batch_of(0..1))?;
-    }
+    append_to_each(&node, buffers)?;
     let opened = begun.elapsed();
     ensure!(
         messages_of(&node, buffers)? == messages + buffers as u64,
@@ -78,6 +76,22 @@ fn measure(
         opened.as_secs_f64(),
     );
     node.stop()
+}
+
+/// One client a buffer, all at once, as clients come back after a crash.
+fn append_to_each(node: &Node, buffers: usize) -> Result<()> {
+    let append = |n: usize| -> Result<()> {
+        let mut http = node.connect()?;
+        http.append(&format!("b{n}"), &batch_of(0..1))
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..buffers)
+            .map(|n| scope.spawn(move || append(n)))
+            .collect();
+        clients
+            .into_iter()
+            .try_for_each(|client| client.join().expect("no client panics"))
+    })
 }
 
 fn messages_of(node: &Node, buffers: usize) -> Result<u64> {

@@ -190,7 +190,7 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
     Ok(Recovered {
         unapplied: damage
             .as_ref()
-            .and_then(|_| unapplied_file(found, &unapplied)),
+            .and_then(|_| unapplied_file(found.buffer, &unapplied)),
         in_journal: damage.is_none() && in_journal(&replay, &opening, &repairs),
         opening,
         repairs,
@@ -264,7 +264,7 @@ fn tables_of(rules: &Rules, log: &mut messages::Messages) -> Tables {
 }
 
 /// The file that keeps these entries; `None` when there are none.
-fn unapplied_file(found: &Found<'_>, read: &[ReadEntry]) -> Option<Box<[u8]>> {
+fn unapplied_file(buffer: Uuid, read: &[ReadEntry]) -> Option<Box<[u8]>> {
     let entries = read.iter().map(|read| (read.position, read.entry()));
     let mut entries: Vec<(u64, Entry<'_>)> = entries.collect();
     entries.sort_by_key(|(position, _)| *position);
@@ -272,7 +272,17 @@ fn unapplied_file(found: &Found<'_>, read: &[ReadEntry]) -> Option<Box<[u8]>> {
     let mut seen = BTreeSet::new();
     entries.retain(|(_, entry)| seen.insert((entry.file, entry.body)));
     let some = !entries.is_empty();
-    some.then(|| encode_unapplied(found.buffer, &entries).into())
+    some.then(|| encode_unapplied(buffer, &entries).into())
+}
+
+/// The file ([`encode_unapplied`]) that keeps all entries of a buffer whose directory is gone; none
+/// if there are none. Beside a log that was brought back, it is found like one of recovery's own.
+pub fn keep_all(buffer: Uuid, entries: &[FoundEntry<'_>]) -> Result<Option<Box<[u8]>>, ReadFailed> {
+    let read: Vec<ReadEntry> = entries
+        .iter()
+        .map(FoundEntry::read)
+        .collect::<Result<_, _>>()?;
+    Ok(unapplied_file(buffer, &read))
 }
 
 /// What retention keeps must be there: it says so durably before it removes a file.

@@ -141,7 +141,7 @@ impl JournalFound {
     }
 
     /// The entries of one buffer in the order of their positions.
-    pub(super) fn entries_of(&self, buffer: Uuid) -> impl Iterator<Item = FoundEntry<'_>> {
+    pub(crate) fn entries_of(&self, buffer: Uuid) -> impl Iterator<Item = FoundEntry<'_>> {
         let entries = self.entries.get(&buffer).map_or(&[][..], Vec::as_slice);
         entries.iter().map(move |at| FoundEntry {
             position: at.position,

@@ -107,6 +107,13 @@ pub(crate) fn read_mark(path: &Path) -> Result<Option<Mark>, RecoverError> {
     }
 }
 
+impl RecoverError {
+    /// Whether only an operator can change it.
+    pub(crate) const fn is_lasting(&self) -> bool {
+        matches!(self, Self::Missing(_))
+    }
+}
+
 /// What keeps the journal that a buffer is recovered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JournalStays {

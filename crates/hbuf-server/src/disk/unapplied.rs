@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use hbuf_core::ids::Uuid;
 use hbuf_core::recovery::Recovered;
@@ -41,22 +42,39 @@ pub(crate) fn settle(layout: &Layout, recovered: &Recovered) -> io::Result<()> {
             _ => Ok(()),
         };
     };
-    fs::create_dir_all(&directory)?;
+    write(&directory, bytes)?;
+    sync::sync_dir(&layout.buffer(buffer), SyncPoint::UnappliedDirectory)
+}
+
+/// Keeps the entries of a buffer whose directory is missing, and says where. Put beside the log
+/// when the directory is brought back, they are applied.
+///
+/// A crash before the last sync leaves the journal, as above.
+pub(crate) fn set_aside(layout: &Layout, buffer: Uuid, bytes: &[u8]) -> io::Result<PathBuf> {
+    let quarantine = layout.quarantine();
+    let directory = quarantine.join(buffer.to_string());
+    write(&directory, bytes)?;
+    sync::sync_dir(&quarantine, SyncPoint::UnappliedDirectory)?;
+    Ok(directory)
+}
+
+/// Makes a file with these entries the only one of the directory, whose own name is not synced.
+fn write(directory: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
     // A life before may have given it its name without making that durable.
-    let (head, _) = open(&**bytes).map_err(io::Error::other)?;
+    let (head, _) = open(bytes).map_err(io::Error::other)?;
     let path = directory.join(file_name(head.first));
-    if !fs::read(&path).is_ok_and(|found| *found == **bytes) {
+    if !fs::read(&path).is_ok_and(|found| found == bytes) {
         let unfinished = directory.join(UNFINISHED);
         let mut file = File::create(&unfinished)?;
         file.write_all(bytes)?;
         sync::sync_all(&file, SyncPoint::Unapplied)?;
         fs::rename(&unfinished, &path)?;
     }
-    for first in numbered_files(&directory)? {
+    for first in numbered_files(directory)? {
         if first != head.first {
             fs::remove_file(directory.join(file_name(first)))?;
         }
     }
-    sync::sync_dir(&directory, SyncPoint::UnappliedEntry)?;
-    sync::sync_dir(&layout.buffer(buffer), SyncPoint::UnappliedDirectory)
+    sync::sync_dir(directory, SyncPoint::UnappliedEntry)
 }

@@ -4,13 +4,14 @@
 //! then, and the node goes on where that life stopped, so that a start writes next to nothing.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use hbuf_core::ids::{NodeId, Uuid};
-use hbuf_core::recovery::Recovered;
+use hbuf_core::recovery::{Recovered, keep_all};
 use hbuf_manager::Lifecycle;
 
 use super::counters::Counters;
@@ -21,7 +22,8 @@ use crate::disk::doubt::Cache;
 use crate::disk::journal_found::JournalFound;
 use crate::disk::layout::Layout;
 use crate::disk::marks;
-use crate::disk::recovery::{JournalStays, recover_buffer};
+use crate::disk::recovery::{JournalStays, RecoverError, recover_buffer};
+use crate::disk::unapplied;
 use crate::manager::ManagerHandle;
 
 /// Threads that recover buffers at start; their syncs overlap.
@@ -130,7 +132,14 @@ impl Replay<'_> {
         let Some(expected) = expected else {
             return Ok(());
         };
-        let recovered = recover_buffer(self.layout, &expected, journal, self.cache)?;
+        let recovered = match recover_buffer(self.layout, &expected, journal, self.cache) {
+            Err(RecoverError::Missing(path)) => {
+                let reason = self.set_aside(buffer, journal.0, &path)?;
+                lock(found).damaged.insert(buffer, reason);
+                return Ok(());
+            }
+            recovered => recovered?,
+        };
         if let (true, Some(last)) = (recovered.in_journal, journal.0.last_of(buffer)) {
             lock(found).held.push((recovered, last));
             return Ok(());
@@ -145,5 +154,28 @@ impl Replay<'_> {
         let (mut mark, tables) = recovered.opening.mark(self.last);
         marks::write(self.layout, &mut mark, tables.as_deref())?;
         Ok(())
+    }
+
+    /// A buffer whose directory is missing stops nobody else: its entries are kept, since the
+    /// journal goes.
+    fn set_aside(
+        &self,
+        buffer: Uuid,
+        journal: &JournalFound,
+        missing: &Path,
+    ) -> Result<String, StartError> {
+        let entries: Vec<_> = journal.entries_of(buffer).collect();
+        let kept = keep_all(buffer, &entries).map_err(io::Error::other)?;
+        let missing = missing.display();
+        let Some(bytes) = kept else {
+            return Ok(format!("buffer {buffer}: {missing} is missing"));
+        };
+        let kept = unapplied::set_aside(self.layout, buffer, &bytes)?;
+        let kept = kept.display();
+        Ok(format!(
+            "buffer {buffer}: {missing} is missing; what the journal held of it is in {kept}: \
+             restore the directory from a backup or a replica, move {kept} into it as `unapplied`, \
+             and restart; or delete the buffer"
+        ))
     }
 }

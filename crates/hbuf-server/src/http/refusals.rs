@@ -170,6 +170,10 @@ impl From<LookupError> for Box<Problem> {
             LookupError::NoTopic { .. } => Problem::new(Code::TopicNotFound, text),
             LookupError::Changing { .. } => Problem::new(Code::BeingCreated, text),
             LookupError::SeveralBuffers { .. } => Problem::new(Code::SeveralBuffers, text),
+            // Trying again brings nothing back.
+            LookupError::Recover(error) if error.is_lasting() => {
+                Problem::new(Code::LogDamaged, text)
+            }
             LookupError::Recover(_) => Problem::new(Code::ReadFailed, text),
             LookupError::Create(error) => error.into(),
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::check::read_all;
@@ -80,4 +80,60 @@ fn lives_that_end_at_once_leave_their_journals_to_the_next_until_a_checkpoint() 
     assert_eq!(journal(data), BTreeSet::new());
     let server = start(data);
     holds(&server, seq + 1);
+}
+
+fn find(parent: &Path, buffer: &str) -> PathBuf {
+    let described = parent.read_dir().unwrap().flat_map(|fan| {
+        let fan = fan.unwrap().path();
+        fan.read_dir().unwrap().map(|entry| entry.unwrap().path())
+    });
+    let name = format!("\"name\":\"{buffer}\"");
+    let mut described = described.filter(|path| {
+        let text = fs::read_to_string(path.join("buffer.json")).unwrap();
+        text.replace(' ', "").contains(&name)
+    });
+    described.next().unwrap()
+}
+
+#[test]
+fn a_missing_directory_stops_no_start_and_what_the_journal_held_of_it_is_kept() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path();
+    let mut server = start(data);
+    append(&server, 1);
+    append(&server, 2);
+    server.kill();
+    let directory = find(&data.join("buffers"), "b");
+    let taken = scratch.path().join("taken");
+    fs::rename(&directory, &taken).unwrap();
+    // As a backup from before any append: only the journal has the messages.
+    for entry in taken.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "hbuf") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    let server = start(data);
+    let refused = server.http().get("/buffers/b/messages?after=0").unwrap();
+    let text = String::from_utf8_lossy(&refused.body).into_owned();
+    assert_eq!(refused.status, 500, "{text}");
+    assert!(
+        text.contains("log-damaged") && text.contains("restore it"),
+        "{text}"
+    );
+    let other = server.http().post("/buffers/a", b"body 3").unwrap();
+    assert_eq!((other.status, other.number("x-hbuf-seq")), (201, Some(3)));
+    let uuid = directory.file_name().unwrap();
+    let kept = data.join("quarantine").join(uuid);
+    assert!(kept.is_dir());
+    server.stop().unwrap();
+
+    fs::rename(&taken, &directory).unwrap();
+    fs::rename(&kept, directory.join("unapplied")).unwrap();
+    let server = start(data);
+    let read = read_all(&mut server.http(), "b").unwrap().unwrap();
+    let bodies: Vec<Vec<u8>> = read.into_iter().map(|message| message.body).collect();
+    assert_eq!(bodies, [b"body 1", b"body 2"]);
+    assert!(!directory.join("unapplied").exists());
 }
