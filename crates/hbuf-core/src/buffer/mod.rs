@@ -184,6 +184,8 @@ pub struct Buffer {
     offset: u64,
     /// Where the durable end stands: file and offset.
     durable_at: (Seq, u64),
+    /// Where a segment without a message ends whose head line is on its way to the disk.
+    empty_segment: Option<(Seq, u64)>,
     /// Framed and not yet committed.
     units: VecDeque<Unit>,
     waiting: VecDeque<Waiting>,
@@ -230,6 +232,7 @@ impl Buffer {
             segments: opening.segments,
             offset,
             durable_at: (file, offset),
+            empty_segment: None,
             units: VecDeque::new(),
             waiting: VecDeque::new(),
             marks: VecDeque::new(),

@@ -13,6 +13,12 @@ impl Buffer {
             through <= self.end,
             "the disk acknowledged more than was framed"
         );
+        // All before it was durable when its head was written, so this is what the disk answers to
+        // that. The journal may hold the head: were the buffer cut back to the segment before, it
+        // would come back at the next start.
+        if let Some(empty) = self.empty_segment.take() {
+            self.durable_at = empty;
+        }
         let done = self.units.partition_point(|unit| unit.last <= through);
         if let Some(unit) = done.checked_sub(1).and_then(|last| self.units.get(last)) {
             self.durable_at = (unit.file, unit.offset);

@@ -107,6 +107,7 @@ impl Buffer {
         // The head's time counts as the log's: no message behind it may be earlier.
         self.last_time = now.max(self.last_time);
         let head = self.roll(first, self.last_time, out);
+        self.empty_segment = Some((first, head.len() as u64));
         out.push(Effect::WriteBytes(WriteBytes {
             buffer: self.buffer,
             log: LogKind::Messages,

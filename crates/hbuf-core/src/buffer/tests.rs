@@ -209,3 +209,42 @@ fn each_record_of_a_mirrored_batch_says_where_it_is_from() {
         assert_eq!(record.facts.origin_id, Some(Hash([9; 32])));
     }
 }
+
+/// Its head may be in the journal, which brings it back at the next start.
+#[test]
+fn a_cut_back_keeps_a_segment_without_a_message_whose_head_is_durable() {
+    let mut shard = Shard::new(Rules::correct());
+    let mut opening = opening(None);
+    opening.config.retention.age_micros = Some(1);
+    let open = Input::Open(Box::new(opening));
+    shard.handle(Micros(0), open, &mut Vec::new());
+    append(&mut shard, 20, None).unwrap();
+    let synced = |shard: &mut Shard, now| {
+        let synced = Input::Synced {
+            buffer: BUFFER,
+            log: LogKind::Messages,
+            through: Seq(1),
+            journal: 0,
+        };
+        handle(shard, now, synced)
+    };
+    synced(&mut shard, 30);
+    let begun = handle(&mut shard, 1_000, Input::Retention);
+    let head = begun.iter().find_map(|effect| match effect {
+        Effect::WriteBytes(write) if write.log == LogKind::Messages => Some(write),
+        _ => None,
+    });
+    let head = head.expect("the expired segment is left for an empty one");
+    assert_eq!((head.file, head.offset), (Seq(2), 0));
+    let length = head.bytes.len() as u64;
+    let cut = |shard: &mut Shard| {
+        append(shard, 1_100, None).unwrap();
+        let effects = handle(shard, 1_200, Input::WriteFailed { buffer: BUFFER });
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Reopen { file, offset, .. } => Some((file, offset)),
+            _ => None,
+        })
+    };
+    synced(&mut shard, 1_050);
+    assert_eq!(cut(&mut shard), Some((Seq(2), length)));
+}
