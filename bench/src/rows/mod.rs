@@ -3,6 +3,7 @@
 mod appends;
 mod footprint;
 mod reads;
+mod scale;
 
 pub(crate) use footprint::Many;
 
@@ -15,7 +16,7 @@ use crate::servers::About;
 use crate::stats::{Spread, spread};
 
 /// Names of the rows, in the order of the table.
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 15] = [
     "append-64",
     "append-1",
     "batch-4",
@@ -28,6 +29,9 @@ pub(crate) const NAMES: [&str; 12] = [
     "rss",
     "rss-many",
     "rss-tails",
+    "consumer",
+    "consumers-idle",
+    "topic-16",
 ];
 
 /// Bytes of a body, in every row.
@@ -48,6 +52,9 @@ pub(crate) fn measure(name: &str, settings: &Settings, many: &mut Many) -> anyho
         "rss" => footprint::rss(settings),
         "rss-many" => footprint::rss_many(settings, many),
         "rss-tails" => footprint::rss_tails(settings),
+        "consumer" => scale::consumer(settings),
+        "consumers-idle" => scale::consumers_idle(settings),
+        "topic-16" => scale::topic(settings),
         _ => bail!("no row {name}"),
     }
 }

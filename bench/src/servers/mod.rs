@@ -6,6 +6,7 @@ pub(crate) mod hbuf;
 pub(crate) mod http;
 pub(crate) mod input;
 pub(crate) mod nats;
+pub(crate) mod pages;
 pub(crate) mod redis;
 pub(crate) mod resp;
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::{Micros, Seq, Uuid};
 use crate::input::Token;
-use crate::limits::CONSUMER_NEXT_BYTES_MAX;
+use crate::limits::{CONSUMER_NEXT_BYTES_MAX, CONSUMER_WAITING_MAX, CONSUMER_WINDOW_MAX};
 use crate::rules::Rules;
 
 const CONSUMER: Uuid = Uuid([7; 16]);
@@ -212,6 +212,30 @@ fn leases_are_bounded_and_free_ones_come_back() {
     assert!(world.next(9).is_empty());
     world.settle(&given[0], Settling::Ack);
     assert_eq!(world.seqs(9), [3]);
+}
+
+#[test]
+fn no_more_is_looked_at_than_the_window_holds_and_no_more_wait_than_may() {
+    let delayed = CONSUMER_WINDOW_MAX + 3_000;
+    let mut world = World::new(Config::default(), delayed);
+    let later = Micros(3_600 * SECOND);
+    world
+        .log
+        .iter_mut()
+        .for_each(|message| message.1 = Some(later));
+    world.log.push((None, None));
+    assert!(
+        world.next(9).is_empty(),
+        "what may go at once is behind the window"
+    );
+    let pending = world.consumer.standing().pending;
+    assert_eq!(pending, CONSUMER_WINDOW_MAX as u64);
+
+    let mut world = World::new(Config::default(), 0);
+    for token in 0..CONSUMER_WAITING_MAX as u64 {
+        assert!(world.consumer.ask(Token(token), 1, true));
+    }
+    assert!(!world.consumer.ask(Token(1 << 20), 1, true));
 }
 
 #[test]

@@ -1,0 +1,195 @@
+//! Reading hbuf in pages of lines, and working for a consumer: as a client without a library does.
+
+use std::net::SocketAddr;
+
+use anyhow::ensure;
+use serde::{Deserialize, Serialize};
+
+use crate::drive::Work;
+use crate::wire::Connection;
+
+/// Size of one read of a connection.
+const INPUT_BYTES: usize = 256 << 10;
+
+/// What a line says: a message, or where a topic's page ends.
+#[derive(Deserialize)]
+struct Line {
+    seq: Option<u64>,
+    cursor: Option<String>,
+}
+
+/// Reads pages from the start to the end, again and again.
+pub(crate) struct Pages {
+    connection: Connection,
+    address: SocketAddr,
+    path: String,
+    limit: u64,
+    after: String,
+    read: u64,
+    expected: u64,
+    page: Vec<u8>,
+}
+
+impl Pages {
+    /// `path` is that of a buffer or a topic with `expected` messages; `limit` those of a page.
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        path: String,
+        limit: u64,
+        expected: u64,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            connection: Connection::connect(address, INPUT_BYTES).await?,
+            address,
+            path,
+            limit,
+            after: "0".to_owned(),
+            read: 0,
+            expected,
+            page: Vec::new(),
+        })
+    }
+
+    /// Goes on behind the page; says how many messages it had.
+    fn pass_page(&mut self) -> anyhow::Result<u64> {
+        let lines = self.page.split(|&byte| byte == b'\n');
+        let mut lines = lines.filter(|line| !line.is_empty());
+        let count = lines.clone().count() as u64;
+        let Some(last) = lines.next_back() else {
+            return Ok(0);
+        };
+        let last: Line = serde_json::from_slice(last)?;
+        let (after, messages) = match (last.seq, last.cursor) {
+            (Some(seq), _) => (seq.to_string(), count),
+            (None, Some(cursor)) => (cursor, count - 1),
+            _ => anyhow::bail!("the last line has neither a seq nor a cursor"),
+        };
+        self.after = after;
+        Ok(messages)
+    }
+}
+
+impl Work for Pages {
+    async fn once(&mut self) -> anyhow::Result<(u64, u64)> {
+        let request = format!(
+            "GET {}/messages?after={}&limit={} HTTP/1.1\r\nhost: {}\r\n\
+             accept: application/x-ndjson\r\n\r\n",
+            self.path, self.after, self.limit, self.address
+        );
+        whole(&mut self.connection, request.as_bytes(), &mut self.page).await?;
+        let messages = self.pass_page()?;
+        self.read += messages;
+        if messages == 0 {
+            let (read, expected) = (self.read, self.expected);
+            ensure!(read == expected, "pages ended after {read} of {expected}");
+            (self.read, self.after) = (0, "0".to_owned());
+        }
+        Ok((messages, self.page.len() as u64))
+    }
+}
+
+/// One message as a worker gets it, and as it acks it.
+#[derive(Deserialize, Serialize)]
+struct Handed {
+    seq: u64,
+    lease: serde_json::Value,
+}
+
+/// Takes messages in hundreds and acks them.
+pub(crate) struct Worker {
+    connection: Connection,
+    address: SocketAddr,
+    path: String,
+    limit: u64,
+    page: Vec<u8>,
+}
+
+impl Worker {
+    /// `path` is that of a consumer that exists.
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        path: String,
+        limit: u64,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            connection: Connection::connect(address, INPUT_BYTES).await?,
+            address,
+            path,
+            limit,
+            page: Vec::new(),
+        })
+    }
+
+    async fn post(&mut self, to: &str, json: &str) -> anyhow::Result<()> {
+        let request = format!(
+            "POST {}/{to} HTTP/1.1\r\nhost: {}\r\naccept: application/x-ndjson, */*;q=0.5\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
+            self.path,
+            self.address,
+            json.len()
+        );
+        whole(&mut self.connection, request.as_bytes(), &mut self.page).await
+    }
+}
+
+impl Work for Worker {
+    async fn once(&mut self) -> anyhow::Result<(u64, u64)> {
+        let next = format!("next?limit={}", self.limit);
+        self.post(&next, "").await?;
+        let lines = self.page.split(|&byte| byte == b'\n');
+        let lines = lines.filter(|line| !line.is_empty());
+        let handed: Vec<Handed> = lines
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect();
+        if handed.is_empty() {
+            self.post("seek", r#"{"start": "first"}"#).await?;
+            return Ok((0, 0));
+        }
+        let (count, bytes) = (handed.len() as u64, self.page.len() as u64);
+        let acks = serde_json::to_string(&handed)?;
+        self.post("acks", &format!("{{\"ack\":{acks}}}")).await?;
+        let acked = memchr::memmem::find_iter(&self.page, b"\"acked\"").count() as u64;
+        ensure!(acked == count, "{acked} of {count} messages were acked");
+        Ok((count, bytes))
+    }
+}
+
+/// Sends a request and takes the whole body of its reply, which must be a success.
+async fn whole(on: &mut Connection, request: &[u8], body: &mut Vec<u8>) -> anyhow::Result<()> {
+    body.clear();
+    let status = on.send(request).await?.status;
+    while let Some(piece) = on.chunk().await? {
+        body.extend_from_slice(piece);
+    }
+    let text = || String::from_utf8_lossy(body).into_owned();
+    ensure!((200..300).contains(&status), "status {status}: {}", text());
+    Ok(())
+}
+
+/// Sends prepared requests, one after the other; each must succeed.
+pub(crate) async fn send_all(
+    address: SocketAddr,
+    requests: impl Iterator<Item = Vec<u8>>,
+) -> anyhow::Result<()> {
+    let mut connection = Connection::connect(address, INPUT_BYTES).await?;
+    let mut body = Vec::new();
+    for request in requests {
+        whole(&mut connection, &request, &mut body).await?;
+    }
+    Ok(())
+}
+
+/// A request with JSON.
+pub(crate) fn json_request(address: SocketAddr, method: &str, path: &str, json: &str) -> Vec<u8> {
+    let length = json.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{json}"
+    )
+    .into_bytes()
+}
+
+/// The path of consumer `n` of a buffer.
+pub(crate) fn consumer_path(buffer: &str, n: usize) -> String {
+    format!("/buffers/{buffer}/consumers/c{n}")
+}
