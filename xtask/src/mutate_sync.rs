@@ -411,6 +411,8 @@ impl Tests {
 fn stories(point: &str) -> &'static [&'static str] {
     match point {
         "Checkpoint" => &["what_was_journaled_is_durable_before_its_file"],
+        "JournalFound" => &["what_a_start_shows_of_the_journal"],
+        "JournalFoundEntry" => &["a_journal_file_that_a_start_relies_on"],
         "ManagerEntry" => &["a_first_start_that_ended_anywhere"],
         "MarkEntry" => &["a_key_is_known_when_the_first_mark"],
         "Recovery" => &["a_refused_message_does_not_come_back"],

@@ -6,6 +6,7 @@
 //! that leaves the sync out: they must end badly.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -438,4 +439,64 @@ fn first_segment(data: &Path) -> PathBuf {
     let mut directories = fans.flat_map(|fan| children(&fan));
     let directory = directories.next().expect("the story has one buffer");
     directory.path().join("00000000000000000001.hbuf")
+}
+
+/// What the file holds before the zeros that were written ahead.
+fn written(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = fs::read(path).map_err(not_there)?;
+    let end = bytes.iter().rposition(|&byte| byte != 0);
+    bytes.truncate(end.map_or(0, |end| end + 1));
+    Ok(bytes)
+}
+
+/// A process dies before its sync of the journal returned. The next start finds in the page cache
+/// what nobody was told of, shows it, and relies on the journal for it: the power goes before its
+/// first checkpoint is through. `unsync` brings the file back to before that sync; the second entry
+/// begins behind so many bytes.
+fn shown_from_the_journal(
+    unsync: fn(&Path, &[u8], usize) -> std::io::Result<()>,
+) -> Result<u64, String> {
+    let mut stage = Stage::new(&flags(0, NEVER), None)?;
+    stage.append("b", b"one")?;
+    let file = stage.journal_file()?;
+    let first = written(&file)?.len();
+    stage.append("b", b"two")?;
+    let both = written(&file)?;
+    stage.mounted.slow_down(SLOW);
+    let mut unsynced = Ok(());
+    stage.restart(&flags(0, NEVER), |_| unsynced = unsync(&file, &both, first))?;
+    unsynced.map_err(not_there)?;
+    let shown = check::read_all(&mut stage.http(), "b")?.unwrap_or_default();
+    if shown.len() != 2 {
+        return Err(not_there(format!("{} messages are shown", shown.len())));
+    }
+    let told = [b"one".to_vec(), b"two".to_vec()];
+    stage.lose_power(&|data| holds(data, "b", &told))
+}
+
+#[test]
+fn what_a_start_shows_of_the_journal_stays() {
+    tell("what_a_start_shows_of_the_journal_stays", || {
+        shown_from_the_journal(|path, both, first| {
+            let file = fs::File::options().write(true).open(path)?;
+            file.write_all_at(&vec![0; both.len() - first], first as u64)?;
+            file.sync_all()?;
+            file.write_all_at(&both[first..], first as u64)
+        })
+    });
+}
+
+#[test]
+fn a_journal_file_that_a_start_relies_on_keeps_its_name() {
+    tell(
+        "a_journal_file_that_a_start_relies_on_keeps_its_name",
+        || {
+            shown_from_the_journal(|path, _, _| {
+                let aside = path.with_extension("aside");
+                fs::rename(path, &aside)?;
+                fs::File::open(path.parent().expect("it is in the journal"))?.sync_all()?;
+                fs::rename(&aside, path)
+            })
+        },
+    );
 }
