@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use hbuf_core::ids::Uuid;
+use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::recovery::Recovered;
 use hbuf_core::segment::{file_name, open};
 
@@ -42,24 +42,32 @@ pub(crate) fn settle(layout: &Layout, recovered: &Recovered) -> io::Result<()> {
             _ => Ok(()),
         };
     };
-    write(&directory, bytes)?;
+    let first = write(&directory, bytes)?;
+    // It says all that earlier ones said.
+    for other in numbered_files(&directory)? {
+        if other != first {
+            fs::remove_file(directory.join(file_name(other)))?;
+        }
+    }
+    sync::sync_dir(&directory, SyncPoint::UnappliedEntry)?;
     sync::sync_dir(&layout.buffer(buffer), SyncPoint::UnappliedDirectory)
 }
 
 /// Keeps the entries of a buffer whose directory is missing, and says where. Put beside the log
-/// when the directory is brought back, they are applied.
+/// when the directory is brought back, they are applied. What was kept before stays beside them.
 ///
 /// A crash before the last sync leaves the journal, as above.
 pub(crate) fn set_aside(layout: &Layout, buffer: Uuid, bytes: &[u8]) -> io::Result<PathBuf> {
     let quarantine = layout.quarantine();
     let directory = quarantine.join(buffer.to_string());
     write(&directory, bytes)?;
+    sync::sync_dir(&directory, SyncPoint::UnappliedEntry)?;
     sync::sync_dir(&quarantine, SyncPoint::UnappliedDirectory)?;
     Ok(directory)
 }
 
-/// Makes a file with these entries the only one of the directory, whose own name is not synced.
-fn write(directory: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file with these entries, whose name is not synced here; gives its first position.
+fn write(directory: &Path, bytes: &[u8]) -> io::Result<Seq> {
     fs::create_dir_all(directory)?;
     // A life before may have given it its name without making that durable.
     let (head, _) = open(bytes).map_err(io::Error::other)?;
@@ -71,10 +79,5 @@ fn write(directory: &Path, bytes: &[u8]) -> io::Result<()> {
         sync::sync_all(&file, SyncPoint::Unapplied)?;
         fs::rename(&unfinished, &path)?;
     }
-    for first in numbered_files(directory)? {
-        if first != head.first {
-            fs::remove_file(directory.join(file_name(first)))?;
-        }
-    }
-    sync::sync_dir(directory, SyncPoint::UnappliedEntry)
+    Ok(head.first)
 }

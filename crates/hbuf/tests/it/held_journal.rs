@@ -95,6 +95,17 @@ fn find(parent: &Path, buffer: &str) -> PathBuf {
     described.next().unwrap()
 }
 
+/// Takes a buffer's directory away as it was before any append: only the journal has the messages.
+fn take_away(directory: &Path, to: &Path) {
+    fs::rename(directory, to).unwrap();
+    for entry in to.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "hbuf") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_missing_directory_stops_no_start_and_what_the_journal_held_of_it_is_kept() {
     let scratch = tempfile::tempdir().unwrap();
@@ -105,14 +116,7 @@ fn a_missing_directory_stops_no_start_and_what_the_journal_held_of_it_is_kept() 
     server.kill();
     let directory = find(&data.join("buffers"), "b");
     let taken = scratch.path().join("taken");
-    fs::rename(&directory, &taken).unwrap();
-    // As a backup from before any append: only the journal has the messages.
-    for entry in taken.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|it| it == "hbuf") {
-            fs::remove_file(path).unwrap();
-        }
-    }
+    take_away(&directory, &taken);
 
     let server = start(data);
     let refused = server.http().get("/buffers/b/messages?after=0").unwrap();
@@ -136,4 +140,26 @@ fn a_missing_directory_stops_no_start_and_what_the_journal_held_of_it_is_kept() 
     let bodies: Vec<Vec<u8>> = read.into_iter().map(|message| message.body).collect();
     assert_eq!(bodies, [b"body 1", b"body 2"]);
     assert!(!directory.join("unapplied").exists());
+}
+
+#[test]
+fn what_is_kept_of_a_missing_directory_stays_when_it_is_missing_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path();
+    let taken = scratch.path().join("taken");
+    let kept = |uuid: &Path| {
+        let files = data.join("quarantine").join(uuid).read_dir();
+        files.map_or(0, Iterator::count)
+    };
+    for life in 1..=2 {
+        let mut server = start(data);
+        let reply = server.http().post("/buffers/b", b"one").unwrap();
+        assert_eq!(reply.status, 201);
+        server.kill();
+        let directory = find(&data.join("buffers"), "b");
+        take_away(&directory, &taken);
+        start(data).stop().unwrap();
+        assert_eq!(kept(Path::new(directory.file_name().unwrap())), life);
+        fs::rename(&taken, &directory).unwrap();
+    }
 }
