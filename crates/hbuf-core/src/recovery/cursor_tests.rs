@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::tests::found;
 use super::*;
 use crate::buffer::{ConsumerAnswer, ConsumerCall, ConsumerRefused, ConsumerTask};
 use crate::consumer::{Candidate, Config, Given, Progress, Settling};
@@ -243,18 +244,8 @@ fn recovered_once(files: &mut BTreeMap<u64, Vec<u8>>) -> CursorsRecovered {
             source: bytes,
         });
         let found = Found {
-            buffer: BUFFER,
-            log: BUFFER,
-            history: BUFFER,
-            node: NodeId(1),
-            epoch: Epoch(1),
-            config: BufferConfig::default(),
-            state: BufferState::Open,
-            mark: None,
-            segments: Vec::new(),
             cursors: cursors.collect(),
-            journal: Vec::new(),
-            tables: None,
+            ..found(&[], None)
         };
         let mut replay = Replay::new(&Rules::correct(), &found, LogKind::Cursors);
         second_log::recover(&mut replay, &found, &mut repairs, &mut damage).unwrap()
@@ -496,21 +487,11 @@ fn a_file_that_the_journal_begins_needs_nothing_of_what_was_before_it() {
     let entries = entries.map(|write| (JournalFile::Cursors(write.file), write.bytes.to_vec()));
     let entries: Vec<(JournalFile, Vec<u8>)> = entries.collect();
     let found = Found {
-        buffer: BUFFER,
-        log: BUFFER,
-        history: BUFFER,
-        node: NodeId(1),
-        epoch: Epoch(1),
-        config: BufferConfig::default(),
-        state: BufferState::Open,
-        mark: None,
-        segments: Vec::new(),
-        cursors: Vec::new(),
         journal: (1..)
             .zip(&entries)
             .map(|(position, (file, bytes))| FoundEntry::held(position, BUFFER, *file, bytes))
             .collect(),
-        tables: None,
+        ..found(&[], None)
     };
     let (mut repairs, mut damage) = (Vec::new(), None);
     let mut replay = Replay::new(&Rules::correct(), &found, LogKind::Cursors);
@@ -534,15 +515,6 @@ fn a_file_that_the_journal_begins_needs_nothing_of_what_was_before_it() {
 fn recovered_with(file: &Vec<u8>, journaled: &WriteBytes) -> (CursorsRecovered, Vec<Repair>) {
     let bytes = journaled.bytes.to_vec();
     let found = Found {
-        buffer: BUFFER,
-        log: BUFFER,
-        history: BUFFER,
-        node: NodeId(1),
-        epoch: Epoch(1),
-        config: BufferConfig::default(),
-        state: BufferState::Open,
-        mark: None,
-        segments: Vec::new(),
         cursors: Vec::from([FoundFile {
             first: Seq(1),
             source: file,
@@ -553,7 +525,7 @@ fn recovered_with(file: &Vec<u8>, journaled: &WriteBytes) -> (CursorsRecovered, 
             JournalFile::Cursors(journaled.file),
             &bytes,
         )]),
-        tables: None,
+        ..found(&[], None)
     };
     let (mut repairs, mut damage) = (Vec::new(), None);
     let mut replay = Replay::new(&Rules::correct(), &found, LogKind::Cursors);

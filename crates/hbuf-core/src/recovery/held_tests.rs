@@ -54,6 +54,11 @@ fn a_message_that_went_straight_into_the_segment_is_not_in_the_journal() {
 #[test]
 fn entries_below_the_fence_and_cuts_and_a_pause_leave_the_files_to_answer() {
     let (files, bodies, mark) = three_behind_a_mark(0);
+    let mut gone = found(&files, Some(mark.clone()));
+    gone.journal = entries(&bodies);
+    gone.journal_stays = false;
+    let gone = recover(&Rules::correct(), &gone).unwrap();
+    assert!(!gone.in_journal, "the journal goes");
     let held = |files: &[(u64, Vec<u8>)], fence, state| {
         let mark = Mark {
             fence,

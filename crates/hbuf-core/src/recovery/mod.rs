@@ -75,6 +75,8 @@ pub struct Found<'a> {
     pub cursors: Vec<FoundFile<'a>>,
     /// This buffer's journal entries in the order of their positions.
     pub journal: Vec<FoundEntry<'a>>,
+    /// These entries are durable in a journal that stays until a mark covers them.
+    pub journal_stays: bool,
     /// The table file that the mark names.
     pub tables: Option<&'a [u8]>,
 }
@@ -137,8 +139,8 @@ pub struct Recovered {
     /// must be durable beside the log before the journal goes; `None`: such a file may go, after
     /// the repairs.
     pub unapplied: Option<Box<[u8]>>,
-    /// Everything that no mark vouches for stands in the journal, and no file loses anything. As
-    /// long as the journal stays, the messages need no sync.
+    /// Everything that no mark vouches for stands in a journal that stays, and no file loses
+    /// anything: until a mark covers them, the messages need no sync.
     pub in_journal: bool,
     /// Records that were restored from the journal.
     pub replayed: u64,
@@ -191,7 +193,9 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         unapplied: damage
             .as_ref()
             .and_then(|_| unapplied_file(found.buffer, &unapplied)),
-        in_journal: damage.is_none() && in_journal(&replay, &opening, &repairs),
+        in_journal: damage.is_none()
+            && found.journal_stays
+            && in_journal(&replay, &opening, &repairs),
         opening,
         repairs,
         damage,

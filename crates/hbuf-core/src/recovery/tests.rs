@@ -101,6 +101,7 @@ pub(super) fn found<'a>(files: &'a [(u64, Vec<u8>)], mark: Option<Mark>) -> Foun
             .collect(),
         cursors: Vec::new(),
         journal: Vec::new(),
+        journal_stays: true,
         tables: None,
     }
 }

@@ -84,6 +84,7 @@ impl World {
                 .collect(),
             cursors: Vec::new(),
             journal: Vec::new(),
+            journal_stays: false,
             tables: tables.as_deref(),
         };
         let recovered = recover(&Rules::correct(), &found).unwrap();

@@ -170,14 +170,14 @@ pub(crate) fn recover_buffer(
         segments: found_files(&segments),
         cursors: found_files(&cursors),
         journal: entries,
+        // What was kept beside the log stands in no journal of this life.
+        journal_stays: stays == JournalStays::UntilMarked && !kept,
         tables: tables.as_deref(),
     };
-    let mut recovered = recover(&Rules::correct(), &found).map_err(|error| RecoverError::Read {
+    let recovered = recover(&Rules::correct(), &found).map_err(|error| RecoverError::Read {
         path: directory.clone(),
         error,
     })?;
-    // What was kept beside the log stands in no journal of this life.
-    recovered.in_journal &= stays == JournalStays::UntilMarked && !kept;
     // A mark says nothing of the cursors, nor of a file that was made behind it.
     let last = recovered.opening.segments.last();
     let untouched = clean

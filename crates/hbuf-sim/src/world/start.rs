@@ -46,8 +46,6 @@ impl World<'_> {
                 .map_or(&[][..], Vec::as_slice);
             let recovered = self.recover(buffer, entries);
             let last = entries.last().filter(|_| recovered.in_journal);
-            let stays = self.plan.keeps_journal && !self.disk.exists(Name::Unapplied(buffer));
-            let last = last.filter(|_| stays);
             self.repair_steps(buffer, &recovered, last.is_some(), &mut steps);
             let mut opening = recovered.opening;
             if let Some(last) = last {
@@ -202,6 +200,7 @@ impl World<'_> {
                 .iter()
                 .map(|entry| FoundEntry::held(entry.position, uuid, entry.file, &entry.bytes))
                 .collect(),
+            journal_stays: self.plan.keeps_journal && !self.disk.exists(Name::Unapplied(buffer)),
             tables: tables.map(Vec::as_slice),
         };
         let mut found = recover(&bugs::rules(self.bug), &found).expect("memory can be read");
