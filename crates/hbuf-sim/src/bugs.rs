@@ -402,13 +402,4 @@ const TABLE: [(Bug, &str, &str, Invariant); 34] = [
     ),
 ];
 
-const _: () = {
-    let mut at = 0;
-    while at < TABLE.len() {
-        assert!(
-            TABLE[at].0 as usize == at,
-            "the table follows the order of the variants"
-        );
-        at += 1;
-    }
-};
+in_order_of_variants!(TABLE);

@@ -533,16 +533,7 @@ const TABLE: [(Kind, &str, &str); 67] = [
     ),
 ];
 
-const _: () = {
-    let mut at = 0;
-    while at < TABLE.len() {
-        assert!(
-            TABLE[at].0 as usize == at,
-            "the table follows the order of the variants"
-        );
-        at += 1;
-    }
-};
+in_order_of_variants!(TABLE);
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,23 @@
 //! Architecture invariant: a run is a function of (version, seed, bug). No clock, no thread, no
 //! randomness but keyed draws, and ordered maps only.
 
+/// Compiles only if the rows of a table, which begin with their variants, stand in the order of
+/// those.
+macro_rules! in_order_of_variants {
+    ($table:ident) => {
+        const _: () = {
+            let mut at = 0;
+            while at < $table.len() {
+                assert!(
+                    $table[at].0 as usize == at,
+                    "the table follows the order of the variants"
+                );
+                at += 1;
+            }
+        };
+    };
+}
+
 mod bugs;
 mod clients;
 mod disk;
