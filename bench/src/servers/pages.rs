@@ -18,16 +18,43 @@ struct Line {
     cursor: Option<String>,
 }
 
-/// Reads pages from the start to the end, again and again.
-pub(crate) struct Pages {
+/// One connection that asks below one path for at most so many messages at a time.
+struct Caller {
     connection: Connection,
     address: SocketAddr,
     path: String,
     limit: u64,
+    /// The body of the last reply.
+    page: Vec<u8>,
+}
+
+impl Caller {
+    async fn connect(address: SocketAddr, path: String, limit: u64) -> anyhow::Result<Self> {
+        Ok(Self {
+            connection: Connection::connect(address, INPUT_BYTES).await?,
+            address,
+            path,
+            limit,
+            page: Vec::new(),
+        })
+    }
+
+    async fn ask(&mut self, request: &[u8]) -> anyhow::Result<()> {
+        whole(&mut self.connection, request, &mut self.page).await
+    }
+
+    fn lines(&self) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
+        let lines = self.page.split(|&byte| byte == b'\n');
+        lines.filter(|line| !line.is_empty())
+    }
+}
+
+/// Reads pages from the start to the end, again and again.
+pub(crate) struct Pages {
+    caller: Caller,
     after: String,
     read: u64,
     expected: u64,
-    page: Vec<u8>,
 }
 
 impl Pages {
@@ -39,21 +66,16 @@ impl Pages {
         expected: u64,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            connection: Connection::connect(address, INPUT_BYTES).await?,
-            address,
-            path,
-            limit,
+            caller: Caller::connect(address, path, limit).await?,
             after: "0".to_owned(),
             read: 0,
             expected,
-            page: Vec::new(),
         })
     }
 
     /// Goes on behind the page; says how many messages it had.
     fn pass_page(&mut self) -> anyhow::Result<u64> {
-        let lines = self.page.split(|&byte| byte == b'\n');
-        let mut lines = lines.filter(|line| !line.is_empty());
+        let mut lines = self.caller.lines();
         let count = lines.clone().count() as u64;
         let Some(last) = lines.next_back() else {
             return Ok(0);
@@ -74,9 +96,9 @@ impl Work for Pages {
         let request = format!(
             "GET {}/messages?after={}&limit={} HTTP/1.1\r\nhost: {}\r\n\
              accept: application/x-ndjson\r\n\r\n",
-            self.path, self.after, self.limit, self.address
+            self.caller.path, self.after, self.caller.limit, self.caller.address
         );
-        whole(&mut self.connection, request.as_bytes(), &mut self.page).await?;
+        self.caller.ask(request.as_bytes()).await?;
         let messages = self.pass_page()?;
         self.read += messages;
         if messages == 0 {
@@ -84,7 +106,7 @@ impl Work for Pages {
             ensure!(read == expected, "pages ended after {read} of {expected}");
             (self.read, self.after) = (0, "0".to_owned());
         }
-        Ok((messages, self.page.len() as u64))
+        Ok((messages, self.caller.page.len() as u64))
     }
 }
 
@@ -96,13 +118,7 @@ struct Handed {
 }
 
 /// Takes messages in hundreds and acks them.
-pub(crate) struct Worker {
-    connection: Connection,
-    address: SocketAddr,
-    path: String,
-    limit: u64,
-    page: Vec<u8>,
-}
+pub(crate) struct Worker(Caller);
 
 impl Worker {
     /// `path` is that of a consumer that exists.
@@ -111,44 +127,36 @@ impl Worker {
         path: String,
         limit: u64,
     ) -> anyhow::Result<Self> {
-        Ok(Self {
-            connection: Connection::connect(address, INPUT_BYTES).await?,
-            address,
-            path,
-            limit,
-            page: Vec::new(),
-        })
+        Caller::connect(address, path, limit).await.map(Self)
     }
 
     async fn post(&mut self, to: &str, json: &str) -> anyhow::Result<()> {
         let request = format!(
             "POST {}/{to} HTTP/1.1\r\nhost: {}\r\naccept: application/x-ndjson, */*;q=0.5\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
-            self.path,
-            self.address,
+            self.0.path,
+            self.0.address,
             json.len()
         );
-        whole(&mut self.connection, request.as_bytes(), &mut self.page).await
+        self.0.ask(request.as_bytes()).await
     }
 }
 
 impl Work for Worker {
     async fn once(&mut self) -> anyhow::Result<(u64, u64)> {
-        let next = format!("next?limit={}", self.limit);
+        let next = format!("next?limit={}", self.0.limit);
         self.post(&next, "").await?;
-        let lines = self.page.split(|&byte| byte == b'\n');
-        let lines = lines.filter(|line| !line.is_empty());
-        let handed: Vec<Handed> = lines
+        let handed: Vec<Handed> = (self.0.lines())
             .filter_map(|line| serde_json::from_slice(line).ok())
             .collect();
         if handed.is_empty() {
             self.post("seek", r#"{"start": "first"}"#).await?;
             return Ok((0, 0));
         }
-        let (count, bytes) = (handed.len() as u64, self.page.len() as u64);
+        let (count, bytes) = (handed.len() as u64, self.0.page.len() as u64);
         let acks = serde_json::to_string(&handed)?;
         self.post("acks", &format!("{{\"ack\":{acks}}}")).await?;
-        let acked = memchr::memmem::find_iter(&self.page, b"\"acked\"").count() as u64;
+        let acked = memchr::memmem::find_iter(&self.0.page, b"\"acked\"").count() as u64;
         ensure!(acked == count, "{acked} of {count} messages were acked");
         Ok((count, bytes))
     }
