@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
 
 use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::journal::{self, Span};
@@ -16,6 +15,7 @@ use hbuf_core::segment::{self, End, OpenError, file_name};
 use super::doubt::Cache;
 use super::layout::at;
 use super::recovery::numbered_files;
+use super::side_by_side::side_by_side;
 use super::source::FileSource;
 use super::sync::{self, SyncPoint};
 
@@ -41,9 +41,6 @@ struct FileFound {
     damaged: bool,
 }
 
-/// Threads that read the journal's files at start.
-const READERS: usize = 4;
-
 /// All entries of the journal, by buffer.
 #[derive(Debug, Default)]
 pub(crate) struct JournalFound {
@@ -58,32 +55,17 @@ impl JournalFound {
     /// reported, and the file is kept.
     pub(crate) fn read(directory: &Path, cache: Cache) -> io::Result<Self> {
         let firsts = numbered_files(directory).map_err(at(directory))?;
-        let next = AtomicUsize::new(0);
+        let files = Mutex::new(Vec::with_capacity(firsts.len()));
         // Each file is a log of its own, so they are read beside each other.
-        let reader = || -> io::Result<Vec<(usize, Self)>> {
-            let mut read = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(first) = firsts.get(number) else {
-                    return Ok(read);
-                };
-                let mut found = Self::default();
-                let path = directory.join(file_name(*first));
-                found.read_file(path.clone(), cache).map_err(at(&path))?;
-                read.push((number, found));
-            }
-        };
-        let mut files = thread::scope(|scope| {
-            let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(reader)).collect();
-            let mut files = Vec::new();
-            for reader in readers {
-                match reader.join() {
-                    Ok(read) => files.extend(read?),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            Ok::<_, io::Error>(files)
+        side_by_side(firsts.len(), |number| {
+            let path = directory.join(file_name(firsts[number]));
+            let mut found = Self::default();
+            found.read_file(path.clone(), cache).map_err(at(&path))?;
+            let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+            files.push((number, found));
+            Ok::<_, io::Error>(())
         })?;
+        let mut files = files.into_inner().unwrap_or_default();
         files.sort_unstable_by_key(|(number, _)| *number);
         let mut found = Self::default();
         files.into_iter().for_each(|(_, file)| found.append(file));

@@ -15,6 +15,7 @@ pub(crate) mod lock;
 pub(crate) mod marks;
 pub(crate) mod prewrite;
 pub(crate) mod recovery;
+pub(crate) mod side_by_side;
 pub(crate) mod source;
 pub(crate) mod space;
 pub(crate) mod sync;

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use hbuf_core::ids::{NodeId, Uuid};
 use hbuf_core::recovery::{Recovered, keep_all};
@@ -23,11 +21,9 @@ use crate::disk::journal_found::JournalFound;
 use crate::disk::layout::Layout;
 use crate::disk::marks;
 use crate::disk::recovery::{JournalStays, RecoverError, recover_buffer};
+use crate::disk::side_by_side::side_by_side;
 use crate::disk::unapplied;
 use crate::manager::ManagerHandle;
-
-/// Threads that recover buffers at start; their syncs overlap.
-const RECOVERY_THREADS: usize = 4;
 
 /// What it needs.
 pub(super) struct Replay<'a> {
@@ -95,22 +91,9 @@ impl Replay<'_> {
         stays: JournalStays,
     ) -> Result<Findings, StartError> {
         let buffers = journal.buffers();
-        let next = AtomicUsize::new(0);
         let found = Mutex::default();
-        let worker = || -> Result<(), StartError> {
-            while let Some(buffer) = buffers.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.recover_one(*buffer, (journal, stays), &found)?;
-            }
-            Ok(())
-        };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..RECOVERY_THREADS).map(|_| scope.spawn(worker)).collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| match worker.join() {
-                    Ok(done) => done,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
+        side_by_side(buffers.len(), |number| {
+            self.recover_one(buffers[number], (journal, stays), &found)
         })?;
         Ok(found.into_inner().unwrap_or_default())
     }

@@ -159,29 +159,15 @@ impl<'de> Deserialize<'de> for Object<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hbuf_core::ids::{Epoch, Hash, Micros, Seq};
-    use hbuf_core::record::{Facts, Frame, Proof, decode, encode};
+    use crate::http::json::tests::{LIVE, framed};
+    use hbuf_core::record::decode;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
     /// The event of a message with these lines and this body.
     fn event(lines: &[u8], body: &[u8]) -> String {
-        let frame = Frame {
-            seq: Seq(42),
-            time: Micros(1_795_173_322_123_456),
-            epoch: Epoch(3),
-            distance: 1,
-            rest: 0,
-            facts: &Facts::default(),
-            lines,
-            proof: Proof::Salted {
-                salt: [7; 32],
-                id: Hash([0xa9; 32]),
-            },
-            body,
-        };
-        let (mut bytes, mut out) = (Vec::new(), Vec::new());
-        encode(&frame, &mut bytes);
+        let bytes = framed(lines, body, LIVE);
+        let mut out = Vec::new();
         assert!(push_event("/buffers/b", &decode(&bytes).unwrap(), &mut out));
         String::from_utf8(out).unwrap()
     }

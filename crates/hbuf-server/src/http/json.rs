@@ -217,12 +217,13 @@ fn letter_value(letter: u8) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::http) mod tests {
     use super::*;
     use hbuf_core::ids::{Epoch, Hash, Micros, Seq};
     use hbuf_core::record::{Facts, Frame, Proof, decode, encode};
 
-    fn json(lines: &str, body: &[u8], proof: Proof) -> String {
+    /// Message 42 with these lines and this body, as it is on disk.
+    pub(in crate::http) fn framed(lines: &[u8], body: &[u8], proof: Proof) -> Vec<u8> {
         let mut bytes = Vec::new();
         let frame = Frame {
             seq: Seq(42),
@@ -231,11 +232,16 @@ mod tests {
             distance: 1,
             rest: 0,
             facts: &Facts::default(),
-            lines: lines.as_bytes(),
+            lines,
             proof,
             body,
         };
         encode(&frame, &mut bytes);
+        bytes
+    }
+
+    fn json(lines: &str, body: &[u8], proof: Proof) -> String {
+        let bytes = framed(lines.as_bytes(), body, proof);
         let mut out = Vec::new();
         push_record(&decode(&bytes).unwrap(), &mut out);
         let text = String::from_utf8(out).unwrap();
@@ -243,7 +249,7 @@ mod tests {
         text.replace(&"a9".repeat(32), "ID")
     }
 
-    const LIVE: Proof = Proof::Salted {
+    pub(in crate::http) const LIVE: Proof = Proof::Salted {
         salt: [7; 32],
         id: Hash([0xa9; 32]),
     };
