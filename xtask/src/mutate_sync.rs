@@ -418,7 +418,10 @@ fn stories(point: &str) -> &'static [&'static str] {
         "Recovery" => &["a_refused_message_does_not_come_back"],
         "RecoveryEntry" => &["a_refused_segment_does_not_come_back"],
         "Seal" => &["the_zeros_of_a_sealed_segment"],
-        "Unapplied" | "UnappliedDirectory" | "UnappliedEntry" => &["what_only_the_journal_proves"],
+        "Unapplied" | "UnappliedDirectory" | "UnappliedEntry" => &[
+            "what_only_the_journal_proves",
+            "what_is_set_aside_of_a_missing_directory",
+        ],
         _ => &[],
     }
 }

@@ -414,7 +414,9 @@ fn what_only_the_journal_proves_outlives_it() {
         for body in &told[5..] {
             stage.append("b", body)?;
         }
+        let journal = stage.journal_file()?;
         stage.restart(&flags(100, NEVER), |data| rot::rot(&first_segment(data)))?;
+        until("the journal to go", || !journal.exists())?;
         stage.lose_power(&|data| {
             let server = Server::start(data, &flags(100, NEVER))?;
             let reply = server.http().post("/buffers/b", b"more");
@@ -499,4 +501,39 @@ fn a_journal_file_that_a_start_relies_on_keeps_its_name() {
             })
         },
     );
+}
+
+/// Whether a file of the directory, or below, holds these bytes.
+fn hold(directory: &Path, wanted: &[u8]) -> bool {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| {
+        let holds = |bytes: &[u8]| bytes.windows(wanted.len()).any(|at| at == wanted);
+        hold(&path, wanted) || fs::read(&path).is_ok_and(|bytes| holds(&bytes))
+    })
+}
+
+/// A buffer's directory is missing: what the journal holds of it is set aside, and the journal goes.
+#[test]
+fn what_is_set_aside_of_a_missing_directory_stays() {
+    const BODY: &[u8] = b"of a missing directory";
+    tell("what_is_set_aside_of_a_missing_directory_stays", || {
+        let mut stage = Stage::new(&flags(0, NEVER), None)?;
+        stage.append("b", BODY)?;
+        let journal = stage.journal_file()?;
+        let named = stage.data().join("names/-/b");
+        let directory = fs::canonicalize(named).map_err(not_there)?;
+        let mut removed = Ok(());
+        stage.restart(&flags(0, NEVER), |_| {
+            removed = fs::remove_dir_all(directory)
+        })?;
+        removed.map_err(not_there)?;
+        until("the journal to go", || !journal.exists())?;
+        stage.lose_power(&|data| {
+            let kept = ["quarantine", "journal"].map(|name| hold(&data.join(name), BODY));
+            match kept.contains(&true) {
+                true => Ok(()),
+                false => Err("neither the journal nor quarantine/ has the message".to_owned()),
+            }
+        })
+    });
 }
