@@ -512,7 +512,7 @@ fn hold(directory: &Path, wanted: &[u8]) -> bool {
     })
 }
 
-/// A buffer's directory is missing: what the journal holds of it is set aside, and the journal goes.
+/// A buffer's directory is missing: what the journal holds of it is set aside, and then that goes.
 #[test]
 fn what_is_set_aside_of_a_missing_directory_stays() {
     const BODY: &[u8] = b"of a missing directory";
