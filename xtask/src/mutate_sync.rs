@@ -414,7 +414,10 @@ fn stories(point: &str) -> &'static [&'static str] {
         "JournalFound" => &["what_a_start_shows_of_the_journal"],
         "JournalFoundEntry" => &["a_journal_file_that_a_start_relies_on"],
         "ManagerEntry" => &["a_first_start_that_ended_anywhere"],
-        "MarkEntry" => &["a_key_is_known_when_the_first_mark"],
+        "MarkEntry" => &[
+            "a_key_is_known_when_the_first_mark",
+            "where_a_consumer_of_an_empty_buffer_begins",
+        ],
         "Recovery" => &["a_refused_message_does_not_come_back"],
         "RecoveryEntry" => &["a_refused_segment_does_not_come_back"],
         "Seal" => &["the_zeros_of_a_sealed_segment"],

@@ -224,7 +224,9 @@ fn found_files(sources: &[(Seq, FileSource)]) -> Vec<FoundFile<'_>> {
 
 /// Performs the repairs and syncs everything that a mark does not vouch for: after a crash of the
 /// process alone, what was read from the page cache may not be on disk yet. Messages that the
-/// journal answers for wait for the next checkpoint.
+/// journal answers for wait for the next checkpoint, and so does the name of the directory of
+/// cursors: the checkpoint syncs the names beside it, with those of the segments or with that of
+/// the first mark.
 ///
 /// A crash in the middle leaves some repairs done; the next recovery comes to the same ones.
 fn repair(layout: &Layout, buffer: Uuid, recovered: &Recovered) -> io::Result<()> {
@@ -236,15 +238,14 @@ fn repair(layout: &Layout, buffer: Uuid, recovered: &Recovered) -> io::Result<()
         perform(layout, buffer, repair)?;
     }
     let cursors = layout.log(buffer, LogKind::Cursors);
-    let has_cursors = cursors.is_dir();
-    if has_cursors {
+    if cursors.is_dir() {
         sync_log(&cursors, Seq::ZERO)?;
     }
-    let messages = layout.log(buffer, LogKind::Messages);
     if !recovered.in_journal {
-        sync_log(&messages, recovered.opening.first)?;
-    } else if has_cursors {
-        sync::sync_dir(&messages, SyncPoint::RecoveryEntry)?;
+        sync_log(
+            &layout.log(buffer, LogKind::Messages),
+            recovered.opening.first,
+        )?;
     }
     for repair in last {
         perform(layout, buffer, repair)?;

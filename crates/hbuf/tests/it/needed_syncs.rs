@@ -330,6 +330,31 @@ fn acked_is_not_handed_out(data: &Path) -> Result<(), String> {
     }
 }
 
+/// Where a consumer begins may be known before there is a message. A checkpoint then finds no
+/// segment to sync; the name of the directory of cursors is synced with that of the first mark.
+#[test]
+fn where_a_consumer_of_an_empty_buffer_begins_outlives_the_journal() {
+    tell("where_a_consumer_of_an_empty_buffer_begins", || {
+        let mut stage = Stage::new(&flags(0, NEVER), None)?;
+        stage.configure("/buffers/b", "{}")?;
+        stage.configure("/buffers/b/consumers/c", r#"{"start": "last"}"#)?;
+        lease(&stage.server)?;
+        let journal = stage.journal_file()?;
+        stage.restart(&flags(0, NEVER), |_| ())?;
+        until("the journal to go", || !journal.exists())?;
+        stage.append("b", b"one")?;
+        stage.lose_power(&|data| {
+            let server = Server::start(data, &[])?;
+            let given = lease(&server)?.len();
+            server.stop()?;
+            match given {
+                1 => Ok(()),
+                _ => Err(format!("{given} messages are handed out of 1")),
+            }
+        })
+    });
+}
+
 /// The first mark is what lets retention remove a segment whose keys stand in the mark's tables.
 #[test]
 fn a_key_is_known_when_the_first_mark_has_let_its_segment_go() {
