@@ -122,7 +122,11 @@ pub(crate) fn check_mirror(http: &mut Http, ledger: &mut Ledger, all: bool) -> V
             return Vec::new();
         }
         if begun.elapsed() > CAUGHT_UP_WITHIN {
-            return vec![format!("mirror: still {behind} messages behind its origin")];
+            let described = http.get(&format!("/buffers/{MIRROR}"));
+            let described = described.map(|reply| reply.text()).unwrap_or_default();
+            return vec![format!(
+                "mirror: still {behind} messages behind its origin: {described}"
+            )];
         }
         std::thread::sleep(Duration::from_millis(20));
     }
