@@ -124,17 +124,13 @@ impl Catalog {
                 uuid,
                 expected,
                 config,
-            } => self.configure_buffer(*uuid, *expected, *config),
+                mirror,
+            } => self.configure_buffer(*uuid, *expected, *config, mirror),
             Action::SetBufferState {
                 uuid,
                 expected,
                 state,
             } => self.set_buffer_state(*uuid, *expected, *state),
-            Action::SetMirror {
-                uuid,
-                expected,
-                mirror,
-            } => self.set_mirror(*uuid, *expected, mirror.as_deref()),
             Action::DeleteBuffer { uuid, force } => self.delete_buffer(*uuid, *force),
             Action::DropBuffer { uuid } => self.drop_buffer(*uuid),
             Action::CreateTopic {

@@ -19,7 +19,7 @@ use hbuf_core::name::Name;
 use crate::config::{BufferConfig, TenantConfig};
 use crate::consumer::{CreateConsumer, read_config, write_config};
 use crate::lines::{FieldError, Fields, Layout, Writer};
-use crate::mirror::MirrorConfig;
+use crate::mirror::{MirrorChange, MirrorConfig};
 
 /// One change, with what makes it happen at most once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +80,8 @@ pub enum Action {
         expected: Option<u64>,
         /// Its new configuration.
         config: BufferConfig,
+        /// What becomes of what it follows.
+        mirror: MirrorChange,
     },
     /// Opens, closes or pauses a buffer.
     SetBufferState {
@@ -89,15 +91,6 @@ pub enum Action {
         expected: Option<u64>,
         /// The state to take.
         state: BufferState,
-    },
-    /// Makes a buffer a mirror of another one, or ends that.
-    SetMirror {
-        /// The buffer.
-        uuid: Uuid,
-        /// The version that the caller saw; a different one refuses the command.
-        expected: Option<u64>,
-        /// What it follows; nothing lets it take messages of its own again.
-        mirror: Option<Box<MirrorConfig>>,
     },
     /// First step of a deletion: the buffer takes nothing more, its copies may be removed.
     DeleteBuffer {
@@ -196,6 +189,8 @@ pub struct CreateBuffer {
     pub copies: Vec<Name>,
     /// Topics to be in from the start; those that do not exist are made.
     pub topics: Vec<Name>,
+    /// What it follows from the start.
+    pub mirror: Option<Box<MirrorConfig>>,
 }
 
 /// What becomes of buffers whose last topic is deleted.
@@ -302,7 +297,6 @@ impl Action {
             Self::ConfirmBuffer { .. } => "confirm-buffer",
             Self::ConfigureBuffer { .. } => "configure-buffer",
             Self::SetBufferState { .. } => "set-buffer-state",
-            Self::SetMirror { .. } => "set-mirror",
             Self::DeleteBuffer { .. } => "delete-buffer",
             Self::DropBuffer { .. } => "drop-buffer",
             Self::CreateTopic { .. } => "create-topic",
@@ -379,7 +373,6 @@ impl Action {
             | Self::DropBuffer { .. }
             | Self::ConfigureBuffer { .. }
             | Self::SetBufferState { .. }
-            | Self::SetMirror { .. }
             | Self::DeleteBuffer { .. } => self.write_buffer(out),
             Self::CreateTopic {
                 tenant,
@@ -430,10 +423,12 @@ impl Action {
                 uuid,
                 expected,
                 config,
+                mirror,
             } => {
                 out.field("uuid", uuid);
                 out.optional("expected", *expected);
                 config.write(out);
+                mirror.write(out);
             }
             Self::SetBufferState {
                 uuid,
@@ -443,17 +438,6 @@ impl Action {
                 out.field("uuid", uuid);
                 out.optional("expected", *expected);
                 out.field("state", state.as_str());
-            }
-            Self::SetMirror {
-                uuid,
-                expected,
-                mirror,
-            } => {
-                out.field("uuid", uuid);
-                out.optional("expected", *expected);
-                if let Some(mirror) = mirror {
-                    mirror.write(out);
-                }
             }
             Self::DeleteBuffer { uuid, force } => {
                 out.field("uuid", uuid);
@@ -546,16 +530,12 @@ impl Action {
                 uuid: fields.uuid("uuid")?,
                 expected: fields.parse_optional("expected")?,
                 config: BufferConfig::read(fields)?,
+                mirror: MirrorChange::read(fields)?,
             },
             "set-buffer-state" => Self::SetBufferState {
                 uuid: fields.uuid("uuid")?,
                 expected: fields.parse_optional("expected")?,
                 state: fields.with("state", BufferState::parse)?,
-            },
-            "set-mirror" => Self::SetMirror {
-                uuid: fields.uuid("uuid")?,
-                expected: fields.parse_optional("expected")?,
-                mirror: MirrorConfig::read(fields)?,
             },
             "delete-buffer" => Self::DeleteBuffer {
                 uuid: fields.uuid("uuid")?,
@@ -614,6 +594,9 @@ impl CreateBuffer {
         out.list("copies", &self.copies);
         out.list("topics", &self.topics);
         self.config.write(out);
+        if let Some(mirror) = &self.mirror {
+            mirror.write(out);
+        }
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, FieldError> {
@@ -627,6 +610,7 @@ impl CreateBuffer {
             copies: fields.list("copies", |value| Name::parse(value).ok())?,
             topics: fields.list("topics", |value| Name::parse(value).ok())?,
             config: BufferConfig::read(fields)?,
+            mirror: MirrorConfig::read(fields)?,
         })
     }
 }

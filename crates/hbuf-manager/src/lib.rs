@@ -43,7 +43,7 @@ pub use command::{
 pub use config::{BufferConfig, ConfigError, Retention, TenantConfig};
 pub use consumer::{ConsumerOwner, CreateConsumer};
 pub use lines::FieldError;
-pub use mirror::MirrorConfig;
+pub use mirror::{MirrorChange, MirrorConfig};
 pub use record::{Entry, EntryError, Place, decode_entry, encode_command, encode_snapshot};
 pub use snapshot::{SnapshotError, SnapshotReader};
 

@@ -57,6 +57,51 @@ impl MirrorConfig {
     }
 }
 
+/// What a change of a buffer's configuration says of what the buffer follows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MirrorChange {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It follows nothing any more, and takes messages of its own again.
+    End,
+    /// It follows this. A mirror that goes on following the same origin keeps its place there.
+    Follow(Box<MirrorConfig>),
+}
+
+impl MirrorChange {
+    /// What is followed behind the change.
+    pub(crate) fn over(&self, now: Option<&MirrorConfig>) -> Option<MirrorConfig> {
+        match self {
+            Self::Keep => now.cloned(),
+            Self::End => None,
+            Self::Follow(wanted) => {
+                let same = now.filter(|now| now.of == wanted.of);
+                let after = same.map_or(wanted.after, |now| now.after);
+                let wanted = MirrorConfig::clone(wanted);
+                Some(MirrorConfig { after, ..wanted })
+            }
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Keep => {}
+            Self::End => out.field("mirror", "end"),
+            Self::Follow(mirror) => mirror.write(out),
+        }
+    }
+
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Result<Self, FieldError> {
+        let end = fields.with_optional("mirror", |word| (word == "end").then_some(Self::End))?;
+        if let Some(end) = end {
+            return Ok(end);
+        }
+        let mirror = MirrorConfig::read(fields)?;
+        Ok(mirror.map_or(Self::Keep, Self::Follow))
+    }
+}
+
 /// A tag or key as one word of visible ASCII.
 pub(crate) fn escaped(tag: &[u8]) -> String {
     let mut out = String::new();

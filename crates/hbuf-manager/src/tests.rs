@@ -76,6 +76,7 @@ fn create_on(buffer: &str, id: u64, copies: &str, topics: &str) -> Action {
         },
         copies,
         topics: names(topics),
+        mirror: None,
     }))
 }
 

@@ -59,6 +59,7 @@ impl Registry {
             config: BufferConfig::default(),
             copies: vec![node_name()],
             topics: Vec::new(),
+            mirror: None,
         })));
         self.apply(Action::ConfirmBuffer { uuid });
     }

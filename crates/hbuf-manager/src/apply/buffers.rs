@@ -14,7 +14,7 @@ use crate::catalog::{Buffer, Catalog, Lifecycle, Member, TenantId, TopicId};
 use crate::command::CreateBuffer;
 use crate::config::BufferConfig;
 use crate::consumer::ConsumerOwner;
-use crate::mirror::MirrorConfig;
+use crate::mirror::{MirrorChange, MirrorConfig};
 use crate::name::folded;
 
 impl Catalog {
@@ -42,6 +42,9 @@ impl Catalog {
         }
         let copies = self.copies_of(create)?;
         self.check_topics_of_new_buffer(create)?;
+        if let Some(mirror) = &create.mirror {
+            self.check_mirror_of_new_buffer(create, tenant, mirror)?;
+        }
 
         let buffer = new_buffer(create, tenant, time, &self.members(&copies));
         let outcome = buffer.outcome();
@@ -50,6 +53,9 @@ impl Catalog {
             .get_mut(&tenant)
             .expect("a tenant's name leads to it");
         names.buffers.insert(folded(&create.name), create.uuid);
+        if buffer.mirror.is_some() {
+            self.mirrors.insert(create.uuid);
+        }
         self.buffers.insert(create.uuid, buffer);
         for topic in &create.topics {
             self.join_or_create_topic(time, tenant, topic, create.uuid);
@@ -104,6 +110,28 @@ impl Catalog {
         self.check_room_for_consumers(create.uuid, topics)
     }
 
+    fn check_mirror_of_new_buffer(
+        &self,
+        create: &CreateBuffer,
+        tenant: TenantId,
+        mirror: &MirrorConfig,
+    ) -> Result<(), Refused> {
+        mirror.check()?;
+        self.check_origin(create.uuid, tenant, mirror.of)?;
+        // What the consumers of its topics give up may come back to its origin.
+        let topics = create.topics.iter();
+        let topics = topics.filter_map(|name| self.resolve_topic(&create.tenant, name));
+        let consumers =
+            topics.flat_map(|topic| self.consumers_of(ConsumerOwner::Topic(topic.id), ""));
+        let mut dead = consumers.filter_map(|consumer| consumer.config.dead_letter);
+        match dead.any(|uuid| self.flows_into(uuid, &[mirror.of], None)) {
+            true => Err(Refused::MirrorCycle {
+                origin: mirror.name.clone(),
+            }),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn confirm_buffer(&mut self, uuid: Uuid) -> Result<Outcome, Refused> {
         let buffer = self
             .buffers
@@ -125,12 +153,26 @@ impl Catalog {
         uuid: Uuid,
         expected: Option<u64>,
         config: BufferConfig,
+        mirror: &MirrorChange,
     ) -> Result<Outcome, Refused> {
         config.check()?;
         let buffer = self.live_buffer(uuid)?;
         check_version(expected, buffer.version)?;
-        if buffer.config != config {
+        let tenant = buffer.tenant;
+        let follows = mirror.over(buffer.mirror.as_deref());
+        if let MirrorChange::Follow(wanted) = mirror {
+            wanted.check()?;
+            self.check_no_dead_letters_into(uuid)?;
+            self.check_origin(uuid, tenant, wanted.of)?;
+        }
+        match follows {
+            Some(_) => self.mirrors.insert(uuid),
+            None => self.mirrors.remove(&uuid),
+        };
+        let buffer = self.live_buffer(uuid)?;
+        if buffer.config != config || buffer.mirror.as_deref() != follows.as_ref() {
             buffer.config = config;
+            buffer.mirror = follows.map(Box::new);
             buffer.version += 1;
         }
         Ok(buffer.outcome())
@@ -151,41 +193,15 @@ impl Catalog {
         Ok(buffer.outcome())
     }
 
-    pub(super) fn set_mirror(
-        &mut self,
-        uuid: Uuid,
-        expected: Option<u64>,
-        mirror: Option<&MirrorConfig>,
-    ) -> Result<Outcome, Refused> {
-        if let Some(mirror) = mirror {
-            mirror.check()?;
-            self.check_no_dead_letters_into(uuid)?;
-            self.check_origin(uuid, mirror.of)?;
-        }
-        let buffer = self.live_buffer(uuid)?;
-        check_version(expected, buffer.version)?;
-        if buffer.mirror.as_deref() == mirror {
-            return Ok(buffer.outcome());
-        }
-        buffer.mirror = mirror.cloned().map(Box::new);
-        buffer.version += 1;
-        let outcome = buffer.outcome();
-        match mirror {
-            Some(_) => self.mirrors.insert(uuid),
-            None => self.mirrors.remove(&uuid),
-        };
-        Ok(outcome)
-    }
-
     /// The origin must be there, of the same tenant, and must not follow the mirror itself, be it
     /// through others. Origins that were deleted end a chain.
-    fn check_origin(&self, mirror: Uuid, of: Uuid) -> Result<(), Refused> {
+    fn check_origin(&self, mirror: Uuid, tenant: TenantId, of: Uuid) -> Result<(), Refused> {
         let live = |uuid: Uuid| {
             let buffer = self.buffers.get(&uuid);
             buffer.filter(|buffer| buffer.lifecycle != Lifecycle::Deleting)
         };
         let origin = live(of).ok_or(Refused::NoSuchBuffer { uuid: of })?;
-        if live(mirror).is_some_and(|mirror| mirror.tenant != origin.tenant) {
+        if origin.tenant != tenant {
             return Err(Refused::NoSuchBuffer { uuid: of });
         }
         let mut next = Some(of);
@@ -299,7 +315,7 @@ fn new_buffer(
         copies: members.iter().map(|member| member.node).collect(),
         in_sync: members.into(),
         created,
-        mirror: None,
+        mirror: create.mirror.clone(),
         topics: Box::default(),
     }
 }

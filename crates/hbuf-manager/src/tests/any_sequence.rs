@@ -62,6 +62,15 @@ fn any_registration() -> impl Strategy<Value = Action> {
     })
 }
 
+fn any_mirror(of: Uuid) -> Box<MirrorConfig> {
+    Box::new(MirrorConfig {
+        of,
+        name: name("o"),
+        after: Seq(5),
+        tags: vec![b"a b".as_slice().into()],
+    })
+}
+
 fn any_creation() -> impl Strategy<Value = Action> {
     let copies = prop::collection::vec((1_u64..4).prop_map(|n| name(&format!("n{n}"))), 1..3);
     (
@@ -71,8 +80,9 @@ fn any_creation() -> impl Strategy<Value = Action> {
         any_config(),
         copies,
         any_names(),
+        prop::option::weighted(0.2, any_uuid()),
     )
-        .prop_map(|(tenant, name, uuid, config, copies, topics)| {
+        .prop_map(|(tenant, name, uuid, config, copies, topics, of)| {
             let (log, history, idem_key) = (uuid, uuid, Hash([1; 32]));
             let create = CreateBuffer {
                 tenant,
@@ -84,6 +94,7 @@ fn any_creation() -> impl Strategy<Value = Action> {
                 config,
                 copies,
                 topics,
+                mirror: of.map(any_mirror),
             };
             Action::CreateBuffer(Box::new(create))
         })
@@ -99,15 +110,15 @@ fn any_buffer_change() -> impl Strategy<Value = Action> {
             .prop_map(|(uuid, force)| Action::DeleteBuffer { uuid, force }),
         1 => (any_uuid(), any_version(), prop::option::weighted(0.7, any_uuid())).prop_map(
             |(uuid, expected, of)| {
-                let mirror = of.map(|of| {
-                    let (name, after) = (name("o"), Seq(5));
-                    Box::new(MirrorConfig { of, name, after, tags: vec![b"a b".as_slice().into()] })
-                });
-                Action::SetMirror { uuid, expected, mirror }
+                let follow = |of| MirrorChange::Follow(any_mirror(of));
+                let mirror = of.map_or(MirrorChange::End, follow);
+                let config = BufferConfig::default();
+                Action::ConfigureBuffer { uuid, expected, config, mirror }
             }),
         1 => (any_uuid(), any_version(), any_config())
             .prop_map(|(uuid, expected, config)| {
-                Action::ConfigureBuffer { uuid, expected, config }
+                let mirror = MirrorChange::Keep;
+                Action::ConfigureBuffer { uuid, expected, config, mirror }
             }),
         2 => (any_uuid(), any_version(), state)
             .prop_map(|(uuid, expected, state)| Action::SetBufferState { uuid, expected, state }),

@@ -201,10 +201,11 @@ fn dead_letters_that_would_come_back_are_refused() {
     assert_eq!(world.refused(back), cycle("a"));
     assert_eq!(world.refused(members("t", "a c")), cycle("b"));
     world.ok(members("t", "a d"));
-    let mirror = |id: u64, of: u64| Action::SetMirror {
+    let mirror = |id: u64, of: u64| Action::ConfigureBuffer {
         uuid: uuid(id),
         expected: None,
-        mirror: Some(Box::new(MirrorConfig {
+        config: BufferConfig::default(),
+        mirror: MirrorChange::Follow(Box::new(MirrorConfig {
             of: uuid(of),
             name: name("o"),
             after: Seq(0),

@@ -28,6 +28,7 @@ fn a_change_meant_for_another_version_is_refused() {
         uuid: uuid(1),
         expected,
         config,
+        mirror: MirrorChange::Keep,
     };
     let refused = Refused::Version {
         expected: 1,
@@ -140,11 +141,63 @@ fn mirror(id: u64, of: u64) -> Action {
         after: Seq(3),
         tags: vec![b"a b".as_slice().into()],
     };
-    Action::SetMirror {
+    change_mirror(id, None, MirrorChange::Follow(Box::new(config)))
+}
+
+fn change_mirror(id: u64, expected: Option<u64>, mirror: MirrorChange) -> Action {
+    Action::ConfigureBuffer {
         uuid: uuid(id),
-        expected: None,
-        mirror: Some(Box::new(config)),
+        expected,
+        config: BufferConfig::default(),
+        mirror,
     }
+}
+
+#[test]
+fn a_buffer_follows_its_origin_from_its_first_moment() {
+    let mut world = World::with_buffers(&[("a", 1, "")]);
+    let with = |of| {
+        let mut action = create("m", 2, "");
+        let Action::CreateBuffer(create) = &mut action else {
+            unreachable!("it is one")
+        };
+        let Action::ConfigureBuffer { mirror, .. } = mirror(2, of) else {
+            unreachable!("it is one")
+        };
+        create.mirror = mirror.over(None).map(Box::new);
+        action
+    };
+    let nobody = Refused::NoSuchBuffer { uuid: uuid(9) };
+    assert_eq!(world.refused(with(9)), nobody);
+    world.ok(with(1));
+    assert_eq!(world.catalog.mirrors().count(), 1);
+    world.ok(confirm(2));
+    assert_eq!(world.buffer(2).mirror.as_ref().unwrap().after, Seq(3));
+}
+
+#[test]
+fn a_mirror_keeps_its_place_while_it_follows_the_same_origin() {
+    let mut world = World::with_buffers(&[("a", 1, ""), ("b", 2, ""), ("c", 3, "")]);
+    let follow = |of, after, tag: &[u8]| {
+        let config = MirrorConfig {
+            of: uuid(of),
+            name: name("origin"),
+            after: Seq(after),
+            tags: vec![tag.into()],
+        };
+        change_mirror(3, None, MirrorChange::Follow(Box::new(config)))
+    };
+    world.ok(follow(1, 3, b"x"));
+    world.ok(follow(1, 70, b"y"));
+    let mirror = |world: &World| world.buffer(3).mirror.clone().unwrap();
+    assert_eq!(
+        (mirror(&world).after, &*mirror(&world).tags[0]),
+        (Seq(3), &b"y"[..])
+    );
+    world.ok(follow(2, 70, b"y"));
+    assert_eq!(mirror(&world).after, Seq(70));
+    world.ok(change_mirror(3, None, MirrorChange::Keep));
+    assert_eq!(mirror(&world).of, uuid(2));
 }
 
 #[test]
@@ -167,11 +220,7 @@ fn mirrors_may_be_chained_and_never_follow_themselves() {
         .map(|buffer| &*buffer.name)
         .collect();
     assert_eq!(mirrors, ["b", "c"]);
-    let end = Action::SetMirror {
-        uuid: uuid(2),
-        expected: Some(3),
-        mirror: None,
-    };
+    let end = change_mirror(2, Some(3), MirrorChange::End);
     world.ok(end.clone());
     assert_eq!(
         world.refused(end),

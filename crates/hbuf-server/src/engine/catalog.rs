@@ -9,7 +9,9 @@ use std::sync::Arc;
 use hbuf_core::ids::{Hash, Seq, Uuid};
 use hbuf_core::input::{BufferState, Input};
 use hbuf_core::name::Name;
-use hbuf_manager::{self as manager, Action, CreateBuffer, Lifecycle, MirrorConfig, Refused};
+use hbuf_manager::{
+    self as manager, Action, CreateBuffer, Lifecycle, MirrorChange, MirrorConfig, Refused,
+};
 use tokio::sync::oneshot;
 
 use super::buffer::Buffer;
@@ -22,6 +24,9 @@ use super::{Engine, Inner};
 use crate::clock;
 use crate::manager::ProposeError;
 
+/// So often a change of a configuration gives way to another's.
+const CHANGES_MAX: usize = 16;
+
 impl Engine {
     /// Makes a buffer, or configures the one that exists. True when it was made.
     pub async fn create_buffer(
@@ -29,42 +34,71 @@ impl Engine {
         tenant: &Name,
         name: &Name,
         settings: &BufferSettings,
+        mirror: MirrorChange,
     ) -> Result<(BufferInfo, bool), CatalogError> {
         if let Some(wanted) = settings.replicas.filter(|replicas| *replicas > 0) {
             return Err(CatalogError::NotEnoughNodes { wanted });
         }
         if let Ok(info) = self.describe_buffer(tenant, name.as_str()) {
-            return Ok((self.configure(tenant, &info, settings).await?, false));
+            return Ok((self.configure(tenant, info, settings, mirror).await?, false));
         }
-        self.create(tenant, name, settings, Vec::new()).await?;
-        Ok((self.describe_buffer(tenant, name.as_str())?, true))
+        let follows = match &mirror {
+            MirrorChange::Follow(mirror) => Some(mirror.clone()),
+            MirrorChange::Keep | MirrorChange::End => None,
+        };
+        let made = self.make(tenant, name, settings, (Vec::new(), follows));
+        let (_, ours) = made.await?;
+        let info = self.describe_buffer(tenant, name.as_str())?;
+        match ours {
+            true => Ok((info, true)),
+            false => Ok((self.configure(tenant, info, settings, mirror).await?, false)),
+        }
     }
 
     async fn configure(
         &self,
         tenant: &Name,
-        info: &BufferInfo,
+        mut info: BufferInfo,
         settings: &BufferSettings,
+        mirror: MirrorChange,
     ) -> Result<BufferInfo, CatalogError> {
-        let config = settings.over(info.config);
-        if config != info.config {
+        for _ in 0..CHANGES_MAX {
+            let config = settings.over(info.config);
+            if config == info.config && mirror == MirrorChange::Keep {
+                return Ok(info);
+            }
             let action = Action::ConfigureBuffer {
                 uuid: info.uuid,
-                expected: None,
+                expected: Some(info.version),
                 config,
+                mirror: mirror.clone(),
             };
-            self.inner.manager.propose(action).await?;
-            if let Some(buffer) = self.inner.open.get(info.uuid) {
-                let config = core_config(&config, info.mirror.as_ref());
-                buffer.set_segment_bytes(config.segment_bytes);
-                let input = Input::Configure {
-                    buffer: info.uuid,
-                    config,
-                };
-                self.inner.shards.input(&buffer, input);
+            let done = self.inner.manager.propose(action).await;
+            info = self.describe_buffer(tenant, info.name.as_str())?;
+            match done {
+                // Another's change came between: this one goes on top of it.
+                Err(ProposeError::Refused(Refused::Version { .. })) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => {
+                    self.tell_configuration(&info);
+                    return Ok(info);
+                }
             }
         }
-        Ok(self.describe_buffer(tenant, info.name.as_str())?)
+        let name = info.name.to_string();
+        Err(LookupError::Changing { name }.into())
+    }
+
+    fn tell_configuration(&self, info: &BufferInfo) {
+        if let Some(buffer) = self.inner.open.get(info.uuid) {
+            let config = core_config(&info.config, info.mirror.as_ref());
+            buffer.set_segment_bytes(config.segment_bytes);
+            let input = Input::Configure {
+                buffer: info.uuid,
+                config,
+            };
+            self.inner.shards.input(&buffer, input);
+        }
     }
 
     /// What a buffer shall follow, as the manager keeps it: the origin must exist.
@@ -86,36 +120,7 @@ impl Engine {
         })
     }
 
-    /// Makes a buffer a mirror, or ends that. A mirror of the same origin keeps its place.
-    pub async fn set_mirror(
-        &self,
-        tenant: &Name,
-        name: &Name,
-        mut mirror: Option<MirrorConfig>,
-    ) -> Result<BufferInfo, CatalogError> {
-        let info = self.describe_buffer(tenant, name.as_str())?;
-        if let (Some(new), Some(old)) = (&mut mirror, &info.mirror)
-            && new.of == old.of
-        {
-            new.after = old.after;
-        }
-        let action = Action::SetMirror {
-            uuid: info.uuid,
-            expected: Some(info.version),
-            mirror: mirror.clone().map(Box::new),
-        };
-        self.inner.manager.propose(action).await?;
-        if let Some(buffer) = self.inner.open.get(info.uuid) {
-            let input = Input::Configure {
-                buffer: info.uuid,
-                config: core_config(&info.config, mirror.as_ref()),
-            };
-            self.inner.shards.input(&buffer, input);
-        }
-        Ok(self.describe_buffer(tenant, name.as_str())?)
-    }
-
-    /// Reserves the name, makes the files, confirms. Another's creation of the same name wins.
+    /// Makes a buffer in topics, or finds the one that exists.
     pub(super) async fn create(
         &self,
         tenant: &Name,
@@ -123,6 +128,19 @@ impl Engine {
         settings: &BufferSettings,
         topics: Vec<Name>,
     ) -> Result<Uuid, CatalogError> {
+        let (uuid, _) = self.make(tenant, name, settings, (topics, None)).await?;
+        Ok(uuid)
+    }
+
+    /// Reserves the name, makes the files, confirms. Another's creation of the same name wins:
+    /// false then.
+    async fn make(
+        &self,
+        tenant: &Name,
+        name: &Name,
+        settings: &BufferSettings,
+        (topics, mirror): (Vec<Name>, Option<Box<MirrorConfig>>),
+    ) -> Result<(Uuid, bool), CatalogError> {
         self.ensure_tenant(tenant).await?;
         let defaults = self.inner.manager.view(|catalog| {
             catalog
@@ -139,6 +157,7 @@ impl Engine {
             config: settings.over(defaults.unwrap_or_default()),
             copies: vec![self.node_name()],
             topics,
+            mirror,
         };
         let uuid = create.uuid;
         let files = create.clone();
@@ -152,7 +171,7 @@ impl Engine {
             Err(ProposeError::Refused(Refused::BufferExists { existing, uuid, .. }))
                 if existing == *name =>
             {
-                return self.wait_until_live(uuid, name).await;
+                return Ok((self.wait_until_live(uuid, name).await?, false));
             }
             Err(error) => return Err(error.into()),
         }
@@ -161,7 +180,7 @@ impl Engine {
             .manager
             .propose(Action::ConfirmBuffer { uuid })
             .await?;
-        Ok(uuid)
+        Ok((uuid, true))
     }
 
     /// The first creation under a tenant's name makes the tenant.

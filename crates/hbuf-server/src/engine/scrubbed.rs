@@ -93,6 +93,7 @@ mod tests {
     use crate::engine::{Append, BufferSettings, Content, Engine, EngineSettings};
     use bytes::Bytes;
     use hbuf_core::name::Name;
+    use hbuf_manager::MirrorChange;
     use std::sync::atomic::Ordering;
 
     async fn start(data: &std::path::Path) -> Engine {
@@ -112,7 +113,10 @@ mod tests {
             segment_bytes: Some(4 << 10),
             ..Default::default()
         };
-        engine.create_buffer(&tenant, &name, &small).await.unwrap();
+        engine
+            .create_buffer(&tenant, &name, &small, MirrorChange::Keep)
+            .await
+            .unwrap();
         let buffer = engine.buffer(&tenant, "b").await.unwrap();
         for _ in 0..30 {
             let contents = vec![Content::seal(Bytes::new(), Bytes::from_static(&[7; 500]))];

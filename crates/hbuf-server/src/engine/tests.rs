@@ -10,6 +10,7 @@ use hbuf_core::ids::Seq;
 use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
 use hbuf_core::record::Producer;
+use hbuf_manager::MirrorChange;
 
 use super::{
     Append, AppendError, Buffer, BufferSettings, Content, Engine, EngineSettings, MirrorSettings,
@@ -139,7 +140,7 @@ async fn many_buffers_that_are_made_together_are_all_there_after_a_restart() {
             let name = Name::parse(&format!("b{n}")).unwrap();
             let defaults = BufferSettings::default();
             engine
-                .create_buffer(&tenant(), &name, &defaults)
+                .create_buffer(&tenant(), &name, &defaults, MirrorChange::Keep)
                 .await
                 .unwrap()
         });
@@ -201,7 +202,7 @@ async fn segments_roll_and_retention_drops_the_oldest() {
         ..BufferSettings::default()
     };
     engine
-        .create_buffer(&tenant(), &name, &small)
+        .create_buffer(&tenant(), &name, &small, MirrorChange::Keep)
         .await
         .unwrap();
     let buffer = engine.buffer(&tenant(), "b").await.unwrap();
@@ -213,7 +214,10 @@ async fn segments_roll_and_retention_drops_the_oldest() {
         retention_count: Some(20),
         ..BufferSettings::default()
     };
-    engine.create_buffer(&tenant(), &name, &keep).await.unwrap();
+    engine
+        .create_buffer(&tenant(), &name, &keep, MirrorChange::Keep)
+        .await
+        .unwrap();
     for _ in 0..100 {
         if buffer.status().unwrap().first > Seq(1) {
             break;
@@ -397,11 +401,12 @@ async fn mirror_of_a(engine: &Engine) -> Arc<Buffer> {
     let mirror = engine.mirror_config(&tenant, &wanted).await.unwrap();
     let settings = BufferSettings::default();
     engine
-        .create_buffer(&tenant, &name, &settings)
-        .await
-        .unwrap();
-    engine
-        .set_mirror(&tenant, &name, Some(mirror))
+        .create_buffer(
+            &tenant,
+            &name,
+            &settings,
+            MirrorChange::Follow(Box::new(mirror)),
+        )
         .await
         .unwrap();
     engine.buffer(&tenant, "m").await.unwrap()

@@ -60,6 +60,7 @@ fn create(n: u64) -> Action {
         config: BufferConfig::default(),
         copies: vec![Name::parse("n1").unwrap()],
         topics: Vec::new(),
+        mirror: None,
     }))
 }
 

@@ -112,9 +112,12 @@ fn mirrors_are_chained_and_read_as_a_topic_and_refuse_cycles_and_other_messages(
     append(&mut client, "a", "1", "x");
     wait_for(&mut client, "c", |it| it["commit"] == 2);
     assert_eq!(bodies(&mut client, "c"), ["0", "1"]);
-    let cycle = put(&mut client, "a", &json!({"mirror": {"of": "c"}}));
+    let both = json!({"mirror": {"of": "c"}, "retention_count": 7});
+    let cycle = put(&mut client, "a", &both);
     assert_eq!(cycle.status, 409, "{}", cycle.text());
     assert!(cycle.text().contains("mirror-cycle"));
+    let kept = &described(&mut client, "a")["retention_count"];
+    assert_eq!(kept, &Value::Null, "nothing was half done");
     let refused = client.post("/buffers/b", "mine");
     assert_eq!(refused.status, 409);
     assert!(

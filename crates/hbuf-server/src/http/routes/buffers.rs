@@ -1,6 +1,6 @@
 //! Buffers: create, configure, describe, list, delete.
 
-use hbuf_manager::MirrorConfig;
+use hbuf_manager::{MirrorChange, MirrorConfig};
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
 use serde::Deserialize;
@@ -90,11 +90,12 @@ pub(super) async fn put(call: Call) -> Reply {
     let mut settings: Settings = call.json("{}").await?;
     // The origin is looked up first: without it nothing is made.
     let mirror = match settings.mirror.take() {
-        None => None,
-        Some(None) => Some(None),
+        None => MirrorChange::Keep,
+        Some(None) => MirrorChange::End,
         Some(Some(follows)) => {
             let wanted = follows.settings()?;
-            Some(Some(app.engine.mirror_config(&tenant, &wanted).await?))
+            let config = app.engine.mirror_config(&tenant, &wanted).await?;
+            MirrorChange::Follow(Box::new(config))
         }
     };
     let settings = BufferSettings {
@@ -106,10 +107,8 @@ pub(super) async fn put(call: Call) -> Reply {
             .replicas
             .map(|copies| u8::try_from(copies).unwrap_or(u8::MAX)),
     };
-    let (mut info, created) = app.engine.create_buffer(&tenant, &name, &settings).await?;
-    if let Some(mirror) = mirror {
-        info = app.engine.set_mirror(&tenant, &name, mirror).await?;
-    }
+    let created = app.engine.create_buffer(&tenant, &name, &settings, mirror);
+    let (info, created) = created.await?;
     let buffer = app.engine.buffer(&tenant, name.as_str()).await?;
     let status = app.engine.mirror_status(info.uuid);
     let value = description(&info, buffer.status().as_ref(), status.as_deref());

@@ -9,6 +9,7 @@ use hbuf_core::name::Name;
 use hbuf_core::record::{Verdict, decode};
 use hbuf_core::skim::skim;
 use hbuf_core::tree::{Frontier, verify_consistency, verify_inclusion};
+use hbuf_manager::MirrorChange;
 
 use super::super::{ReadError, derived_files};
 use super::{collect, run};
@@ -30,7 +31,7 @@ async fn small_segments(engine: &Engine) -> Arc<Buffer> {
     };
     let (tenant, name) = (Name::default_tenant(), Name::parse("b").unwrap());
     engine
-        .create_buffer(&tenant, &name, &settings)
+        .create_buffer(&tenant, &name, &settings, MirrorChange::Keep)
         .await
         .unwrap();
     engine.buffer(&tenant, "b").await.unwrap()
