@@ -19,18 +19,29 @@ pub(crate) fn hbuf(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     eprintln!("building hbuf (cargo build --release --bin hbuf)");
+    build(&["--release"], "release")
+}
+
+/// The binary that the workspace's tests use: not fast, but there sooner.
+#[cfg(test)]
+pub(crate) fn debug_hbuf() -> anyhow::Result<PathBuf> {
+    build(&["--quiet"], "debug")
+}
+
+fn build(more: &[&str], profile: &str) -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--release", "--bin", "hbuf"])
+        .args(["build", "--bin", "hbuf"])
+        .args(more)
         .current_dir(workspace());
     // This process may run under cargo, which names a target directory to its children.
     cargo.env_remove("CARGO_TARGET_DIR");
     let status = cargo.status().context("cargo could not be started")?;
     ensure!(status.success(), "hbuf does not build");
-    let built = workspace().join("target/release/hbuf");
+    let built = workspace().join("target").join(profile).join("hbuf");
     built
         .canonicalize()
-        .context("cargo built no target/release/hbuf")
+        .with_context(|| format!("cargo built no {}", built.display()))
 }
 
 /// Installs the peers that are missing.

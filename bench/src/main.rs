@@ -57,6 +57,12 @@ struct Args {
     /// Buffers of the rows that have many
     #[arg(long, default_value_t = 100_000)]
     many: usize,
+    /// Messages that the filtered catch-up passes
+    #[arg(long, default_value_t = 10_000_000, value_name = "COUNT")]
+    filtered_messages: u64,
+    /// Distinct tags of a stored filter
+    #[arg(long, default_value_t = 5_000_000, value_name = "COUNT")]
+    filter_tags: u64,
     /// Write the raw figures here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -81,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) measured: Duration,
     pub(crate) idle: Duration,
     pub(crate) many: usize,
+    pub(crate) filtered_messages: u64,
+    pub(crate) filter_tags: u64,
     pub(crate) hbuf: PathBuf,
     pub(crate) dir: PathBuf,
 }
@@ -92,6 +100,7 @@ fn main() -> anyhow::Result<()> {
     }
     let args = Args::parse();
     ensure!(args.runs > 0, "--runs 0 measures nothing");
+    ensure!(args.filter_tags > 0, "a filter has tags: --filter-tags 0");
     let seconds = |value| Duration::try_from_secs_f64(value).context("not a number of seconds");
     servers::raise_file_limit()?;
     std::fs::create_dir_all(&args.dir)?;
@@ -102,6 +111,8 @@ fn main() -> anyhow::Result<()> {
         measured: seconds(args.seconds)?,
         idle: seconds(args.idle)?,
         many: args.many,
+        filtered_messages: args.filtered_messages,
+        filter_tags: args.filter_tags,
         hbuf: build::hbuf(args.hbuf)?,
         dir: args.dir.canonicalize()?,
     };

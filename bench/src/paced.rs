@@ -1,4 +1,4 @@
-//! The end-to-end measurement: a fixed rate over some connections, one tailing reader.
+//! The end-to-end measurement: a fixed rate over some connections, one tailing reader or many.
 //!
 //! A message counts from its sending; when the connection was still waiting for an earlier reply at
 //! the time it was due, it counts from that time, so a slow server cannot hide its waits.
@@ -35,6 +35,8 @@ pub(crate) struct Pace {
     pub(crate) per_second: f64,
     pub(crate) measured: Duration,
     pub(crate) body_bytes: usize,
+    /// Tailing readers, each of which must see every message.
+    pub(crate) readers: usize,
 }
 
 /// Measures one target once.
@@ -43,14 +45,17 @@ pub(crate) fn end_to_end<S: Send1, R: Receive, FS, FR>(
     pace: &Pace,
     pid: u32,
     sender: impl Fn(usize) -> FS,
-    receiver: impl FnOnce() -> FR,
+    receiver: impl Fn(usize) -> FR,
 ) -> anyhow::Result<Run>
 where
     FS: Future<Output = anyhow::Result<S>>,
     FR: Future<Output = anyhow::Result<R>>,
 {
     on_this_thread(async {
-        let receiver = receiver().await.context("tailing reader")?;
+        let mut receivers = Vec::new();
+        for n in 0..pace.readers {
+            receivers.push(receiver(n).await.context("tailing reader")?);
+        }
         let mut senders = Vec::new();
         for n in 0..pace.connections {
             senders.push(sender(n).await.context("connection")?);
@@ -58,7 +63,10 @@ where
         let window = Window::beginning_now(settings, pace.measured);
         let recorder = Arc::new(Mutex::new(Recorder::default()));
         let sent = Arc::new(AtomicU64::new(0));
-        let tailing = tokio::spawn(tail(receiver, window, Arc::clone(&recorder)));
+        let mut tailing = JoinSet::new();
+        for receiver in receivers {
+            tailing.spawn(tail(receiver, window, Arc::clone(&recorder)));
+        }
         let cpu = tokio::spawn(cpu_between(pid, window));
         let mut tasks = JoinSet::new();
         for (n, sender) in senders.into_iter().enumerate() {
@@ -78,20 +86,20 @@ where
             done??;
         }
         // What was acknowledged must arrive; ten times the slowest plausible delivery is enough.
-        let sent = sent.load(Relaxed);
+        let due = sent.load(Relaxed) * pace.readers as u64;
         let deadline = Instant::now() + Duration::from_secs(2);
-        while received(&recorder) < sent && Instant::now() < deadline && !tailing.is_finished() {
+        while received(&recorder) < due && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        if tailing.is_finished() {
-            tailing.await??;
-            anyhow::bail!("the tailing reader ended");
+        if let Some(ended) = tailing.try_join_next() {
+            ended??;
+            anyhow::bail!("a tailing reader ended");
         }
-        tailing.abort();
-        let missing = sent.saturating_sub(received(&recorder));
+        tailing.abort_all();
+        let found = received(&recorder);
         ensure!(
-            missing == 0,
-            "{missing} of {sent} messages did not reach the tailing reader"
+            found == due,
+            "{due} messages were due at the tailing readers, {found} came"
         );
         let cpu = cpu.await?;
         let recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);

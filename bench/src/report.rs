@@ -134,9 +134,12 @@ fn target_text(text: &mut String, target: &Target) {
     let unit = match target.unit {
         Unit::MessagesPerS => "messages/s",
         Unit::P50Ms => "p50 ms",
+        Unit::P99Ms => "p99 ms",
         Unit::Ms => "ms",
+        Unit::S => "s",
         Unit::Mb => "MB",
         Unit::Kib => "KiB",
+        Unit::Mib => "MiB",
     };
     let _ = write!(
         text,

@@ -13,7 +13,9 @@ use crate::servers::child::{Process, Scratch};
 use crate::servers::hbuf::{BUFFER, Hbuf};
 use crate::servers::http::{Tail, append_request, exchange};
 use crate::servers::nats::Nats;
+use crate::servers::pages::{consumer_path, json_request, send_all};
 use crate::servers::redis::Redis;
+use crate::servers::tagged::{FILTER, filter_request, tagged_batch};
 use crate::wire::Connection;
 
 /// Tailing readers whose memory is measured.
@@ -21,6 +23,7 @@ const TAILS: usize = 10_000;
 /// What a tailing reader costs this client.
 const TAIL_INPUT_BYTES: usize = 1 << 10;
 const MB: f64 = 1e6;
+const MIB: f64 = 1_048_576.0;
 
 /// A data directory with many buffers, made once for all rows that need it.
 #[derive(Default)]
@@ -232,4 +235,91 @@ pub(super) fn rss_tails(settings: &Settings) -> anyhow::Result<Row> {
         checks: vec![check],
         note: "",
     })
+}
+
+/// Makes a consumer with a filter of `tags` tags, and takes its first message; seconds.
+fn make_filter_consumer(hbuf: &Hbuf, tags: u64) -> anyhow::Result<f64> {
+    let address = hbuf.process.address;
+    let path = consumer_path(BUFFER, 0);
+    let config = format!(r#"{{"filter": "{FILTER}"}}"#);
+    let requests = [
+        filter_request(address, tags),
+        json_request(address, "PUT", &path, &config),
+        json_request(address, "POST", &format!("{path}/next?limit=1"), ""),
+    ];
+    on_this_thread(async {
+        let mut connection = Connection::connect(address, 16 << 10).await?;
+        let begun = Instant::now();
+        for request in requests {
+            let reply = connection.send(&request).await?;
+            let mut body = Vec::new();
+            while let Some(piece) = connection.chunk().await? {
+                body.extend_from_slice(piece);
+            }
+            let text = String::from_utf8_lossy(&body);
+            let status = reply.status;
+            ensure!((200..300).contains(&status), "status {status}: {text}");
+            let handed = !request.starts_with(b"POST") || text.contains("\"lease\"");
+            ensure!(handed, "no message was handed out: {text}");
+        }
+        Ok(begun.elapsed().as_secs_f64())
+    })
+}
+
+/// What it takes to make a consumer with a large filter, and what it holds afterwards.
+pub(super) fn filter_consumer(settings: &Settings) -> anyhow::Result<Row> {
+    let tags = settings.filter_tags;
+    // All at once, so that they rest together.
+    let mut servers = Vec::new();
+    for _ in 0..settings.runs {
+        let hbuf = Hbuf::start(settings)?;
+        let address = hbuf.process.address;
+        let matching = tagged_batch(address, 1..2, tags, &[b'x'; BODY_BYTES]);
+        on_this_thread(send_all(address, [matching].into_iter()))?;
+        servers.push(hbuf);
+    }
+    std::thread::sleep(settings.idle);
+    let resident = |hbuf: &Hbuf| anyhow::Ok(hbuf.process.resident_bytes()? as f64 / MIB);
+    let (mut seconds, mut before) = (Vec::new(), Vec::new());
+    for hbuf in &servers {
+        before.push(resident(hbuf)?);
+        seconds.push(make_filter_consumer(hbuf, tags)?);
+        eprintln!("   {:.2} s", seconds.last().unwrap_or(&0.0));
+    }
+    std::thread::sleep(settings.idle);
+    let mut kept = Vec::new();
+    for (hbuf, before) in servers.iter().zip(before) {
+        kept.push(resident(hbuf)? - before);
+    }
+    let about = servers.first().map(|hbuf| hbuf.about.clone());
+    let about = about.context("no run")?;
+    let seconds = Target::of_values(about.clone(), Unit::S, seconds);
+    let (seconds, quick) = checked(seconds, "seconds to the first message", 10.0, Some(3.0));
+    let kept = Target::of_values(about, Unit::Mib, kept);
+    let (kept, small) = checked(kept, "MiB kept", 64.0, None);
+    Ok(Row {
+        name: "filter-consumer",
+        title: "a consumer with a filter of 5,000,000 tags is made",
+        client: format!(
+            "1 connection: the filter of {tags} tags is uploaded as a stream of lines, none of \
+             them known to the buffer before, the consumer is made, and its first message handed \
+             out; what that added to resident memory {} s later, the dictionary included",
+            settings.idle.as_secs()
+        ),
+        targets: vec![seconds, kept],
+        checks: vec![quick, small],
+        note: "",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::settings_with_hbuf;
+    use super::*;
+
+    #[test]
+    fn a_consumer_with_a_filter_hands_out_a_matching_message() {
+        let row = filter_consumer(&settings_with_hbuf()).unwrap();
+        assert!(row.targets[0].values[0] > 0.0);
+    }
 }

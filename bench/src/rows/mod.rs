@@ -1,6 +1,8 @@
 //! The rows of the table: one function a row.
 
 mod appends;
+mod fanout;
+mod filtered;
 mod footprint;
 mod reads;
 mod scale;
@@ -16,7 +18,7 @@ use crate::servers::About;
 use crate::stats::{Spread, spread};
 
 /// Names of the rows, in the order of the table.
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 19] = [
     "append-64",
     "append-1",
     "batch-4",
@@ -32,6 +34,10 @@ pub(crate) const NAMES: [&str; 15] = [
     "consumer",
     "consumers-idle",
     "topic-16",
+    "filtered-tail",
+    "filtered-catchup",
+    "filter-consumer",
+    "tails-1000",
 ];
 
 /// Bytes of a body, in every row.
@@ -55,6 +61,10 @@ pub(crate) fn measure(name: &str, settings: &Settings, many: &mut Many) -> anyho
         "consumer" => scale::consumer(settings),
         "consumers-idle" => scale::consumers_idle(settings),
         "topic-16" => scale::topic(settings),
+        "filtered-tail" => filtered::tail(settings),
+        "filtered-catchup" => filtered::catchup(settings),
+        "filter-consumer" => footprint::filter_consumer(settings),
+        "tails-1000" => fanout::tails(settings),
         _ => bail!("no row {name}"),
     }
 }
@@ -89,19 +99,28 @@ pub(crate) enum Unit {
     MessagesPerS,
     #[serde(rename = "p50 ms")]
     P50Ms,
+    #[serde(rename = "p99 ms")]
+    P99Ms,
     #[serde(rename = "ms")]
     Ms,
+    #[serde(rename = "s")]
+    S,
     #[serde(rename = "MB")]
     Mb,
     #[serde(rename = "KiB")]
     Kib,
+    #[serde(rename = "MiB")]
+    Mib,
 }
 
 impl Target {
     fn of_runs(about: About, unit: Unit, runs: Vec<Run>) -> Self {
         let value = |run: &Run| match unit {
             Unit::MessagesPerS => run.summary.messages_per_s,
-            Unit::P50Ms | Unit::Ms | Unit::Mb | Unit::Kib => run.summary.p50_ms,
+            Unit::P99Ms => run.summary.p99_ms,
+            Unit::P50Ms | Unit::Ms | Unit::S | Unit::Mb | Unit::Kib | Unit::Mib => {
+                run.summary.p50_ms
+            }
         };
         let values: Vec<f64> = runs.iter().map(value).collect();
         Self {
@@ -229,6 +248,15 @@ mod tests {
     use crate::servers::redis::{self, Reads, Redis};
     use crate::servers::resp;
 
+    /// With hbuf as the workspace's tests build it.
+    pub(super) fn settings_with_hbuf() -> Settings {
+        let _ = crate::servers::raise_file_limit();
+        Settings {
+            hbuf: crate::build::debug_hbuf().unwrap(),
+            ..settings()
+        }
+    }
+
     fn settings() -> Settings {
         Settings {
             runs: 1,
@@ -236,6 +264,8 @@ mod tests {
             measured: Duration::from_millis(400),
             idle: Duration::ZERO,
             many: 0,
+            filtered_messages: 20_000,
+            filter_tags: 5_000,
             hbuf: "hbuf".into(),
             dir: std::env::temp_dir(),
         }
@@ -269,9 +299,21 @@ mod tests {
         let nats = Nats::start(&settings).unwrap();
         nats.fill(COUNT, &[b'x'; BODY_BYTES]).unwrap();
         let address = nats.process.address;
-        let connect = |_| Pulls::connect(address, COUNT);
+        let connect = |_| Pulls::connect(address, COUNT, None);
         let run = closed_loop(&settings, nats.process.pid(), 2, connect).unwrap();
         assert!(run.summary.messages > COUNT, "{run:?}");
+    }
+
+    #[test]
+    fn a_filtered_reader_of_nats_gets_every_thousandth_message() {
+        const COUNT: u64 = 20_000;
+        let settings = settings();
+        let nats = Nats::start(&settings).unwrap();
+        nats.fill_with_rare(COUNT, &[b'x'; BODY_BYTES]).unwrap();
+        let address = nats.process.address;
+        let connect = |_| Pulls::connect(address, COUNT / 1_000, Some(nats::RARE));
+        let run = closed_loop(&settings, nats.process.pid(), 1, connect).unwrap();
+        assert!(run.summary.messages > COUNT / 1_000, "{run:?}");
     }
 
     #[test]
@@ -282,6 +324,7 @@ mod tests {
             per_second: 1_000.0,
             measured: Duration::from_millis(500),
             body_bytes: BODY_BYTES,
+            readers: 1,
         };
         let redis = Redis::start(&settings).unwrap();
         let address = redis.process.address;
@@ -290,7 +333,7 @@ mod tests {
             &pace,
             redis.process.pid(),
             |_| resp::Client::connect(address),
-            || redis::Tail::connect(address),
+            |_| redis::Tail::connect(address),
         );
         assert!(run.unwrap().summary.messages > 400);
         let nats = Nats::start(&settings).unwrap();
@@ -300,7 +343,7 @@ mod tests {
             &pace,
             nats.process.pid(),
             |_| nats::Client::connect(address),
-            || nats::Tail::connect(address),
+            |_| nats::Tail::connect(address),
         );
         assert!(run.unwrap().summary.messages > 400);
     }

@@ -83,7 +83,7 @@ pub(super) fn catchup(settings: &Settings, count: usize) -> anyhow::Result<Row> 
             Reads::connect(address, MESSAGES)
         }),
         readers(settings, (&nats.process, &nats.about), count, |address| {
-            Pulls::connect(address, MESSAGES)
+            Pulls::connect(address, MESSAGES, None)
         }),
     ];
     let mut targets = alternate(settings, Unit::MessagesPerS, &mut targets)?;
@@ -137,7 +137,7 @@ fn tail_of_hbuf<'a>(settings: &'a Settings, pace: &'a Pace) -> Measure<'a> {
             pace,
             hbuf.process.pid(),
             |_| StampedAppends::connect(address, BUFFER),
-            || Tail::connect(address, BUFFER, 1, TAIL_INPUT_BYTES),
+            |_| Tail::connect(address, BUFFER, 1, TAIL_INPUT_BYTES),
         )?;
         Ok((hbuf.about.clone(), run))
     })
@@ -152,7 +152,7 @@ fn tail_of_redis<'a>(settings: &'a Settings, pace: &'a Pace) -> Measure<'a> {
             pace,
             redis.process.pid(),
             |_| resp::Client::connect(address),
-            || redis::Tail::connect(address),
+            |_| redis::Tail::connect(address),
         )?;
         Ok((redis.about.clone(), run))
     })
@@ -167,7 +167,7 @@ fn tail_of_nats<'a>(settings: &'a Settings, pace: &'a Pace) -> Measure<'a> {
             pace,
             nats.process.pid(),
             |_| nats::Client::connect(address),
-            || nats::Tail::connect(address),
+            |_| nats::Tail::connect(address),
         )?;
         Ok((nats.about.clone(), run))
     })
@@ -181,6 +181,7 @@ pub(super) fn tail(settings: &Settings) -> anyhow::Result<Row> {
         per_second: TAILED_PER_S,
         measured: settings.measured.max(least),
         body_bytes: BODY_BYTES,
+        readers: 1,
     };
     let mut targets = [
         tail_of_hbuf(settings, &pace),

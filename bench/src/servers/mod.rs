@@ -9,6 +9,7 @@ pub(crate) mod nats;
 pub(crate) mod pages;
 pub(crate) mod redis;
 pub(crate) mod resp;
+pub(crate) mod tagged;
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -21,6 +21,8 @@ use crate::frames::{STAMP, STAMP_DIGITS};
 use crate::paced::{Receive, Send1};
 use crate::wire::{decimal, hex};
 
+/// The subject of the few messages that a filter looks for.
+pub(crate) const RARE: &str = "bench.rare";
 /// Messages of one pull.
 const PULL: u64 = 5_000;
 
@@ -51,6 +53,11 @@ impl Nats {
     pub(crate) fn fill(&self, count: u64, body: &[u8]) -> anyhow::Result<()> {
         fill(Publishes::connect(self.process.address, 1_000, body), count)
     }
+
+    /// The same, but every thousandth has the rare subject.
+    pub(crate) fn fill_with_rare(&self, count: u64, body: &[u8]) -> anyhow::Result<()> {
+        fill(Publishes::with_rare(self.process.address, body), count)
+    }
 }
 
 fn command_line(program: &Path, address: SocketAddr, dir: &Path) -> Command {
@@ -71,7 +78,8 @@ fn greets(stream: &mut TcpStream) -> io::Result<bool> {
 async fn make_stream(address: SocketAddr) -> anyhow::Result<About> {
     let mut client = Client::connect(address).await?;
     let version = json_text(&client.greeting, "version").unwrap_or_default();
-    let stream = r#"{"name":"bench","subjects":["bench"],"storage":"file","num_replicas":1}"#;
+    let stream =
+        r#"{"name":"bench","subjects":["bench","bench.rare"],"storage":"file","num_replicas":1}"#;
     client
         .request("$JS.API.STREAM.CREATE.bench", stream)
         .await?;
@@ -203,8 +211,8 @@ impl Client {
         }
     }
 
-    fn publish(&self, body: &[u8]) -> Vec<u8> {
-        let mut text = format!("PUB bench {} {}\r\n", self.inbox, body.len()).into_bytes();
+    fn publish(&self, subject: &str, body: &[u8]) -> Vec<u8> {
+        let mut text = format!("PUB {subject} {} {}\r\n", self.inbox, body.len()).into_bytes();
         text.extend_from_slice(body);
         text.extend_from_slice(b"\r\n");
         text
@@ -239,13 +247,24 @@ impl Publishes {
         body: &[u8],
     ) -> anyhow::Result<Self> {
         let client = Client::connect(address).await?;
-        let request = client.publish(body).repeat(count);
+        let request = client.publish("bench", body).repeat(count);
         Ok(Self {
             client,
             request,
             count,
             bytes: (count * body.len()) as u64,
         })
+    }
+
+    /// A thousand in flight, the last of them with the rare subject.
+    async fn with_rare(address: SocketAddr, body: &[u8]) -> anyhow::Result<Self> {
+        const COUNT: usize = 1_000;
+        let mut this = Self::connect(address, COUNT - 1, body).await?;
+        let rare = this.client.publish(RARE, body);
+        this.request.extend_from_slice(&rare);
+        this.count = COUNT;
+        this.bytes += body.len() as u64;
+        Ok(this)
     }
 }
 
@@ -264,10 +283,17 @@ pub(crate) struct Pulls {
     left: u64,
     pulled: u64,
     expected: u64,
+    /// The subject that is wanted; none is every message.
+    filter: Option<&'static str>,
 }
 
 impl Pulls {
-    pub(crate) async fn connect(address: SocketAddr, expected: u64) -> anyhow::Result<Self> {
+    /// Every pass must deliver `expected` messages.
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        expected: u64,
+        filter: Option<&'static str>,
+    ) -> anyhow::Result<Self> {
         let client = Client::connect(address).await?;
         Ok(Self {
             client,
@@ -275,15 +301,28 @@ impl Pulls {
             left: 0,
             pulled: 0,
             expected,
+            filter,
         })
     }
 
     async fn consumer(&mut self) -> anyhow::Result<()> {
-        let config = r#"{"stream_name":"bench","config":{"deliver_policy":"all","ack_policy":"none","max_waiting":8,"inactive_threshold":60000000000}}"#;
+        let filter = self
+            .filter
+            .map(|subject| format!(r#""filter_subject":"{subject}","#));
+        let filter = filter.unwrap_or_default();
+        let config = format!(
+            r#"{{"stream_name":"bench","config":{{{filter}"deliver_policy":"all","ack_policy":"none","max_waiting":8,"inactive_threshold":60000000000}}}}"#
+        );
         let made = self
             .client
-            .request("$JS.API.CONSUMER.CREATE.bench", config)
+            .request("$JS.API.CONSUMER.CREATE.bench", &config)
             .await?;
+        // What it was made with is read back.
+        let config: serde_json::Value = serde_json::from_str(&made)?;
+        ensure!(
+            config["config"]["filter_subject"].as_str() == self.filter,
+            "NATS made another consumer: {made}"
+        );
         let name = json_text(&made, "name").context("a consumer without a name")?;
         self.next = format!("$JS.API.CONSUMER.MSG.NEXT.bench.{name}");
         self.left = self.expected;
@@ -320,7 +359,7 @@ impl Work for Pulls {
 
 impl Send1 for Client {
     async fn send(&mut self, body: &[u8]) -> anyhow::Result<()> {
-        let request = self.publish(body);
+        let request = self.publish("bench", body);
         self.input.send(&request).await?;
         self.acks(1).await
     }

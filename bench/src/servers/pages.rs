@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::ensure;
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use crate::drive::Work;
@@ -52,6 +53,10 @@ impl Caller {
 /// Reads pages from the start to the end, again and again.
 pub(crate) struct Pages {
     caller: Caller,
+    /// What is asked for besides the place and the limit.
+    query: &'static str,
+    /// Only messages that have this text count, and the client looks for it itself.
+    wanted: Option<memmem::Finder<'static>>,
     after: String,
     read: u64,
     expected: u64,
@@ -67,10 +72,51 @@ impl Pages {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             caller: Caller::connect(address, path, limit).await?,
+            query: "",
+            wanted: None,
             after: "0".to_owned(),
             read: 0,
             expected,
         })
+    }
+
+    /// Asks for some messages only; `query` begins with `&`.
+    pub(crate) const fn asking(mut self, query: &'static str) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// Asks for all, and takes only those that have this text.
+    pub(crate) fn taking(mut self, wanted: &'static str) -> Self {
+        self.wanted = Some(memmem::Finder::new(wanted));
+        self
+    }
+
+    /// Begins behind this message.
+    pub(crate) fn behind(mut self, seq: u64) -> Self {
+        self.after = seq.to_string();
+        self
+    }
+
+    /// The next page; how many messages it has, and how many of them are wanted.
+    pub(crate) async fn page(&mut self) -> anyhow::Result<(u64, u64)> {
+        let request = format!(
+            "GET {}/messages?after={}&limit={}{} HTTP/1.1\r\nhost: {}\r\n\
+             accept: application/x-ndjson\r\n\r\n",
+            self.caller.path, self.after, self.caller.limit, self.query, self.caller.address
+        );
+        self.caller.ask(request.as_bytes()).await?;
+        let messages = self.pass_page()?;
+        let wanted = match &self.wanted {
+            None => messages,
+            Some(finder) => finder.find_iter(&self.caller.page).count() as u64,
+        };
+        Ok((messages, wanted))
+    }
+
+    /// Bytes of the last page.
+    pub(crate) fn page_bytes(&self) -> u64 {
+        self.caller.page.len() as u64
     }
 
     /// Goes on behind the page; says how many messages it had.
@@ -93,20 +139,14 @@ impl Pages {
 
 impl Work for Pages {
     async fn once(&mut self) -> anyhow::Result<(u64, u64)> {
-        let request = format!(
-            "GET {}/messages?after={}&limit={} HTTP/1.1\r\nhost: {}\r\n\
-             accept: application/x-ndjson\r\n\r\n",
-            self.caller.path, self.after, self.caller.limit, self.caller.address
-        );
-        self.caller.ask(request.as_bytes()).await?;
-        let messages = self.pass_page()?;
-        self.read += messages;
+        let (messages, wanted) = self.page().await?;
+        self.read += wanted;
         if messages == 0 {
             let (read, expected) = (self.read, self.expected);
             ensure!(read == expected, "pages ended after {read} of {expected}");
             (self.read, self.after) = (0, "0".to_owned());
         }
-        Ok((messages, self.caller.page.len() as u64))
+        Ok((wanted, self.page_bytes()))
     }
 }
 
@@ -156,7 +196,7 @@ impl Work for Worker {
         let (count, bytes) = (handed.len() as u64, self.0.page.len() as u64);
         let acks = serde_json::to_string(&handed)?;
         self.post("acks", &format!("{{\"ack\":{acks}}}")).await?;
-        let acked = memchr::memmem::find_iter(&self.0.page, b"\"acked\"").count() as u64;
+        let acked = memmem::find_iter(&self.0.page, b"\"acked\"").count() as u64;
         ensure!(acked == count, "{acked} of {count} messages were acked");
         Ok((count, bytes))
     }
