@@ -103,6 +103,8 @@ pub const TAG_MEMORY_MAX: usize = 1 << 30;
 pub const TERMS_MEMORY_MAX: usize = 64 << 20;
 /// Memory of a node for which messages of sealed segments stored filters match.
 pub const MATCHED_MEMORY_MAX: usize = 32 << 20;
+/// Memory of a node for records that were looked at for consumers and are not handed out yet.
+pub const LOOKED_MEMORY_MAX: usize = 64 << 20;
 /// Memory of a node for which messages are the newest of their keys.
 pub const LATEST_MEMORY_MAX: usize = 128 << 20;
 

@@ -360,24 +360,36 @@ impl Consumer {
     /// Hands out what it can and says what else is wanted. `commit` is the last message that
     /// readers see.
     pub fn serve(&mut self, now: Micros, commit: Seq, wishes: &mut Vec<Wish>) {
+        let mut gave = false;
         while let Some(front) = self.waiting.front().copied() {
             let given = self.hand_out(now, front.limit, wishes);
-            let more = self.through < commit && self.items.len() < CONSUMER_WINDOW_MAX;
-            let room = self.room() > 0;
-            if given.is_empty() && more && room {
-                if !core::mem::replace(&mut self.looking, true) {
-                    let limit = CONSUMER_LOOK_MAX.min(CONSUMER_WINDOW_MAX - self.items.len());
-                    let after = self.through;
-                    wishes.push(Wish::Look { after, limit });
-                }
-                return;
+            if given.is_empty() && self.room() > 0 && self.may_look(commit) {
+                return self.look(wishes);
             }
             if given.is_empty() && front.waits {
                 return self.answer_the_hasty(wishes);
             }
+            gave |= !given.is_empty();
             self.waiting.pop_front();
             let token = front.token;
             wishes.push(Wish::Give { token, given });
+        }
+        // Ahead of whoever works on: the next request is then answered without a look.
+        let free = self.items.len() - self.leased;
+        if gave && free < CONSUMER_LOOK_MAX / 2 && self.may_look(commit) {
+            self.look(wishes);
+        }
+    }
+
+    fn may_look(&self, commit: Seq) -> bool {
+        self.through < commit && self.items.len() < CONSUMER_WINDOW_MAX
+    }
+
+    fn look(&mut self, wishes: &mut Vec<Wish>) {
+        if !core::mem::replace(&mut self.looking, true) {
+            let limit = CONSUMER_LOOK_MAX.min(CONSUMER_WINDOW_MAX - self.items.len());
+            let after = self.through;
+            wishes.push(Wish::Look { after, limit });
         }
     }
 

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::{Micros, Seq, Uuid};
 use crate::input::Token;
-use crate::limits::{CONSUMER_NEXT_BYTES_MAX, CONSUMER_WAITING_MAX, CONSUMER_WINDOW_MAX};
+use crate::limits::{
+    CONSUMER_LOOK_MAX, CONSUMER_NEXT_BYTES_MAX, CONSUMER_WAITING_MAX, CONSUMER_WINDOW_MAX,
+};
 use crate::rules::Rules;
 
 const CONSUMER: Uuid = Uuid([7; 16]);
@@ -112,6 +114,24 @@ fn config(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
     change(&mut config);
     config
+}
+
+#[test]
+fn it_looks_ahead_of_whoever_works_and_of_nobody_else() {
+    let mut world = World::new(Config::default(), 3 * CONSUMER_LOOK_MAX);
+    let looked = |world: &World| world.consumer.standing().pending as usize;
+    assert_eq!(world.seqs(1), [1]);
+    assert_eq!(
+        looked(&world),
+        CONSUMER_LOOK_MAX,
+        "enough for what comes next"
+    );
+    world.seqs(CONSUMER_LOOK_MAX / 2 - 1);
+    assert_eq!(looked(&world), CONSUMER_LOOK_MAX);
+    world.seqs(1);
+    assert_eq!(looked(&world), 2 * CONSUMER_LOOK_MAX);
+    world.serve();
+    assert_eq!(looked(&world), 2 * CONSUMER_LOOK_MAX);
 }
 
 #[test]

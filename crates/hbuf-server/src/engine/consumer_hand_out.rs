@@ -190,7 +190,7 @@ impl Engine {
             given,
             read: false,
         };
-        let (given, records) = read_kept(buffer.readable(), given).await?;
+        let (given, records) = read_kept(buffer.readable(), info.uuid, given).await?;
         let mut guard = guard;
         guard.read = true;
         let name = info.members.iter().find(|(uuid, _)| *uuid == buffer.uuid());

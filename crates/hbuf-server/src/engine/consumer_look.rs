@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hbuf_core::consumer::{Candidate, Config, Given, Start};
-use hbuf_core::ids::Seq;
+use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::limits::PIECE_BYTES;
 use hbuf_core::record::decode;
 use hbuf_core::skim::skim;
 
-use crate::read::{Bounds, Pick, ReadError, Readable};
+use crate::read::{Bounds, Page, Pick, ReadError, Readable};
 
 /// Bytes that a look reads at once.
 const LOOK_BYTES: usize = 1 << 20;
@@ -24,14 +24,25 @@ pub(super) async fn after(readable: &Arc<Readable>, start: Start) -> Result<Seq,
     })
 }
 
+/// What a look has found.
+pub(super) struct Found {
+    /// The last seq that was looked at.
+    pub(super) last: Seq,
+    /// Messages that match.
+    pub(super) candidates: Vec<Candidate>,
+    /// Their records.
+    pub(super) page: Page,
+}
+
 /// Those of the messages that retention leaves, and their records.
 pub(super) async fn read_kept(
     readable: &Arc<Readable>,
+    consumer: Uuid,
     given: &[Given],
 ) -> Result<(Vec<Given>, Vec<Bytes>), ReadError> {
     let mut kept = given.to_vec();
     loop {
-        match read_records(readable, &kept).await {
+        match read_records(readable, consumer, &kept).await {
             Ok(records) => return Ok((kept, records)),
             Err(ReadError::BeforeFirst { first }) if kept.iter().any(|one| one.seq < first) => {
                 kept.retain(|one| one.seq >= first);
@@ -41,10 +52,20 @@ pub(super) async fn read_kept(
     }
 }
 
-/// The records of messages, in their order.
-async fn read_records(readable: &Arc<Readable>, given: &[Given]) -> Result<Vec<Bytes>, ReadError> {
+/// The records of messages, in their order: those that a look has found, or as they are read.
+async fn read_records(
+    readable: &Arc<Readable>,
+    consumer: Uuid,
+    given: &[Given],
+) -> Result<Vec<Bytes>, ReadError> {
     let mut records = Vec::with_capacity(given.len());
+    let (looked, kept_from) = (readable.looked(consumer), readable.first());
     while let Some(first) = given.get(records.len()) {
+        let found = looked.record(first.seq).filter(|_| first.seq >= kept_from);
+        if let Some(record) = found {
+            records.push(record);
+            continue;
+        }
         let rest = &given[records.len()..];
         let run = (0..)
             .zip(rest)
@@ -57,6 +78,9 @@ async fn read_records(readable: &Arc<Readable>, given: &[Given]) -> Result<Vec<B
             let what = "it is not there".to_owned();
             return Err(damaged(first.seq, what));
         }
+    }
+    if let Some(last) = given.iter().map(|one| one.seq).max() {
+        readable.handed_out(consumer, &looked, last);
     }
     Ok(records)
 }
@@ -79,18 +103,22 @@ fn damaged(seq: Seq, what: String) -> ReadError {
     ReadError::Damaged { seq, file, what }
 }
 
-/// Looks for messages that match; gives the last seq that was looked at.
+/// Looks for messages that match.
 pub(super) async fn look(
     readable: &Arc<Readable>,
     config: &Config,
     after: Seq,
     through: Seq,
     limit: usize,
-) -> Result<(Seq, Vec<Candidate>), ReadError> {
+) -> Result<Found, ReadError> {
     // What retention dropped is passed.
     let after = after.max(readable.first().prev());
     if after >= through {
-        return Ok((after, Vec::new()));
+        return Ok(Found {
+            last: after,
+            candidates: Vec::new(),
+            page: Page::default(),
+        });
     }
     let filter = &config.filter;
     let (bytes, last) = if filter.takes_all() {
@@ -122,12 +150,20 @@ pub(super) async fn look(
             "nothing can be read there".to_owned(),
         ));
     }
-    let mut candidates = Vec::new();
+    let (mut candidates, mut page) = (Vec::new(), Page::default());
     let mut bad = None;
     split(&bytes, |seq, record| match decode(&record) {
-        Ok(record) if filter.takes(&record) => candidates.push(Candidate::of(&record)),
+        Ok(decoded) if filter.takes(&decoded) => {
+            candidates.push(Candidate::of(&decoded));
+            page.push(seq, record);
+        }
         Ok(_) => {}
         Err(error) => bad = bad.take().or_else(|| Some(damaged(seq, error.to_string()))),
     })?;
-    bad.map_or(Ok((last, candidates)), Err)
+    let found = Found {
+        last,
+        candidates,
+        page,
+    };
+    bad.map_or(Ok(found), Err)
 }

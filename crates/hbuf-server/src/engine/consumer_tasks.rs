@@ -77,7 +77,11 @@ async fn perform(inner: Weak<Inner>, buffer: Uuid, consumer: Uuid, task: Consume
             if let Err(error) = &found {
                 tracing::warn!(event = "consumer_look_failed", %buffer, %consumer, %error);
             }
-            let found = found.ok();
+            let found = found.ok().map(|found| {
+                // Before it may be handed out.
+                open.readable().keep_looked(consumer, found.page);
+                (found.last, found.candidates)
+            });
             open.tell_consumer(consumer, ConsumerCall::Looked { after, found });
         }
         ConsumerTask::Bury {

@@ -34,6 +34,7 @@ use http::header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::body::Body;
@@ -333,7 +334,7 @@ fn method_text(route: &Route) -> &'static str {
 async fn openapi_document(call: Call) -> Reply {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(described()));
     call.query(&[])?;
-    Ok(json_reply(StatusCode::OK, &DOCUMENT))
+    Ok(json_reply(StatusCode::OK, &*DOCUMENT))
 }
 
 /// `GET /`
@@ -386,8 +387,8 @@ enum Form {
 }
 
 /// A reply in JSON.
-fn json_reply(status: StatusCode, value: &Value) -> Response<Body> {
-    let mut text = value.to_string();
+fn json_reply(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let mut text = serde_json::to_string(value).expect("what is answered can be written");
     text.push('\n');
     typed_reply(status, text, "application/json")
 }

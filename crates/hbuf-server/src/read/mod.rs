@@ -12,7 +12,7 @@
 //! scrub.rs     the slow check of sealed files      shared.rs  bounded caches of the process
 //! book.rs      the buffer's dictionary of tags     terms.rs   tags and keys of sealed segments
 //! pick.rs      a read of some messages             newest.rs  which are the newest of their key
-//! stored_filter.rs  sets of tags with a name
+//! stored_filter.rs  sets of tags with a name        looked.rs  records that consumers come to next
 //! unread.rs    sealed segments as ranges of files
 //! ```
 //!
@@ -25,6 +25,7 @@ mod bell;
 mod book;
 mod by_time;
 mod level_zero;
+mod looked;
 mod lru;
 mod newest;
 mod pick;
@@ -46,6 +47,7 @@ mod walk;
 
 pub(crate) use bell::Bell;
 pub use level_zero::{derived_files, remove_derived_files};
+pub(crate) use looked::Page;
 pub(crate) use pick::{Bounds, Pick};
 pub use pieces::{Piece, Pieces};
 pub use prove::{Consistency, Inclusion, ProofError};

@@ -10,17 +10,18 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hbuf_core::filter::Bits;
-use hbuf_core::ids::{Hash, Seq};
+use hbuf_core::ids::{Hash, Seq, Uuid};
 use hbuf_core::index::SegmentIndex;
 use hbuf_core::limits::{
-    DISK_READS_MAX, INDEX_MEMORY_MAX, LATEST_MEMORY_MAX, MATCHED_MEMORY_MAX, PIECE_BYTES,
-    READ_AHEAD_MAX, READ_FILES_MAX, SPARE_PIECES_MAX, TAG_MEMORY_MAX, TERMS_MEMORY_MAX,
-    TREE_MEMORY_MAX,
+    DISK_READS_MAX, INDEX_MEMORY_MAX, LATEST_MEMORY_MAX, LOOKED_MEMORY_MAX, MATCHED_MEMORY_MAX,
+    PIECE_BYTES, READ_AHEAD_MAX, READ_FILES_MAX, SPARE_PIECES_MAX, TAG_MEMORY_MAX,
+    TERMS_MEMORY_MAX, TREE_MEMORY_MAX,
 };
 use rustix::io::ReadWriteFlags;
 use tokio::sync::Semaphore;
 
 use super::book::Book;
+use super::looked::{Looked, LookedKey};
 use super::lru::Lru;
 use super::newest::SealedNewest;
 use super::terms::SegmentTerms;
@@ -83,6 +84,7 @@ pub struct ReadShared {
     terms: Mutex<Lru<FileKey, Arc<SegmentTerms>>>,
     newest: Mutex<Lru<NewestKey, Arc<SealedNewest>>>,
     matched: Mutex<Lru<MatchedKey, Arc<Bits>>>,
+    looked: Mutex<Lru<LookedKey, Looked>>,
     spare: Mutex<Vec<Vec<u8>>>,
     pub(super) disk: Arc<Semaphore>,
     pub(super) ahead: Arc<Semaphore>,
@@ -102,6 +104,7 @@ impl ReadShared {
             terms: Mutex::new(Lru::new(TERMS_MEMORY_MAX)),
             newest: Mutex::new(Lru::new(LATEST_MEMORY_MAX)),
             matched: Mutex::new(Lru::new(MATCHED_MEMORY_MAX)),
+            looked: Mutex::new(Lru::new(LOOKED_MEMORY_MAX)),
             spare: Mutex::default(),
             disk: Arc::new(Semaphore::new(DISK_READS_MAX)),
             ahead: Arc::new(Semaphore::new(READ_AHEAD_MAX)),
@@ -141,6 +144,10 @@ impl ReadShared {
 
     pub(super) fn matched(&self) -> MutexGuard<'_, Lru<MatchedKey, Arc<Bits>>> {
         lock(&self.matched)
+    }
+
+    pub(super) fn looked(&self) -> MutexGuard<'_, Lru<LookedKey, Looked>> {
+        lock(&self.looked)
     }
 
     /// Forgets the files `from` through `through` of a buffer: they were removed or replaced.
@@ -185,6 +192,9 @@ impl ReadShared {
         };
         self.blocks().remove_range(first..=last);
         self.books().remove(buffer);
+        let looked = |consumer| LookedKey { buffer, consumer };
+        let (first, last) = (Uuid([0; 16]), Uuid([0xff; 16]));
+        self.looked().remove_range(looked(first)..=looked(last));
     }
 
     #[cfg(test)]

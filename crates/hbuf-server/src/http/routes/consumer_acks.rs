@@ -7,8 +7,8 @@ use hbuf_core::limits::{
     CONSUMER_LEASE_MS_MIN,
 };
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::consumers::{Of, description, find, read_start};
 use super::json_reply;
@@ -38,6 +38,23 @@ struct Item {
     delay_ms: Option<u64>,
     #[serde(default, deserialize_with = "whole")]
     lease_ms: Option<u64>,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize)]
+struct Answered<'a> {
+    ack: Vec<AnsweredItem<'a>>,
+    nack: Vec<AnsweredItem<'a>>,
+    extend: Vec<AnsweredItem<'a>>,
+}
+
+/// One message, with what came of it.
+#[derive(Debug, Serialize)]
+struct AnsweredItem<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buffer: Option<&'a str>,
+    result: &'static str,
+    seq: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,16 +152,27 @@ impl Acks {
     }
 
     /// The lists again, each message with what came of it.
-    fn answered(&self, results: &[Settled]) -> Value {
+    fn answered(&self, results: &[Settled]) -> Answered<'_> {
         let mut results = results.iter();
-        let mut list = |items: &[Item]| -> Vec<Value> {
-            let items = items.iter().zip(results.by_ref());
-            items
-                .map(|(item, settled)| item.answered(*settled))
-                .collect()
-        };
-        json!({ "ack": list(&self.ack), "nack": list(&self.nack), "extend": list(&self.extend) })
+        Answered {
+            ack: answered(&self.ack, &mut results),
+            nack: answered(&self.nack, &mut results),
+            extend: answered(&self.extend, &mut results),
+        }
     }
+}
+
+fn answered<'a>(
+    items: &'a [Item],
+    results: &mut std::slice::Iter<'_, Settled>,
+) -> Vec<AnsweredItem<'a>> {
+    let items = items.iter().zip(results);
+    let answered = items.map(|(item, settled)| AnsweredItem {
+        buffer: item.buffer.as_deref(),
+        result: settled_word(*settled),
+        seq: item.seq,
+    });
+    answered.collect()
 }
 
 impl Item {
@@ -184,14 +212,6 @@ impl Item {
             lease,
             what,
         }))
-    }
-
-    fn answered(&self, settled: Settled) -> Value {
-        let mut value = json!({ "seq": self.seq, "result": settled_word(settled) });
-        if let Some(buffer) = &self.buffer {
-            value["buffer"] = buffer.as_str().into();
-        }
-        value
     }
 }
 
@@ -268,7 +288,7 @@ mod tests {
         let acks: Acks = serde_json::from_str(&text).unwrap();
         let results = [Settled::Acked, Settled::Nacked, Settled::LeaseLost];
         let results = [&results[..], &[Settled::Extended, Settled::Unknown]].concat();
-        let answered = acks.answered(&results);
+        let answered = serde_json::to_value(acks.answered(&results)).unwrap();
         assert_eq!(answered["ack"][0]["result"], "acked");
         assert_eq!(answered["nack"][1]["result"], "lease-lost");
         assert_eq!(answered["extend"][1]["buffer"], "z");
