@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
+use hbuf_core::consumer::Load;
+use hbuf_core::ids::Micros;
 use http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -17,6 +19,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::clock;
 use crate::engine::NodeStatus;
 use crate::engine::counters::Counters;
 use crate::read::scrub::ScrubProgress;
@@ -115,6 +118,8 @@ impl Metrics {
             buffers: status.buffers,
             open_buffers: status.open_buffers,
             mirrors: status.mirrors,
+            consumers: status.consumers,
+            now: clock::now(),
             ready: status.ready,
         }));
         let mut text = String::new();
@@ -199,6 +204,8 @@ struct Scrape {
     buffers: usize,
     open_buffers: usize,
     mirrors: (usize, usize, u64),
+    consumers: Load,
+    now: Micros,
     ready: bool,
 }
 
@@ -243,6 +250,14 @@ impl Collector for Scrape {
             "Buffers that the node knows",
             buffers,
         )?;
+        for (name, help, value) in consumer_gauges(&self.consumers, self.now) {
+            gauge(
+                encoder,
+                name,
+                help,
+                i64::try_from(value).unwrap_or(i64::MAX),
+            )?;
+        }
         let (mirrors, stopped, lag) = self.mirrors;
         let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
         gauge(
@@ -270,6 +285,44 @@ impl Collector for Scrape {
             i64::from(self.ready),
         )
     }
+}
+
+/// What consumers have before them, by name. A buffer that is not in memory counts for nothing:
+/// nobody works there.
+fn consumer_gauges(load: &Load, now: Micros) -> [(&'static str, &'static str, u64); 6] {
+    let oldest = load.oldest_unacked.map_or(0, |time| now.since(time));
+    [
+        (
+            "hbuf_consumers_open",
+            "Consumers of buffers that are in memory, once for each buffer",
+            load.consumers,
+        ),
+        (
+            "hbuf_consumer_lag_messages",
+            "Messages behind the cursors of all consumers",
+            load.lag,
+        ),
+        (
+            "hbuf_consumer_lag_messages_max",
+            "Messages behind the cursor of the consumer that has most of them in one buffer",
+            load.lag_max,
+        ),
+        (
+            "hbuf_consumer_pending_messages",
+            "Messages that were found to match and are not done, as far as was looked ahead",
+            load.pending,
+        ),
+        (
+            "hbuf_consumer_in_flight_messages",
+            "Messages that are leased",
+            load.in_flight,
+        ),
+        (
+            "hbuf_consumer_oldest_unacked_seconds",
+            "Age of the earliest message that was handed out and is not done",
+            oldest / 1_000_000,
+        ),
+    ]
 }
 
 /// Counters of the engine by name; the text form adds `_total` to each.
@@ -414,8 +467,12 @@ mod tests {
             reasons: Vec::new(),
             buffers: 5,
             mirrors: (0, 0, 0),
+            consumers: Load {
+                lag: 9,
+                ..Load::default()
+            },
             open_buffers: 1,
-            started: hbuf_core::ids::Micros(0),
+            started: Micros(0),
         };
         metrics.text(&counters, &status)
     }
@@ -430,6 +487,7 @@ mod tests {
             "hbuf_http_connections_open 1\n",
             "hbuf_buffers 5\n",
             "hbuf_buffers_open 1\n",
+            "hbuf_consumer_lag_messages 9\n",
             "hbuf_http_request_duration_seconds_count{method=\"POST\",route=\"/buffers/{buffer}\"} 1\n",
             "# EOF\n",
         ] {

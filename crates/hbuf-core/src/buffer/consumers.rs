@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::{Buffer, Context};
 use crate::consumer::{
-    AckMode, Candidate, Config, Consumer, Delta, Given, GivenUp, LeaseId, Progress, Settled,
+    AckMode, Candidate, Config, Consumer, Delta, Given, GivenUp, LeaseId, Load, Progress, Settled,
     Settling, Standing, Wish,
 };
 use crate::effect::{Effect, Effects};
@@ -178,6 +178,17 @@ impl Consumers {
     }
 }
 
+/// How a consumer stands for which nobody has worked since the buffer was opened.
+fn dormant_standing(progress: &Progress) -> Standing {
+    Standing {
+        cursor: progress.cursor(),
+        pending: progress.open.len() as u64,
+        in_flight: 0,
+        oldest_unacked: None,
+        counts: Default::default(),
+    }
+}
+
 impl Buffer {
     /// When a consumer of the buffer has something to do next.
     pub(crate) fn consumers_due(&self) -> Option<Micros> {
@@ -190,14 +201,20 @@ impl Buffer {
         if let Some(begun) = self.consumers.begun.get(consumer) {
             return Some(begun.standing());
         }
-        let dormant = self.consumers.dormant.get(consumer)?;
-        Some(Standing {
-            cursor: dormant.cursor(),
-            pending: dormant.open.len() as u64,
-            in_flight: 0,
-            oldest_unacked: None,
-            counts: Default::default(),
-        })
+        Some(dormant_standing(self.consumers.dormant.get(consumer)?))
+    }
+
+    /// What its consumers have before them.
+    #[must_use]
+    pub fn consumer_load(&self) -> Load {
+        let (mut load, commit) = (Load::default(), self.commit());
+        for consumer in self.consumers.begun.values() {
+            load.add(&consumer.standing(), commit);
+        }
+        for progress in self.consumers.dormant.values() {
+            load.add(&dormant_standing(progress), commit);
+        }
+        load
     }
 
     pub(crate) fn on_consumer(

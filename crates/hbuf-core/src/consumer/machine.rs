@@ -255,12 +255,13 @@ impl Consumer {
     /// How it stands.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let unacked = self.items.values().filter(|item| item.deliveries > 0);
+        // A log's times never go back: the first in it is the earliest.
+        let unacked = self.items.values().find(|item| item.deliveries > 0);
         Standing {
             cursor: self.cursor(),
             pending: self.items.len() as u64,
             in_flight: self.leased as u64,
-            oldest_unacked: unacked.map(|item| item.time).min(),
+            oldest_unacked: unacked.map(|item| item.time),
             counts: self.counts,
         }
     }

@@ -32,6 +32,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hbuf_core::consumer::Load;
 use hbuf_core::ids::{Micros, NodeId, Uuid};
 use hbuf_core::input::{DiskHealth, Input};
 
@@ -130,6 +131,8 @@ pub struct NodeStatus {
     pub open_buffers: usize,
     /// Mirrors; those of them that do not follow; records that they have still to deal with.
     pub mirrors: (usize, usize, u64),
+    /// What the consumers of buffers in memory have before them.
+    pub consumers: Load,
     /// When it started.
     pub started: Micros,
 }
@@ -159,8 +162,19 @@ impl Engine {
                 let lag = mirrors.values().map(|it| it.lag()).sum();
                 (mirrors.len(), stopped.count(), lag)
             },
+            consumers: self.consumer_load(),
             started: self.inner.started,
         }
+    }
+
+    fn consumer_load(&self) -> Load {
+        let mut load = Load::default();
+        for buffer in self.inner.open.all() {
+            let host = self.inner.shards.host(buffer.shard());
+            let of_buffer = host.look(&buffer.uuid(), hbuf_core::buffer::Buffer::consumer_load);
+            load.add_all(&of_buffer.unwrap_or_default());
+        }
+        load
     }
 
     /// Takes the node out of service, or back in: `/readyz` says so.
