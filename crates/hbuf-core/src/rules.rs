@@ -34,6 +34,8 @@ pub struct Rules {
     pub mirror_resumes_from_its_log: bool,
     /// How far consumers have come is known after a restart.
     pub cursors_survive_restart: bool,
+    /// A damaged record of the cursors log that a later one knew as committed is corruption.
+    pub cursors_damage_is_corruption: bool,
     /// A consumer's answer leaves when the record that it depends on is on disk.
     pub consumer_answers_wait_for_disk: bool,
     /// A consumer is handed committed messages only.
@@ -76,6 +78,7 @@ impl Rules {
             merge_looks_at_all: true,
             mirror_resumes_from_its_log: true,
             cursors_survive_restart: true,
+            cursors_damage_is_corruption: true,
             consumer_answers_wait_for_disk: true,
             consumers_see_commits_only: true,
             consumers_stand_still_while_paused: true,

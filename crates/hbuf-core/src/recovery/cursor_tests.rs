@@ -18,21 +18,21 @@ use crate::record::JournalFile;
 use crate::segment::LogKind;
 use crate::shard::Shard;
 
-const BUFFER: Uuid = Uuid([1; 16]);
-const MESSAGES: u64 = 60;
+pub(super) const BUFFER: Uuid = Uuid([1; 16]);
+pub(super) const MESSAGES: u64 = 60;
 
 /// A consumer's uuid.
-const fn consumer(number: u8) -> Uuid {
+pub(super) const fn consumer(number: u8) -> Uuid {
     Uuid([number; 16])
 }
 
 /// One buffer that holds messages, with a disk for its cursors log.
-struct World {
+pub(super) struct World {
     shard: Shard,
     /// What surely survives a crash.
-    durable: BTreeMap<u64, Vec<u8>>,
+    pub(super) durable: BTreeMap<u64, Vec<u8>>,
     /// What may survive it, in order.
-    unsynced: Vec<WriteBytes>,
+    pub(super) unsynced: Vec<WriteBytes>,
     now: Micros,
     token: u64,
     answers: BTreeMap<u64, ConsumerAnswer>,
@@ -42,7 +42,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut world = Self {
             shard: Shard::new(Rules::correct()),
             durable: BTreeMap::new(),
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// Asks and gives the request's number.
-    fn call(&mut self, consumer: Uuid, call: ConsumerCall) -> u64 {
+    pub(super) fn call(&mut self, consumer: Uuid, call: ConsumerCall) -> u64 {
         self.token += 1;
         let token = Token(self.token);
         self.input(Input::Consumer {
@@ -151,7 +151,7 @@ impl World {
         token.0
     }
 
-    fn begin(&mut self, uuid: Uuid) -> u64 {
+    pub(super) fn begin(&mut self, uuid: Uuid) -> u64 {
         let config = Box::new(Config::default());
         let after = Some(Seq::ZERO);
         self.call(uuid, ConsumerCall::Begin { config, after })
@@ -177,7 +177,7 @@ impl World {
         self.call(uuid, ConsumerCall::Settle(items.collect()))
     }
 
-    fn sync(&mut self) {
+    pub(super) fn sync(&mut self) {
         let writes = core::mem::take(&mut self.unsynced);
         let Some(through) = writes.last().map(|write| write.through) else {
             return;
@@ -248,7 +248,13 @@ fn recovered_once(files: &mut BTreeMap<u64, Vec<u8>>) -> CursorsRecovered {
             ..found(&[], None)
         };
         let mut replay = Replay::new(&Rules::correct(), &found, LogKind::Cursors);
-        second_log::recover(&mut replay, &found, &mut repairs, &mut damage).unwrap()
+        second_log::recover(
+            &Rules::correct(),
+            &mut replay,
+            &found,
+            (&mut repairs, &mut damage),
+        )
+        .unwrap()
     };
     assert_eq!(damage, None, "a tear is no damage");
     for repair in repairs {
@@ -495,7 +501,13 @@ fn a_file_that_the_journal_begins_needs_nothing_of_what_was_before_it() {
     };
     let (mut repairs, mut damage) = (Vec::new(), None);
     let mut replay = Replay::new(&Rules::correct(), &found, LogKind::Cursors);
-    let recovered = second_log::recover(&mut replay, &found, &mut repairs, &mut damage).unwrap();
+    let recovered = second_log::recover(
+        &Rules::correct(),
+        &mut replay,
+        &found,
+        (&mut repairs, &mut damage),
+    )
+    .unwrap();
     assert_eq!(damage, None);
     assert_eq!(recovered.consumers.len(), 1);
     assert_eq!(recovered.consumers[&consumer(1)].cursor(), Seq(59));
@@ -529,7 +541,13 @@ fn recovered_with(file: &Vec<u8>, journaled: &WriteBytes) -> (CursorsRecovered, 
     };
     let (mut repairs, mut damage) = (Vec::new(), None);
     let mut replay = Replay::new(&Rules::correct(), &found, LogKind::Cursors);
-    let recovered = second_log::recover(&mut replay, &found, &mut repairs, &mut damage).unwrap();
+    let recovered = second_log::recover(
+        &Rules::correct(),
+        &mut replay,
+        &found,
+        (&mut repairs, &mut damage),
+    )
+    .unwrap();
     assert_eq!(damage, None);
     (recovered, repairs)
 }

@@ -14,6 +14,8 @@
 //! ```
 
 #[cfg(test)]
+mod cursor_damage_tests;
+#[cfg(test)]
 mod cursor_tests;
 #[cfg(test)]
 mod held_tests;
@@ -163,7 +165,7 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
     let mut repairs = Vec::new();
     let mut damage = None;
     let mut cursors_log = Replay::new(rules, found, LogKind::Cursors);
-    let cursors = second_log::recover(&mut cursors_log, found, &mut repairs, &mut damage)?;
+    let cursors = second_log::recover(rules, &mut cursors_log, found, (&mut repairs, &mut damage))?;
     let mut unapplied: Vec<_> = cursors_log.behind_gap().collect::<Result<_, _>>()?;
     let kept = found.mark.as_ref().map_or(Seq::ZERO, |mark| mark.first);
     let kept = cursors.keep_from.max(kept).max(Seq::FIRST);

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::fmt::Display;
 
 use super::replay::Replay;
 use super::{CursorsRecovered, Damage, Found, FoundFile, Repair};
@@ -10,7 +11,10 @@ use crate::consumer::{Delta, Progress, fold};
 use crate::ids::{Epoch, Seq, Uuid};
 use crate::record::JournalFile;
 use crate::record::{Kind, Record, State};
-use crate::segment::{End, LogKind, Position, ReadFailed, Stop, Why, classify, open, walk};
+use crate::rules::Rules;
+use crate::segment::{
+    End, HeadError, LogKind, OpenError, Position, ReadFailed, Stop, Why, classify, open, walk,
+};
 
 struct Walk {
     end: CursorsEnd,
@@ -19,14 +23,16 @@ struct Walk {
     /// Records of a batch whose end was not reached yet.
     open_batch: Vec<Noted>,
     position: Position,
+    /// Damage that a later record vouches for is told, not cut.
+    damage_is_told: bool,
 }
 
 /// Walks the last file that has a head, replays the journal behind it and judges its end.
 pub(super) fn recover(
+    rules: &Rules,
     replay: &mut Replay<'_>,
     found: &Found<'_>,
-    repairs: &mut Vec<Repair>,
-    damage: &mut Option<Damage>,
+    (repairs, damage): (&mut Vec<Repair>, &mut Option<Damage>),
 ) -> Result<CursorsRecovered, ReadFailed> {
     let mut state = Walk {
         end: CursorsEnd::default(),
@@ -34,13 +40,16 @@ pub(super) fn recover(
         consumers: BTreeMap::new(),
         open_batch: Vec::new(),
         position: Position::at(0, Seq::FIRST),
+        damage_is_told: rules.cursors_damage_is_corruption,
     };
-    let (mut last, mut stop) = state.walk_last(found, repairs)?;
+    let (mut last, mut stop) = state.walk_last(found, repairs, damage)?;
     while let Some(restored) = replay.next(state.position.next.prev(), Epoch(0))? {
         let offset = if restored.new_file {
             // It names all consumers that there are; those that were deleted are not among them.
             state.consumers.clear();
             state.open_batch.clear();
+            // Nothing of the files before it is needed.
+            *damage = None;
             0
         } else {
             state.position.offset
@@ -70,12 +79,9 @@ pub(super) fn recover(
     }
     let due = state.position.next;
     if let Some(witness) = replay.witness(due)? {
-        *damage = Some(Damage {
-            log: LogKind::Cursors,
-            seq: due,
-            file: last.map_or(due, |file| file.first),
-            reason: alloc::format!("cursors log: seq {witness} shows that it was committed"),
-        });
+        let file = last.map_or(due, |file| file.first);
+        let reason = alloc::format!("seq {witness} shows that it was committed");
+        *damage = Some(damaged(due, file, &reason));
     } else if let (Some(file), Some(stop)) = (last, stop) {
         state.judge(&file, &stop, repairs, damage)?;
     }
@@ -91,42 +97,65 @@ pub(super) fn recover(
 
 impl Walk {
     /// Walks the last file that holds something.
+    ///
+    /// A file begins with a batch that says all that the files before it said. What has no whole
+    /// batch was being begun when the power went, and the file before it holds; unless a record
+    /// behind it vouches for the batch, or the journal has it.
     fn walk_last<'f>(
         &mut self,
         found: &Found<'f>,
         repairs: &mut Vec<Repair>,
+        damage: &mut Option<Damage>,
     ) -> Result<(Option<FoundFile<'f>>, Option<Stop>), ReadFailed> {
-        let usable = |file: &&FoundFile<'_>| open(file.source).is_ok();
-        let mut files = found.cursors.iter().rev().filter(usable).copied();
-        let mut last = files.next();
-        let mut stop = match last {
-            Some(file) => self.walk(&file)?,
-            None => None,
+        let remove = |first| Repair::Remove {
+            log: LogKind::Cursors,
+            file: first,
         };
-        // A file begins with a batch that says all that the files before it said. What has no
-        // whole batch was being begun when the power went: the file before it holds.
-        while let Some(begun) = last
-            && self.position.next.prev() < begun.first
-            && let Some(before) = files.next()
-            && !journaled(found, begun.first)
-        {
-            repairs.push(Repair::Remove {
-                log: LogKind::Cursors,
-                file: begun.first,
-            });
-            last = Some(before);
-            stop = self.walk(&before)?;
+        let mut begun: Option<(FoundFile<'f>, Stop)> = None;
+        for file in found.cursors.iter().rev().copied() {
+            let in_journal = journaled(found, file.first);
+            let position = match open(file.source) {
+                Ok((_, position)) => position,
+                Err(OpenError::Read(failed)) => return Err(failed),
+                Err(OpenError::Head(error)) if !in_journal => {
+                    if self.is_torn_head(&file, &error)? {
+                        repairs.push(remove(file.first));
+                        continue;
+                    }
+                    self.end.file = file.first;
+                    self.position = Position::at(0, file.first);
+                    *damage = Some(damaged(file.first, file.first, &error));
+                    return Ok((None, None));
+                }
+                // The journal makes it anew, or nothing was written to it.
+                Err(OpenError::Head(_) | OpenError::Unused) => continue,
+            };
+            repairs.extend(begun.take().map(|(torn, _)| remove(torn.first)));
+            self.end.file = file.first;
+            self.open_batch.clear();
+            let stop = self.walk_from(&file, position)?;
+            let is_whole = self.position.next > file.first;
+            if is_whole || in_journal || self.is_corrupt(&file, &stop)? {
+                return Ok((Some(file), Some(stop)));
+            }
+            begun = Some((file, stop));
         }
-        Ok((last, stop))
+        Ok(begun.unzip())
     }
 
-    fn walk(&mut self, file: &FoundFile<'_>) -> Result<Option<Stop>, ReadFailed> {
-        let Ok((_, position)) = open(file.source) else {
-            return Ok(None);
-        };
-        self.end.file = file.first;
-        self.open_batch.clear();
-        self.walk_from(file, position).map(Some)
+    /// Whether a file without a good head line was being begun when the power went: then nobody was
+    /// told of anything in it.
+    fn is_torn_head(&self, file: &FoundFile<'_>, error: &HeadError) -> Result<bool, ReadFailed> {
+        if matches!(error, HeadError::NewerFormat { .. }) {
+            return Ok(false);
+        }
+        let (_, stop) = walk(file.source, Position::at(0, file.first), |_, _| {})?;
+        Ok(!self.is_corrupt(file, &stop)?)
+    }
+
+    fn is_corrupt(&self, file: &FoundFile<'_>, stop: &Stop) -> Result<bool, ReadFailed> {
+        let end = classify(file.source, stop, Seq::ZERO)?;
+        Ok(self.damage_is_told && matches!(end, End::Corrupt { .. }))
     }
 
     /// Behind what the journal restored, the file may go on; what does not go on is cut.
@@ -177,7 +206,10 @@ impl Walk {
     ) -> Result<(), ReadFailed> {
         match classify(file.source, stop, Seq::ZERO)? {
             End::Clean if stop.why == Why::End && stop.offset == self.position.offset => {}
-            End::Clean | End::Torn { .. } => {
+            End::Corrupt { seq, reason, .. } if self.damage_is_told => {
+                *damage = Some(damaged(seq, file.first, &reason));
+            }
+            End::Clean | End::Torn { .. } | End::Corrupt { .. } => {
                 let offset = self.position.offset;
                 repairs.push(Repair::Truncate {
                     log: LogKind::Cursors,
@@ -185,17 +217,17 @@ impl Walk {
                     offset,
                 });
             }
-            End::Corrupt { seq, reason, .. } => {
-                let reason = alloc::format!("cursors log: {reason}");
-                *damage = Some(Damage {
-                    log: LogKind::Cursors,
-                    seq,
-                    file: file.first,
-                    reason,
-                });
-            }
         }
         Ok(())
+    }
+}
+
+fn damaged(seq: Seq, file: Seq, reason: &dyn Display) -> Damage {
+    Damage {
+        log: LogKind::Cursors,
+        seq,
+        file,
+        reason: alloc::format!("cursors log: {reason}"),
     }
 }
 
@@ -206,8 +238,14 @@ enum Noted {
     Other,
 }
 
-/// Whether the journal holds the beginning of a file.
+/// Whether replay will find the beginning of a file in the journal. What the fence has passed is
+/// durable in the file, and the journal may be gone any moment.
 fn journaled(found: &Found<'_>, first: Seq) -> bool {
+    let fence = found.mark.as_ref().map_or(0, |mark| mark.fence);
     let begins = |file| matches!(file, JournalFile::Cursors(at) if at == first);
-    found.journal.iter().any(|entry| begins(entry.file))
+    let mut entries = found.journal.iter();
+    entries.any(|entry| {
+        let heads = entry.span.is_some_and(|span| span.head);
+        begins(entry.file) && heads && entry.position > fence
+    })
 }
