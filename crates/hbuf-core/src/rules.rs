@@ -36,6 +36,8 @@ pub struct Rules {
     pub cursors_survive_restart: bool,
     /// A damaged record of the cursors log that a later one knew as committed is corruption.
     pub cursors_damage_is_corruption: bool,
+    /// What a consumer passed and a worker acks is done on record before it is called done.
+    pub passed_acks_are_recorded: bool,
     /// A consumer's answer leaves when the record that it depends on is on disk.
     pub consumer_answers_wait_for_disk: bool,
     /// A consumer is handed committed messages only.
@@ -79,6 +81,7 @@ impl Rules {
             mirror_resumes_from_its_log: true,
             cursors_survive_restart: true,
             cursors_damage_is_corruption: true,
+            passed_acks_are_recorded: true,
             consumer_answers_wait_for_disk: true,
             consumers_see_commits_only: true,
             consumers_stand_still_while_paused: true,

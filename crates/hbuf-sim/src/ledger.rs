@@ -273,14 +273,8 @@ impl Ledger {
     }
 
     /// What came of it, when that is on disk.
-    pub(crate) fn settled(
-        &mut self,
-        wanted: &Wanted,
-        settled: Settled,
-        model: &Model,
-    ) -> Result<(), Finding> {
+    pub(crate) fn settled(&mut self, wanted: &Wanted, settled: Settled) -> Result<(), Finding> {
         self.sure = true;
-        let owed = self.owes(wanted.seq, model);
         let (seq, fate) = (wanted.seq, self.fates.entry(wanted.seq).or_default());
         let refused = matches!(settled, Settled::LeaseLost | Settled::Unknown);
         if wanted.holds && refused {
@@ -293,10 +287,7 @@ impl Ledger {
                     let what = format!("{seq} was handed out again behind an ack that held");
                     return Err(Finding(Invariant::AckedNeverAgain, what));
                 }
-                // What it does not take any more is passed without a word on disk.
-                if owed || settled == Settled::Acked {
-                    fate.done = Done::Surely;
-                }
+                fate.done = Done::Surely;
             }
             (Settling::Ack, _) if fate.done == Done::Perhaps => fate.done = Done::No,
             (Settling::Nack { .. }, Settled::Nacked) => {

@@ -482,14 +482,7 @@ impl Consumer {
     /// A worker says what becomes of a message.
     pub fn settle(&mut self, now: Micros, seq: Seq, lease: LeaseId, what: Settling) -> Settled {
         let Some(item) = self.items.get_mut(&seq) else {
-            let open = self.recorded.open.contains_key(&seq);
-            let done = seq <= self.through || (seq <= self.recorded.through && !open);
-            return match (done, seq <= self.recorded.through) {
-                (true, _) => Settled::AlreadyAcked,
-                // Handed out before the buffer was opened again.
-                (false, true) => Settled::LeaseLost,
-                (false, false) => Settled::Unknown,
-            };
+            return self.settle_passed(seq);
         };
         match item.state {
             State::Leased { lease: own, until } if own == lease && until > now => {}
@@ -522,6 +515,27 @@ impl Consumer {
         }
         self.leased -= 1;
         Settled::Nacked
+    }
+
+    /// What a worker is told of a message that is not open here: it is done, or the filter did not
+    /// take it when it was looked at, as may be behind a seek.
+    fn settle_passed(&mut self, seq: Seq) -> Settled {
+        let recorded = seq <= self.recorded.through;
+        let open = self.recorded.open.contains_key(&seq);
+        if seq <= self.through {
+            // From now on the record says it too: another filter, behind a restart, does not bring
+            // back what was called done.
+            if self.rules.passed_acks_are_recorded {
+                self.touched = self.touched.max(seq);
+            }
+            return Settled::AlreadyAcked;
+        }
+        match (recorded, open) {
+            (true, false) => Settled::AlreadyAcked,
+            // Handed out before the buffer was opened again.
+            (true, true) => Settled::LeaseLost,
+            (false, _) => Settled::Unknown,
+        }
     }
 
     /// What has come due: leases lapse, dead letters are tried again. True when there is something

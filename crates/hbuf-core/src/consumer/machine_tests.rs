@@ -344,6 +344,45 @@ fn a_seek_begins_anew_and_ends_leases() {
     assert_eq!(world.seqs(9), [1, 2, 3, 4, 5]);
 }
 
+#[test]
+fn an_ack_of_what_the_filter_passed_behind_a_seek_is_on_record() {
+    let acked = |rules: Rules| {
+        let mut world = World::new(Config::default(), 5);
+        world.consumer = Consumer::open(&rules, Config::default(), Progress::default(), 1);
+        let given = world.next(5);
+        world.consumer.seek(CONSUMER, Seq(0));
+        // Another filter takes the first one alone.
+        let Some(Wish::Look { after, .. }) = ({
+            assert!(world.consumer.ask(Token(99), 1, true));
+            let mut wishes = Vec::new();
+            world.consumer.serve(world.now, Seq(5), &mut wishes);
+            wishes.pop()
+        }) else {
+            panic!("it looks anew");
+        };
+        let first = Candidate {
+            seq: Seq(1),
+            time: Micros(1),
+            key: None,
+            deliver_at: None,
+            bytes: 300,
+        };
+        world.consumer.looked(after, Seq(5), &[first]);
+        let settled = world.settle(&given[3], Settling::Ack);
+        assert_eq!(settled, Settled::AlreadyAcked);
+        world.consumer.record(CONSUMER);
+        world.consumer.recorded().clone()
+    };
+    let recorded = acked(Rules::correct());
+    assert_eq!(recorded.through, Seq(5));
+    assert_eq!(recorded.open.keys().copied().collect::<Vec<_>>(), [Seq(1)]);
+    let wrong = acked(Rules {
+        passed_acks_are_recorded: false,
+        ..Rules::correct()
+    });
+    assert_eq!(wrong.through, Seq(0), "nothing is on record");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 

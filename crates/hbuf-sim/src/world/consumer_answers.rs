@@ -168,11 +168,10 @@ impl World<'_> {
         for (wanted, settled) in wanted.iter().zip(settled) {
             let seqs = Some((wanted.seq, wanted.seq));
             event = self.consumer_event(cause, settled_kind(*settled), at, seqs);
-            let model = &self.models[at.buffer];
             if let Some(ledger) = self.crew.ledger(at)
                 && ledger.moves == moves
             {
-                let checked = ledger.settled(wanted, *settled, model);
+                let checked = ledger.settled(wanted, *settled);
                 self.finding(at, checked);
             }
         }
