@@ -78,11 +78,13 @@ pub enum Bug {
     LetterLost,
     /// …
     DropHeldJournal,
+    /// …
+    CutCursors,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::AckBeforeSync,
         Self::ReadBeforeSync,
         Self::HalfBatch,
@@ -117,6 +119,7 @@ impl Bug {
         Self::GivenUpEarly,
         Self::LetterLost,
         Self::DropHeldJournal,
+        Self::CutCursors,
     ];
 
     /// Its name on the command line.
@@ -177,6 +180,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
         Some(Bug::KeysIgnored) => rules.order_by_key_holds = false,
         Some(Bug::DeliveriesIgnored) => rules.deliveries_are_bounded = false,
         Some(Bug::GivenUpEarly) => rules.given_up_when_spent = false,
+        Some(Bug::CutCursors) => rules.cursors_damage_is_corruption = false,
         Some(Bug::DeliveredEarly) => rules.deliver_at_holds = false,
         Some(
             Bug::NoNameSync
@@ -195,7 +199,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Bug, &str, &str, Invariant); 34] = [
+const TABLE: [(Bug, &str, &str, Invariant); 35] = [
     (
         Bug::AckBeforeSync,
         "ack-before-sync",
@@ -399,6 +403,12 @@ const TABLE: [(Bug, &str, &str, Invariant); 34] = [
         "drop-held-journal",
         "a start lets go of the journal that answers for what it did not sync",
         Invariant::AckedNeverLost,
+    ),
+    (
+        Bug::CutCursors,
+        "cut-cursors",
+        "recovery cuts the cursors log at damage, whatever was acked there",
+        Invariant::AckedNeverAgain,
     ),
 ];
 

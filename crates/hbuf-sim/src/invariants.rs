@@ -222,7 +222,7 @@ const TABLE: [(Invariant, &str, &str); 29] = [
     (
         Invariant::AckedNeverAgain,
         "acked-never-again",
-        "a message whose ack was answered is not handed out again, unless the consumer is moved",
+        "a message whose ack was answered is not handed out again, unless the consumer is moved or damage is told",
     ),
     (
         Invariant::ConsumerPassesNothing,

@@ -25,17 +25,20 @@ pub enum Fault {
     Rot,
     /// The clock jumps.
     Clock,
+    /// A durable byte of a cursors log changes.
+    RotCursors,
 }
 
 impl Fault {
     /// The whole menu.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::PowerLoss,
         Self::Kill,
         Self::Full,
         Self::SyncError,
         Self::Rot,
         Self::Clock,
+        Self::RotCursors,
     ];
 
     /// What happens.
@@ -48,6 +51,9 @@ impl Fault {
             Self::SyncError => "a sync fails, and what it should have kept may be gone",
             Self::Rot => "a durable byte changes by itself",
             Self::Clock => "the wall clock jumps back or forth",
+            Self::RotCursors => {
+                "a durable byte of what is on record of consumers changes by itself"
+            }
         }
     }
 
@@ -61,6 +67,7 @@ impl Fault {
             Self::SyncError => "sync-error",
             Self::Rot => "rot",
             Self::Clock => "clock",
+            Self::RotCursors => "rot-cursors",
         }
     }
 }
@@ -141,9 +148,10 @@ impl Plan {
         let buffers = usize::try_from(draw(1).within(1, 5)).expect("five at most");
         let files = [0, 0, 1, 2, usize::MAX];
         let direct_files_max = files[usize::try_from(draw(3).below(5)).expect("below five")];
-        let faults = faults(draws, steps);
+        let faults = faults(draws, steps, consumers > 0);
         // A mark that rots could forget a fence, so a run has the one or the other.
-        let rots = faults.iter().any(|planned| planned.fault == Fault::Rot);
+        let rot = |planned: &Planned| matches!(planned.fault, Fault::Rot | Fault::RotCursors);
+        let rots = faults.iter().any(rot);
         let backups = if rots { 0 } else { maybe(6, 60, 30) };
         // An origin that an operator puts back begins a new history, which a mirror cannot follow.
         let followed = !rots && backups == 0 && buffers > 1;
@@ -241,7 +249,7 @@ impl fmt::Display for Plan {
 }
 
 /// First which faults, then how many of each, then when.
-fn faults(draws: &Draws, steps: u64) -> Vec<Planned> {
+fn faults(draws: &Draws, steps: u64, has_consumers: bool) -> Vec<Planned> {
     let mut planned = Vec::new();
     for (entity, fault) in (10_u64..).zip(Fault::ALL) {
         let draw = draws.draw(Purpose::Plan, entity, 0);
@@ -252,6 +260,8 @@ fn faults(draws: &Draws, steps: u64) -> Vec<Planned> {
             Fault::SyncError => (20, 1),
             Fault::Rot => (35, 1),
             Fault::Clock => (30, 4),
+            Fault::RotCursors if has_consumers => (25, 1),
+            Fault::RotCursors => continue,
         };
         if !draw.percent(percent) {
             continue;

@@ -32,6 +32,7 @@ mod keeper;
 mod mirror;
 mod operator;
 mod pipeline;
+mod rot;
 mod start;
 mod topic;
 mod topic_next;

@@ -261,6 +261,10 @@ impl World<'_> {
             return;
         };
         let model = &self.models[at.buffer];
+        // Behind damage that was told of it stands where the rest of the log says.
+        if model.damaged {
+            return;
+        }
         let Some(ledger) = self.crew.ledger(at) else {
             return;
         };

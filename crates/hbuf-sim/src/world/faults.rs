@@ -1,12 +1,11 @@
 //! Doing what the plan's faults say, and counting where crashes hit.
 
-use hbuf_core::ids::Seq;
 use hbuf_core::input::{DiskHealth, Input};
 
 use super::{Due, World};
 use crate::bugs;
-use crate::disk::{Losses, Name};
-use crate::draw::{Draw, Purpose};
+use crate::disk::Losses;
+use crate::draw::Purpose;
 use crate::kinds::Kind;
 use crate::node::Node;
 use crate::plan::Fault;
@@ -27,9 +26,7 @@ impl World<'_> {
             if planned.target.is_some_and(|target| target != point) && waits {
                 return;
             }
-            let aimed = self.draws.draw(Purpose::Rot, 2, planned.step).percent(75);
-            let rots = planned.fault == Fault::Rot && aimed;
-            if rots && waits && self.proven_by_journal().is_none() {
+            if waits && self.rot_waits(planned) {
                 return;
             }
             self.next_fault += 1;
@@ -44,6 +41,7 @@ impl World<'_> {
                 Fault::Full => self.fill(cause, planned.step),
                 Fault::SyncError => self.fail_next_sync = !self.node.failed,
                 Fault::Rot => self.rot(cause, planned.step),
+                Fault::RotCursors => self.rot_cursors(cause, planned.step),
                 Fault::Clock => self.jump(cause, planned.step),
             }
         }
@@ -142,69 +140,5 @@ impl World<'_> {
         self.skew += if draw.next().percent(60) { -by } else { by };
         self.count_fault(Fault::Clock);
         self.event(cause, Kind::ClockJumped, &Facts::default());
-    }
-
-    /// Rots something of which a later record, in a segment or in the journal, or the mark proves
-    /// that it was acknowledged: what nothing vouches for cannot be told from a torn tail.
-    fn rot(&mut self, cause: EventId, step: u64) {
-        let draw = self.draws.draw(Purpose::Rot, 0, step);
-        let Some((buffer, seq)) = self.proven_by_journal().or_else(|| self.proven(draw)) else {
-            return;
-        };
-        let Some(entry) = self.models[buffer].entry(seq) else {
-            return;
-        };
-        let (name, from) = (Name::Segment(buffer, entry.file), entry.body_at);
-        let body = entry.content.body.len() as u64;
-        if body == 0 || !self.disk.rot(name, from + draw.next().next().below(body)) {
-            return;
-        }
-        self.models[buffer].rotted = true;
-        self.count_fault(Fault::Rot);
-        let event = self.seqs_event(cause, Kind::DiskRotted, buffer, (seq, seq));
-        // Soon, while the proof may be in the journal alone.
-        let crash = self.draws.draw(Purpose::Rot, 1, step);
-        if crash.percent(75) {
-            self.due(event, crash.next().within(1, 5_000), Due::PowerLoss);
-        }
-    }
-
-    /// Any such record.
-    fn proven(&self, draw: Draw) -> Option<(usize, Seq)> {
-        let buffer = usize::try_from(draw.below(self.plan.buffers as u64)).expect("few buffers");
-        let model = &self.models[buffer];
-        let proven = model
-            .entry(self.stable[buffer])
-            .map_or(Seq::ZERO, |last| last.known_commit);
-        if proven < model.first || model.rotted {
-            return None;
-        }
-        // Mostly near the end, where a recovery reads.
-        let from = if draw.next().percent(70) {
-            proven.0.saturating_sub(5)
-        } else {
-            1
-        };
-        let seq = draw.next().next().within(from.max(model.first.0), proven.0);
-        Some((buffer, Seq(seq)))
-    }
-
-    /// The last record that went straight into its segment, of a buffer whose next ones are in the
-    /// journal and wait for theirs.
-    fn proven_by_journal(&self) -> Option<(usize, Seq)> {
-        (0..self.plan.buffers).find_map(|buffer| {
-            let model = &self.models[buffer];
-            let waits = |name: &Name| matches!(name, Name::Segment(..));
-            let name = self.node.unwritten_of(buffer).find(waits)?;
-            let waiting = self.node.unwritten[&name].front()?;
-            let before = |seq: &Seq| {
-                let entry = model.entry(*seq);
-                entry.is_some_and(|it| it.file == waiting.file && it.body_at < waiting.offset)
-            };
-            let stable = self.stable[buffer];
-            let seq = (model.first.0..=stable.0).rev().map(Seq).find(before)?;
-            let proven = model.entry(stable)?.known_commit >= seq;
-            (proven && !model.rotted && self.disk.is_durable(name)).then_some((buffer, seq))
-        })
     }
 }

@@ -149,4 +149,5 @@ bugs! {
     a_message_given_up_early_is_noticed: GivenUpEarly,
     a_lost_dead_letter_is_noticed: LetterLost,
     a_journal_that_goes_though_a_start_relied_on_it_is_noticed: DropHeldJournal,
+    a_cursors_log_cut_at_damage_is_noticed: CutCursors,
 }
