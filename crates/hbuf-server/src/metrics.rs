@@ -236,21 +236,8 @@ impl Collector for Scrape {
             let count = ConstCounter::new(count.load(Ordering::Relaxed));
             count.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
-        let open = i64::try_from(self.open_buffers).unwrap_or(i64::MAX);
-        gauge(
-            encoder,
-            "hbuf_buffers_open",
-            "Buffers that are in memory",
-            open,
-        )?;
-        let buffers = i64::try_from(self.buffers).unwrap_or(i64::MAX);
-        gauge(
-            encoder,
-            "hbuf_buffers",
-            "Buffers that the node knows",
-            buffers,
-        )?;
-        for (name, help, value) in consumer_gauges(&self.consumers, self.now) {
+        let gauges = consumer_gauges(&self.consumers, self.now);
+        for (name, help, value) in self.buffer_gauges().into_iter().chain(gauges) {
             gauge(
                 encoder,
                 name,
@@ -258,26 +245,6 @@ impl Collector for Scrape {
                 i64::try_from(value).unwrap_or(i64::MAX),
             )?;
         }
-        let (mirrors, stopped, lag) = self.mirrors;
-        let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        gauge(
-            encoder,
-            "hbuf_mirrors",
-            "Buffers that follow another one",
-            count(mirrors as u64),
-        )?;
-        gauge(
-            encoder,
-            "hbuf_mirrors_stopped",
-            "Mirrors that do not follow, for the reason in their description",
-            count(stopped as u64),
-        )?;
-        gauge(
-            encoder,
-            "hbuf_mirror_lag_messages",
-            "Messages of their origins that mirrors have still to deal with",
-            count(lag),
-        )?;
         gauge(
             encoder,
             "hbuf_ready",
@@ -323,6 +290,39 @@ fn consumer_gauges(load: &Load, now: Micros) -> [(&'static str, &'static str, u6
             oldest / 1_000_000,
         ),
     ]
+}
+
+impl Scrape {
+    fn buffer_gauges(&self) -> [(&'static str, &'static str, u64); 5] {
+        let (mirrors, stopped, lag) = self.mirrors;
+        [
+            (
+                "hbuf_buffers_open",
+                "Buffers that are in memory",
+                self.open_buffers as u64,
+            ),
+            (
+                "hbuf_buffers",
+                "Buffers that the node knows",
+                self.buffers as u64,
+            ),
+            (
+                "hbuf_mirrors",
+                "Buffers that follow another one",
+                mirrors as u64,
+            ),
+            (
+                "hbuf_mirrors_stopped",
+                "Mirrors that do not follow, for the reason in their description",
+                stopped as u64,
+            ),
+            (
+                "hbuf_mirror_lag_messages",
+                "Messages of their origins that mirrors have still to deal with",
+                lag,
+            ),
+        ]
+    }
 }
 
 /// Counters of the engine by name; the text form adds `_total` to each.

@@ -234,8 +234,10 @@ impl Follower {
                 Err(error) => return self.unreadable(mirror, error),
             };
             if records.count == 0 {
-                origin.committed_past(mirror.place()).await;
-                return Ok(true);
+                return match origin.committed_past(mirror.place()).await {
+                    Ok(()) => Ok(true),
+                    Err(error) => self.unreadable(mirror, error),
+                };
             }
             // A batch is taken whole: read on to its end.
             if ends_whole(&records) || most >= BATCH_MESSAGES_MAX as u64 {

@@ -184,6 +184,14 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Whether a buffer that was there is deleted now.
+    pub(crate) fn is_deleted(&self, uuid: Uuid) -> bool {
+        let record = self.inner.record(uuid);
+        record.is_none_or(|record| record.lifecycle == Lifecycle::Deleting)
+    }
+}
+
 impl Inner {
     /// What the manager knows that opening needs.
     pub(super) fn record(&self, uuid: Uuid) -> Option<Record> {

@@ -427,13 +427,13 @@ async fn a_mirror_goes_on_where_its_log_ends_without_a_gap_or_a_double() {
         };
         // Whatever is under way when it stops is there once or not at all.
         let seen = Seq(round * 300 + 50);
-        mirror.readable().committed_past(seen).await;
+        mirror.readable().committed_past(seen).await.unwrap();
         drop((origin, mirror));
         engine.stop().await;
     }
     let engine = Engine::start(settings(dir.path(), 4)).await.unwrap();
     let mirror = engine.buffer(&tenant(), "m").await.unwrap();
-    mirror.readable().committed_past(Seq(1_199)).await;
+    mirror.readable().committed_past(Seq(1_199)).await.unwrap();
     let origin = engine.buffer(&tenant(), "a").await.unwrap();
     assert_eq!(bodies(&mirror).await, bodies(&origin).await);
     drop((origin, mirror));

@@ -320,17 +320,20 @@ impl Readable {
         self.damage.get().map(AsRef::as_ref)
     }
 
-    /// Waits until something behind `after` may be read, or the buffer is closed, which the next
-    /// read says.
-    pub async fn committed_past(&self, after: Seq) {
-        let waits = || self.commit() <= after && !self.closed.load(Ordering::Acquire);
-        while waits() {
+    /// Waits until something behind `after` may be read. Refused as closed when that will never
+    /// be: whoever only looked at the commit would wait and wake in turns for ever.
+    pub async fn committed_past(&self, after: Seq) -> Result<(), ReadError> {
+        loop {
             let mut notified = std::pin::pin!(self.waiters.notified());
+            // A commit between the look and the wait would wake nobody.
             notified.as_mut().enable();
-            // A commit between the first look and here would wake nobody.
-            if waits() {
-                notified.await;
+            if self.commit() > after {
+                return Ok(());
             }
+            if self.is_closed() {
+                return Err(ReadError::Closed);
+            }
+            notified.await;
         }
     }
 

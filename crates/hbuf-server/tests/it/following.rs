@@ -187,3 +187,88 @@ fn a_head_of_a_tail_ends_at_once() {
     assert_eq!(reply.header("content-type"), Some("text/event-stream"));
     assert_eq!(client.get("/healthz").status, 200);
 }
+
+/// Deletes something soon after a request began to wait for it.
+fn deleted_meanwhile(server: &Server, target: &'static str) -> thread::JoinHandle<()> {
+    let mut operator = server.connect();
+    thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        let reply = operator.call("DELETE", target, &[], b"");
+        assert!(reply.status < 300, "{}", reply.text());
+    })
+}
+
+#[test]
+fn a_long_poll_on_what_is_deleted_is_told_so_and_holds_up_nobody() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let two = br#"{"buffers": ["d", "e"]}"#;
+    for name in ["a", "b", "c", "d", "e"] {
+        assert_eq!(client.post(&format!("/buffers/{name}"), "x").status, 201);
+    }
+    assert_eq!(client.post("/topics/one", "x").status, 201);
+    assert_eq!(client.call("PUT", "/topics/two", &[], two).status, 201);
+    for (target, deleted, code) in [
+        (
+            "/buffers/a/messages?after=1&wait=20",
+            "/buffers/a",
+            "buffer-not-found",
+        ),
+        (
+            "/buffers/b/messages?tag=t&wait=20",
+            "/buffers/b",
+            "buffer-not-found",
+        ),
+        (
+            "/topics/one/messages?after=1&wait=20",
+            "/topics/one?buffers=delete",
+            "not-found",
+        ),
+        (
+            "/topics/two/messages?after=end&wait=20",
+            "/topics/two?buffers=keep",
+            "topic-not-found",
+        ),
+    ] {
+        let deleting = deleted_meanwhile(&server, deleted);
+        let started = Instant::now();
+        let reply = client.call("GET", target, &LINES, b"");
+        deleting.join().unwrap();
+        assert_eq!(reply.status, 404, "{target}: {}", reply.text());
+        assert!(reply.text().contains(code), "{target}: {}", reply.text());
+        assert!(started.elapsed() < Duration::from_secs(15), "{target}");
+    }
+}
+
+#[test]
+fn a_tail_of_what_is_deleted_ends_with_the_problem() {
+    let server = Server::start();
+    let mut client = server.connect();
+    for name in ["a", "d", "e"] {
+        assert_eq!(client.post(&format!("/buffers/{name}"), "x").status, 201);
+    }
+    let two = br#"{"buffers": ["d", "e"]}"#;
+    assert_eq!(client.call("PUT", "/topics/two", &[], two).status, 201);
+    for (target, deleted, code) in [
+        (
+            "/buffers/a/messages?after=1",
+            "/buffers/a",
+            "buffer-not-found",
+        ),
+        (
+            "/topics/two/messages?after=end",
+            "/topics/two?buffers=keep",
+            "topic-not-found",
+        ),
+    ] {
+        let mut tail = follow(&server, target, &[]);
+        let deleting = deleted_meanwhile(&server, deleted);
+        let mut rest = String::new();
+        while let Some(chunk) = tail.chunk().unwrap() {
+            rest.push_str(&String::from_utf8(chunk).unwrap());
+        }
+        deleting.join().unwrap();
+        assert!(rest.contains("event: problem\ndata: {"), "{target}: {rest}");
+        assert!(rest.contains(code), "{target}: {rest}");
+    }
+}

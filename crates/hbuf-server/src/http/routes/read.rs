@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::{event_reply, events, raw, topic_reads};
-use crate::engine::{Buffer, BufferStatus};
+use crate::engine::{Buffer, BufferStatus, Engine};
 use crate::http::accept;
 use crate::http::body::{Body, BrokenOff, Source, Step};
 use crate::http::browser::confine;
@@ -306,6 +306,25 @@ fn filter(query: &Query<'_>) -> Result<Filter, Box<Problem>> {
 }
 
 async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
+    let (engine, uuid) = (call.app.engine.clone(), buffer.uuid());
+    let reply = range(call, buffer, wanted).await;
+    reply.map_err(|problem| match problem.code {
+        Code::BufferOpening => gone_or_back(&engine, uuid),
+        _ => problem,
+    })
+}
+
+/// What is said of a buffer that was closed while somebody read it: it was deleted, or is opened
+/// anew.
+pub(super) fn gone_or_back(engine: &Engine, buffer: Uuid) -> Box<Problem> {
+    if engine.is_deleted(buffer) {
+        let what = "The buffer was deleted while it was read: create it with PUT, or append to it.";
+        return Problem::new(Code::BufferNotFound, what);
+    }
+    ReadError::Closed.into()
+}
+
+async fn range(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
     let status = status(&buffer)?;
     if let Some(history) = wanted.history.filter(|history| *history != status.history) {
         return Err(Problem::new(
@@ -333,7 +352,7 @@ async fn read(call: Call, buffer: Arc<Buffer>, wanted: Wanted) -> Reply {
     };
     if wanted.served == Served::Events {
         let headers = head(&status, wanted.served, scan.through);
-        return Ok(events::follow(&call, scan, headers));
+        return Ok(events::follow(&call, status.uuid, scan, headers));
     }
     let mut reply = head(&status, wanted.served, scan.through);
     if wanted.served == Served::CloudEvents && !call.is_head() {
@@ -462,12 +481,11 @@ pub(super) async fn first_page(
             scan.buffer.committed_past(scan.after.max(scan.through)),
         );
         let came = tokio::select! {
-            came = came => came.is_ok(),
-            _ = stopping.wait_for(|stopping| *stopping) => false,
+            came = came => came.ok(),
+            _ = stopping.wait_for(|stopping| *stopping) => None,
         };
-        if !came {
-            break None;
-        }
+        let Some(came) = came else { break None };
+        came?;
         scan.through = scan.buffer.commit();
     };
     drop(tailing);

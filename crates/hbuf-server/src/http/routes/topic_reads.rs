@@ -72,7 +72,8 @@ pub(super) async fn read(call: Call, view: TopicView, wanted: Wanted) -> Reply {
         }))
     } else {
         let deadline = wanted.wait.map(|wait| Instant::now() + wait);
-        let first = reading.first(deadline).await?;
+        let first = reading.first(deadline).await;
+        let first = first.map_err(|error| reading.problem(error))?;
         // Looking may have met more.
         note_gaps(&reading.scan, &mut headers);
         if wanted.served == Served::CloudEvents {
@@ -234,6 +235,20 @@ impl Reading {
         }
     }
 
+    /// What is said of an error: only a topic that is gone is closed as a whole.
+    fn problem(&self, error: ReadError) -> Box<Problem> {
+        match error {
+            ReadError::Closed => Problem::new(
+                Code::TopicNotFound,
+                format!(
+                    "The topic `{}` was deleted while it was read: create it with PUT, or append to it.",
+                    self.name
+                ),
+            ),
+            error => error.into(),
+        }
+    }
+
     fn patience(&mut self) -> Instant {
         let patience = Duration::from_secs(GAP_SECONDS_MAX + 1);
         *self
@@ -344,8 +359,6 @@ impl Tail {
                     return Some(STILL_HERE);
                 }
                 Ok(Woken::Stopping) => return None,
-                // The topic is gone: whoever comes back learns that.
-                Err(ReadError::Closed) => return None,
                 Err(error) => return Some(self.problem(error)),
             }
         }
@@ -380,8 +393,7 @@ impl Tail {
 
     fn problem(&mut self, error: ReadError) -> Bytes {
         self.ended = true;
-        let problem: Box<Problem> = error.into();
-        problem_event(&problem)
+        problem_event(&self.reading.problem(error))
     }
 }
 

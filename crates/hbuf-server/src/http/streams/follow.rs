@@ -128,8 +128,11 @@ impl Events {
                 .min(self.until.saturating_duration_since(Instant::now()));
             let came = timeout(silence, self.buffer.readable().committed_past(commit));
             tokio::select! {
-                came = came => if came.is_err() && Instant::now() < self.until {
-                    return Ok(Some(STILL_HERE));
+                came = came => match came {
+                    // Deleted or opened anew: whoever comes back learns which.
+                    Ok(Err(_)) => return Ok(None),
+                    Err(_) if Instant::now() < self.until => return Ok(Some(STILL_HERE)),
+                    Ok(Ok(())) | Err(_) => {}
                 },
                 _ = self.stopping.wait_for(|stopping| *stopping) => return Ok(None),
             }

@@ -279,14 +279,13 @@ async fn wait(call: &Call, buffer: &Arc<Buffer>, after: Seq) -> Result<StreamVie
             return Ok(view);
         }
         let came = tokio::select! {
-            came = timeout_at(deadline, readable.committed_past(commit)) => came.is_ok(),
-            _ = stopping.wait_for(|stopping| *stopping) => false,
+            came = timeout_at(deadline, readable.committed_past(commit)) => came.ok(),
+            _ = stopping.wait_for(|stopping| *stopping) => None,
         };
-        if !came {
-            return Ok(view);
-        }
-        if readable.is_closed() {
-            return Err(gone_or_back(call).await);
+        match came {
+            None => return Ok(view),
+            Some(Err(_)) => return Err(gone_or_back(call).await),
+            Some(Ok(())) => {}
         }
     }
 }

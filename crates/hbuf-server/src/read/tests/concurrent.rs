@@ -99,7 +99,7 @@ async fn follow(buffer: Arc<Readable>, last: u64) -> u64 {
     let tailing = buffer.tailing();
     let (mut after, mut read) = (0, 0);
     while after < last {
-        buffer.committed_past(Seq(after)).await;
+        buffer.committed_past(Seq(after)).await.unwrap();
         match buffer.read(Seq(after), 100, 1 << 20).await {
             Ok(records) => {
                 check_records(&records.bytes, after + 1, records.last.0);
@@ -120,7 +120,7 @@ async fn catch_up(buffer: Arc<Readable>, last: u64) -> u64 {
     let (mut after, mut read) = (0, 0);
     while after < last {
         after = after.max(buffer.first().0 - 1);
-        buffer.committed_past(Seq(after)).await;
+        buffer.committed_past(Seq(after)).await.unwrap();
         let mut pieces = buffer.stream(Seq(after), Seq(last));
         let (mut bytes, mut through) = (Vec::new(), after);
         while let Some(piece) = pieces.next().await {

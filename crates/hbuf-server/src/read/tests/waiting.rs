@@ -16,10 +16,10 @@ fn a_waiter_wakes_at_the_commit_and_not_at_the_framing() {
     let mut writer = Writer::new(WRITE_PLAIN);
     writer.append(3);
     run(async {
-        writer.buffer.committed_past(Seq(2)).await;
+        writer.buffer.committed_past(Seq(2)).await.unwrap();
         let buffer = Arc::clone(&writer.buffer);
         let waiter = tokio::spawn(async move {
-            buffer.committed_past(Seq(3)).await;
+            buffer.committed_past(Seq(3)).await.unwrap();
             buffer.commit()
         });
         tokio::task::yield_now().await;
@@ -41,7 +41,7 @@ fn ten_thousand_waiters_of_one_buffer_all_wake() {
                 let (buffer, woken) = (Arc::clone(&writer.buffer), Arc::clone(&woken));
                 tokio::spawn(async move {
                     for after in 0..3 {
-                        buffer.committed_past(Seq(after)).await;
+                        buffer.committed_past(Seq(after)).await.unwrap();
                     }
                     woken.fetch_add(1, Ordering::Relaxed);
                 })
@@ -123,12 +123,14 @@ fn a_closed_buffer_wakes_who_waits_and_says_so() {
     run(async {
         let buffer = Arc::clone(&writer.buffer);
         let waiter = tokio::spawn(async move {
-            buffer.committed_past(Seq(3)).await;
-            buffer.read(Seq(3), 9, 9).await
+            let waited = buffer.committed_past(Seq(3)).await;
+            (waited, buffer.read(Seq(3), 9, 9).await)
         });
         tokio::task::yield_now().await;
         writer.buffer.close();
-        assert!(matches!(waiter.await.unwrap(), Err(ReadError::Closed)));
+        let (waited, read) = waiter.await.unwrap();
+        assert!(matches!(waited, Err(ReadError::Closed)));
+        assert!(matches!(read, Err(ReadError::Closed)));
         assert!(matches!(
             writer.buffer.read(Seq(0), 9, 9).await,
             Err(ReadError::Closed)
