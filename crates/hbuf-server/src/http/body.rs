@@ -1,21 +1,30 @@
 //! Bodies of replies: nothing, bytes at hand, or pieces that are made as the client takes them.
+//!
+//! A body that breaks off does so behind what it has given: hyper drops what it still holds when a
+//! body fails, and with it messages that are sound, or the whole head.
 
 use std::future::Future;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use hbuf_core::limits::WRITE_STALL_SECONDS_MAX;
 use hyper::body::{Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
 
 use super::file_ranges::FileBuf;
+use super::under_way::{Carried, UnderWay};
 
 /// A reply's body.
 pub(crate) struct Body(Inner);
 
 enum Inner {
     Full(Option<Bytes>),
-    Stream(Step),
+    Stream(Step, UnderWay),
+    /// Fails as soon as what was given has left, or the client has taken nothing for too long.
+    Breaking(BrokenOff, UnderWay, Pin<Box<Sleep>>),
     /// Of a length that nobody has counted: the head of a stream is answered without making it.
     Uncounted,
 }
@@ -102,31 +111,44 @@ impl Body {
     }
 
     pub(crate) fn stream(source: Box<dyn Source>) -> Self {
-        Self(Inner::Stream(source.next()))
+        Self(Inner::Stream(source.next(), UnderWay::default()))
+    }
+
+    fn poll_breaking(&mut self, context: &mut Context<'_>) -> Poll<Option<Polled>> {
+        let Inner::Breaking(_, under_way, patience) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        if under_way.poll_left(context).is_pending() && patience.as_mut().poll(context).is_pending()
+        {
+            return Poll::Pending;
+        }
+        match std::mem::replace(&mut self.0, Inner::Full(None)) {
+            Inner::Breaking(broken, ..) => Poll::Ready(Some(Err(broken))),
+            _ => Poll::Ready(None),
+        }
     }
 }
 
+/// What a poll of a body answers.
+type Polled = Result<Frame<Carried>, BrokenOff>;
+
 impl hyper::body::Body for Body {
-    type Data = Data;
+    type Data = Carried;
     type Error = BrokenOff;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Data>, BrokenOff>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Polled>> {
         match &mut self.0 {
             Inner::Full(bytes) => {
-                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes.into()))))
+                let bytes = bytes.take();
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(Carried::alone(bytes.into())))))
             }
             Inner::Uncounted => Poll::Ready(None),
-            Inner::Stream(step) => {
-                let piece = match step.as_mut().poll(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(piece) => piece,
-                };
-                match piece {
+            Inner::Breaking(..) => self.poll_breaking(context),
+            Inner::Stream(step, under_way) => {
+                match std::task::ready!(step.as_mut().poll(context)) {
                     Ok(Some((data, rest))) => {
-                        self.0 = Inner::Stream(rest.next());
+                        let data = under_way.carry(data);
+                        *step = rest.next();
                         Poll::Ready(Some(Ok(Frame::data(data))))
                     }
                     Ok(None) => {
@@ -134,8 +156,10 @@ impl hyper::body::Body for Body {
                         Poll::Ready(None)
                     }
                     Err(broken) => {
-                        self.0 = Inner::Full(None);
-                        Poll::Ready(Some(Err(broken)))
+                        let under_way = std::mem::take(under_way);
+                        let patience = Box::pin(sleep(BREAK_PATIENCE));
+                        self.0 = Inner::Breaking(broken, under_way, patience);
+                        self.poll_breaking(context)
                     }
                 }
             }
@@ -151,7 +175,10 @@ impl hyper::body::Body for Body {
             Inner::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Inner::Stream(_) | Inner::Uncounted => SizeHint::default(),
+            Inner::Stream(..) | Inner::Breaking(..) | Inner::Uncounted => SizeHint::default(),
         }
     }
 }
+
+/// How long what was given may take to leave before a body breaks off all the same.
+const BREAK_PATIENCE: Duration = Duration::from_secs(WRITE_STALL_SECONDS_MAX);

@@ -11,6 +11,7 @@
 //! topic_scan.rs  a read over several buffers,  member.rs   one of them; member_page.rs what is
 //!                placed by topic_start.rs                  fetched of it
 //! body.rs        what a reply consists of      file_ranges.rs  what of it is sent by sendfile
+//! under_way.rs   what of it has not left yet
 //! ```
 //!
 //! Architecture invariant: a route parses, sends one input, awaits one output, renders. It never
@@ -38,6 +39,7 @@ mod sse;
 mod streams;
 mod topic_scan;
 mod topic_start;
+mod under_way;
 mod whole;
 
 use std::future::Future;

@@ -3,6 +3,7 @@
 
 mod consuming;
 mod conversation;
+mod damage;
 mod filters;
 mod following;
 mod http2;

@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hbuf_server::engine::{Engine, EngineSettings};
@@ -23,7 +24,7 @@ pub(crate) struct Server {
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Server {
@@ -57,8 +58,13 @@ impl Server {
             runtime: Some(runtime),
             stop: Some(stop),
             serving: Some(serving),
-            _data: data,
+            data,
         }
+    }
+
+    /// The directory of a buffer of the tenant `-`.
+    pub(crate) fn buffer_dir(&self, name: &str) -> PathBuf {
+        self.data.path().join("data/names/-").join(name)
     }
 
     pub(crate) fn connect(&self) -> Connection {
