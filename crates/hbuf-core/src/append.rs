@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::buffer::Demands;
 use crate::ids::{Epoch, Hash, Micros, Seq, Uuid};
 use crate::mirror::Mirrored;
 use crate::record::{Kind, Producer};
@@ -73,6 +74,17 @@ pub struct AppendRequest {
     pub stream: Option<StreamAppend>,
     /// The messages are records of the buffer that this one mirrors.
     pub mirrored: Option<Box<Mirrored>>,
+}
+
+impl AppendRequest {
+    /// What it demands of the log.
+    #[must_use]
+    pub const fn demands(&self) -> Demands<'_> {
+        Demands {
+            if_match: self.if_match,
+            producer: self.producer.as_ref(),
+        }
+    }
 }
 
 /// The good end of an append.

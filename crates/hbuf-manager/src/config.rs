@@ -47,7 +47,7 @@ pub struct TenantConfig {
 pub enum ConfigError {
     /// The segment size is out of range.
     #[error(
-        "segment_bytes is {got}; choose between {SEGMENT_BYTES_MIN} and {SEGMENT_BYTES_MAX} bytes"
+        "`segment_bytes` is {got}; choose between {SEGMENT_BYTES_MIN} and {SEGMENT_BYTES_MAX} bytes"
     )]
     SegmentBytes {
         /// The value asked for.
@@ -55,7 +55,7 @@ pub enum ConfigError {
     },
     /// The age is out of range.
     #[error(
-        "retention age_seconds is {got}; choose at most {RETENTION_SECONDS_MAX}, or leave it out to keep everything"
+        "`retention_seconds` is {got}; choose at most {RETENTION_SECONDS_MAX}, or leave it out to keep everything"
     )]
     RetentionAge {
         /// The value asked for.
@@ -63,7 +63,7 @@ pub enum ConfigError {
     },
     /// More copies than a buffer may have.
     #[error(
-        "replicas is {got}; choose at most {}, since a buffer has at most {COPIES_MAX} copies",
+        "`replicas` is {got}; choose at most {}, since a buffer has at most {COPIES_MAX} copies",
         COPIES_MAX - 1
     )]
     Replicas {
@@ -79,7 +79,7 @@ pub enum ConfigError {
         got: usize,
     },
     /// `min_insync` is 0 or more than the copies.
-    #[error("min_insync is {got}; choose between 1 and the {copies} copies (replicas + 1)")]
+    #[error("`min_insync` is {got}; choose between 1 and the {copies} copies (replicas + 1)")]
     MinInsync {
         /// The value asked for.
         got: u8,

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hbuf_core::buffer::Demands;
 use hbuf_core::name::Name;
 use hbuf_server::engine::{Append, Content, Engine, EngineSettings};
 
@@ -33,7 +34,7 @@ async fn measure(engine: &Engine, tasks: usize, batch: usize, buffers: usize) ->
         let name = format!("b{batch}-{buffers}-{n}");
         open.push(
             engine
-                .buffer_or_create(&tenant, &name)
+                .buffer_or_create(&tenant, &name, Demands::default())
                 .await
                 .expect("it is made"),
         );

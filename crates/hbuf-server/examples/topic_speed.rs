@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hbuf_core::buffer::Demands;
 use hbuf_core::name::Name;
 use hbuf_server::engine::{Append, Content, Engine, EngineSettings};
 use hbuf_server::http::{HttpSettings, serve};
@@ -79,10 +80,16 @@ async fn fill(engine: &Engine, messages: usize, body: usize, buffers: usize) -> 
     let names: Vec<Name> = (0..buffers)
         .map(|n| Name::parse(&format!("b{n}")))
         .collect::<Result<_, _>>()?;
-    let one = engine.buffer_or_create(&tenant, "one").await?;
+    let one = engine
+        .buffer_or_create(&tenant, "one", Demands::default())
+        .await?;
     let mut many = Vec::new();
     for name in &names {
-        many.push(engine.buffer_or_create(&tenant, name.as_str()).await?);
+        many.push(
+            engine
+                .buffer_or_create(&tenant, name.as_str(), Demands::default())
+                .await?,
+        );
     }
     let topic = Name::parse("topic")?;
     engine

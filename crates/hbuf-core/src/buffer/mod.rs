@@ -13,6 +13,7 @@
 
 mod consumers;
 mod cursors;
+mod demands;
 mod placing;
 mod progress;
 mod states;
@@ -38,6 +39,7 @@ use crate::tree::Frontier;
 
 pub use consumers::{ConsumerAnswer, ConsumerCall, ConsumerRefused, ConsumerTask};
 pub use cursors::{CursorsEnd, parse_retain, retain_body};
+pub use demands::Demands;
 pub(crate) use placing::Context;
 
 /// What recovery or creation hands to a shard: everything in it is durable.

@@ -88,14 +88,7 @@ impl Buffer {
                 waiting: self.units.len(),
             });
         }
-        if let Some(expected) = request.if_match
-            && expected != self.end
-        {
-            return Err(AppendRefused::EndDiffers {
-                expected,
-                end: self.end,
-            });
-        }
+        request.demands().end_is(self.end)?;
         if self.end.0 > Seq::MAX.0 - count as u64 {
             return Err(AppendRefused::SeqExhausted);
         }

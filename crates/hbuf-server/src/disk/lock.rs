@@ -37,6 +37,9 @@ pub enum DirectoryError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is something else.
+    #[error("{} is no directory: choose another --data", .0.display())]
+    NoDirectory(PathBuf),
     /// The system refused.
     #[error("{}: {error}", path.display())]
     Io {
@@ -86,6 +89,9 @@ impl DataDirectory {
             layout.names(),
             layout.buffers(),
         ];
+        if fs::metadata(root).is_ok_and(|found| !found.is_dir()) {
+            return Err(DirectoryError::NoDirectory(root.to_owned()));
+        }
         create_root(root).map_err(at(root))?;
         let lock = lock(root)?;
         for part in &parts {
@@ -214,6 +220,15 @@ mod tests {
         drop(first);
         let again = DataDirectory::open(dir.path(), Uuid([3; 16])).unwrap();
         assert_eq!((again.disk, again.starts), (Uuid([1; 16]), 2));
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let error = DataDirectory::open(&file, Uuid([1; 16])).unwrap_err();
+        assert!(error.to_string().contains("is no directory"), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use hbuf_core::buffer::Demands;
 use hbuf_core::ids::{Hash, Seq, Uuid};
 use hbuf_core::input::{BufferState, Input};
 use hbuf_core::name::Name;
@@ -239,11 +240,13 @@ impl Engine {
         self.open(uuid).await
     }
 
-    /// A buffer for an append, made on first write where the tenant allows it.
+    /// A buffer for an append, made on first write where the tenant allows it and the append is not
+    /// refused by an empty one.
     pub async fn buffer_or_create(
         &self,
         tenant: &Name,
         name: &str,
+        demands: Demands<'_>,
     ) -> Result<Arc<Buffer>, LookupError> {
         match self.buffer(tenant, name).await {
             Err(LookupError::NoBuffer { .. }) => {}
@@ -257,6 +260,7 @@ impl Engine {
             found => return found,
         }
         let name = self.new_name(tenant, name)?;
+        demands.of_an_empty_log()?;
         let uuid = self
             .create(tenant, &name, &BufferSettings::default(), Vec::new())
             .await?;

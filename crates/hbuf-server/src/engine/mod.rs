@@ -149,6 +149,9 @@ impl Engine {
             DiskHealth::Full => reasons.push("the disk is full: appends are refused until space returns".into()),
             DiskHealth::Failed => reasons.push("the disk failed to sync: appends are refused until the node restarts on a sound disk".into()),
         }
+        if draining {
+            reasons.push("the node is drained: it was asked to take no new requests".into());
+        }
         NodeStatus {
             ready: !draining && disk != DiskHealth::Failed,
             draining,

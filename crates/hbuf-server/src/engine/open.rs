@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hbuf_core::append::AppendRefused;
 use hbuf_core::buffer::Opening;
 use hbuf_core::cloudevents::source_of;
 use hbuf_core::ids::{Hash, Uuid};
@@ -61,6 +62,9 @@ pub enum LookupError {
     /// Its files cannot be opened.
     #[error("the buffer cannot be opened: {0}")]
     Recover(Arc<RecoverError>),
+    /// An append that would have made it is refused: nothing was made.
+    #[error(transparent)]
+    Refused(#[from] AppendRefused),
     /// It could not be created on first write.
     #[error(transparent)]
     Create(#[from] super::CatalogError),

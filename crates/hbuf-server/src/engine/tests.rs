@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hbuf_core::append::AppendRefused;
+use hbuf_core::buffer::Demands;
 use hbuf_core::commit_path::Choice;
 use hbuf_core::ids::Seq;
 use hbuf_core::input::BufferState;
@@ -71,7 +72,10 @@ async fn round(direct_files_max: usize, orderly: bool) {
     let engine = Engine::start(settings(dir.path(), direct_files_max))
         .await
         .unwrap();
-    let buffer = engine.buffer_or_create(&tenant(), "b").await.unwrap();
+    let buffer = engine
+        .buffer_or_create(&tenant(), "b", Demands::default())
+        .await
+        .unwrap();
     for n in 1..=20 {
         let reply = buffer.append(one(&format!("m{n}"))).await.unwrap();
         assert_eq!(reply.appended.first, Seq(n));
@@ -109,7 +113,10 @@ async fn messages_that_wait_for_their_segments_outlive_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(settings(dir.path(), 0)).await.unwrap();
     for name in ["a", "b", "c"] {
-        let buffer = engine.buffer_or_create(&tenant(), name).await.unwrap();
+        let buffer = engine
+            .buffer_or_create(&tenant(), name, Demands::default())
+            .await
+            .unwrap();
         for n in 1..=20 {
             buffer.append(one(&format!("{name}{n}"))).await.unwrap();
         }
@@ -261,7 +268,10 @@ fn keyed(body: &str) -> Append {
 async fn repeated_appends_get_the_first_reply_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(settings(dir.path(), 4)).await.unwrap();
-    let buffer = engine.buffer_or_create(&tenant(), "b").await.unwrap();
+    let buffer = engine
+        .buffer_or_create(&tenant(), "b", Demands::default())
+        .await
+        .unwrap();
     let first = buffer.append(by(0)).await.unwrap();
     buffer.append(by(1)).await.unwrap();
     let third = buffer.append(keyed("c")).await.unwrap();
@@ -302,7 +312,10 @@ async fn repeated_appends_get_the_first_reply_also_after_a_restart() {
 async fn states_refuse_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(settings(dir.path(), 0)).await.unwrap();
-    let buffer = engine.buffer_or_create(&tenant(), "b").await.unwrap();
+    let buffer = engine
+        .buffer_or_create(&tenant(), "b", Demands::default())
+        .await
+        .unwrap();
     buffer.append(one("a")).await.unwrap();
     engine
         .set_state(&tenant(), "b", BufferState::Paused)
@@ -335,11 +348,17 @@ async fn states_refuse_and_come_back() {
 async fn a_deleted_buffer_is_gone_and_its_name_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(settings(dir.path(), 0)).await.unwrap();
-    let buffer = engine.buffer_or_create(&tenant(), "b").await.unwrap();
+    let buffer = engine
+        .buffer_or_create(&tenant(), "b", Demands::default())
+        .await
+        .unwrap();
     buffer.append(one("a")).await.unwrap();
     engine.delete_buffer(&tenant(), "b", false).await.unwrap();
     assert!(engine.buffer(&tenant(), "b").await.is_err());
-    let buffer = engine.buffer_or_create(&tenant(), "b").await.unwrap();
+    let buffer = engine
+        .buffer_or_create(&tenant(), "b", Demands::default())
+        .await
+        .unwrap();
     assert_eq!(
         buffer.append(one("new")).await.unwrap().appended.first,
         Seq(1)
@@ -356,7 +375,10 @@ async fn idle_buffers_leave_memory_and_come_back() {
     let engine = Engine::start(settings).await.unwrap();
     for n in 0..50 {
         let name = format!("b{n}");
-        let buffer = engine.buffer_or_create(&tenant(), &name).await.unwrap();
+        let buffer = engine
+            .buffer_or_create(&tenant(), &name, Demands::default())
+            .await
+            .unwrap();
         buffer.append(one(&name)).await.unwrap();
     }
     for _ in 0..200 {
@@ -377,12 +399,15 @@ async fn a_tenant_comes_into_being_with_its_first_buffer_and_keeps_its_names_apa
     let engine = Engine::start(settings(dir.path(), 4)).await.unwrap();
     let coke = Name::parse("coke").unwrap();
     let (first, second) = tokio::join!(
-        engine.buffer_or_create(&coke, "b"),
-        engine.topic_or_create(&coke, "t")
+        engine.buffer_or_create(&coke, "b", Demands::default()),
+        engine.topic_or_create(&coke, "t", Demands::default())
     );
     first.unwrap().append(one("coke")).await.unwrap();
     second.unwrap();
-    let ours = engine.buffer_or_create(&tenant(), "b").await.unwrap();
+    let ours = engine
+        .buffer_or_create(&tenant(), "b", Demands::default())
+        .await
+        .unwrap();
     ours.append(one("ours")).await.unwrap();
     let theirs = engine.buffer(&coke, "b").await.unwrap();
     assert_eq!(bodies(&theirs).await, ["coke"]);
@@ -417,7 +442,10 @@ async fn a_mirror_goes_on_where_its_log_ends_without_a_gap_or_a_double() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..4_u64 {
         let engine = Engine::start(settings(dir.path(), 4)).await.unwrap();
-        let origin = engine.buffer_or_create(&tenant(), "a").await.unwrap();
+        let origin = engine
+            .buffer_or_create(&tenant(), "a", Demands::default())
+            .await
+            .unwrap();
         for n in 0..300 {
             origin.append(one(&format!("{round}/{n}"))).await.unwrap();
         }

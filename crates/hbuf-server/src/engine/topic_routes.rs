@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hbuf_core::buffer::Demands;
 use hbuf_core::ids::Uuid;
 use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
@@ -100,13 +101,14 @@ impl Engine {
         tenant: &Name,
         name: &str,
         aims: &[Aim],
+        demands: Demands<'_>,
     ) -> Result<Routed, LookupError> {
         match self.route_known(tenant, name, aims) {
             Some(routed) if routed.buffers > 1 => return Ok(routed),
             Some(routed) if routed.parts.iter().all(|part| part.live) => return Ok(routed),
             _ => {}
         }
-        match self.topic_or_create(tenant, name).await {
+        match self.topic_or_create(tenant, name, demands).await {
             Ok(_) | Err(LookupError::SeveralBuffers { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -211,6 +213,7 @@ impl Engine {
         &self,
         tenant: &Name,
         name: &str,
+        demands: Demands<'_>,
     ) -> Result<Arc<Buffer>, LookupError> {
         match self.topic_buffer(tenant, name).await {
             Err(LookupError::NoTopic { .. }) => {}
@@ -235,6 +238,7 @@ impl Engine {
                 found => found,
             };
         }
+        demands.of_an_empty_log()?;
         let topics = vec![name.clone()];
         let uuid = self
             .create(tenant, &name, &BufferSettings::default(), topics)

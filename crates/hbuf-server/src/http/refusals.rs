@@ -175,6 +175,7 @@ impl From<LookupError> for Box<Problem> {
                 Problem::new(Code::LogDamaged, text)
             }
             LookupError::Recover(_) => Problem::new(Code::ReadFailed, text),
+            LookupError::Refused(refused) => refused.into(),
             LookupError::Create(error) => error.into(),
         }
     }
@@ -278,7 +279,7 @@ impl From<Refused> for Box<Problem> {
 }
 
 /// An error's text as a sentence: a capital letter and a full stop.
-fn sentence(error: &impl std::fmt::Display) -> String {
+pub(super) fn sentence(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string());

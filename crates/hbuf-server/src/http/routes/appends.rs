@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hbuf_core::cloudevents::{BATCH_TYPE, EventError, Mode, is_type, mode};
 use hbuf_core::content::{Source, kept_names, parse_batch, stored_lines};
 use hbuf_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::controls::Controls;
@@ -19,6 +19,7 @@ use crate::http::collect::collect;
 use crate::http::event_json::{settle, settle_batch};
 use crate::http::ndjson::{self, Lines, refused};
 use crate::http::problem::{Code, Problem};
+use crate::http::refusals::sentence;
 
 /// `POST /buffers/{buffer}`
 pub(super) async fn to_buffer(call: Call) -> Reply {
@@ -56,6 +57,7 @@ async fn append(call: Call, target: Target) -> Reply {
     drop(query);
     if form != Form::Message {
         no_message_headers(call.headers())?;
+        as_it_is(call.headers())?;
         if keep.is_some() {
             return Err(Problem::new(
                 Code::QueryInvalid,
@@ -98,8 +100,11 @@ async fn append(call: Call, target: Target) -> Reply {
     match target {
         Target::Buffer => {
             let owner = tenant_or_default(tenant.as_ref());
-            let buffer = app.engine.buffer_or_create(owner, name).await;
-            let buffer = buffer.map_err(|error| not_created(error, name))?;
+            let buffer = app
+                .engine
+                .buffer_or_create(owner, name, what.controls.demands());
+            let buffer = buffer.await;
+            let buffer = buffer.map_err(|error| not_created(error, name, target))?;
             let place = Place {
                 tenant: tenant.as_deref(),
                 buffer: name,
@@ -153,9 +158,11 @@ pub(super) async fn whole(
 }
 
 /// What is no name could not be made; to say that it does not exist would not help.
-pub(super) fn not_created(error: LookupError, name: &str) -> Box<Problem> {
-    match (&error, parse_name(name)) {
-        (LookupError::Create(CatalogError::NotAllowed { .. }), Err(no_name)) => no_name,
+pub(super) fn not_created(error: LookupError, name: &str, target: Target) -> Box<Problem> {
+    let not_allowed = matches!(error, LookupError::Create(CatalogError::NotAllowed { .. }));
+    match (not_allowed, target, parse_name(name)) {
+        (true, _, Err(no_name)) => no_name,
+        (true, Target::Topic, Ok(_)) => Problem::new(Code::TopicNotFound, sentence(&error)),
         _ => error.into(),
     }
 }
@@ -209,6 +216,37 @@ fn no_message_headers(headers: &HeaderMap) -> Result<(), Box<Problem>> {
             "`{name}` belongs to one message: write it at each message of the batch. Nothing was stored."
         ),
     ))
+}
+
+/// A batch is read as it is: whatever says that its bytes mean something else is refused.
+fn as_it_is(headers: &HeaderMap) -> Result<(), Box<Problem>> {
+    let refused = |what: &str| {
+        Err(Problem::new(
+            Code::ContentTypeUnsupported,
+            format!("{what} Nothing was stored."),
+        ))
+    };
+    let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return refused("A batch is taken without `content-encoding`: send it as it is.");
+    }
+    let kind = headers.get(CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    for parameter in kind.split(';').skip(1) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value.trim().trim_matches('"');
+        let is = |wanted: &str| value.eq_ignore_ascii_case(wanted);
+        match name.trim().to_ascii_lowercase().as_str() {
+            "msgtype" if !is("request") => {
+                return refused("A batch is of requests: send it with `msgtype=request`, or none.");
+            }
+            "charset" if !is("utf-8") && !is("us-ascii") => {
+                return refused("A batch of lines is UTF-8: send it in that charset.");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The message that a request itself is.

@@ -1,6 +1,7 @@
 //! The headers that say how to append, not what.
 
 use hbuf_core::append::AckLevel;
+use hbuf_core::buffer::Demands;
 use hbuf_core::ids::Seq;
 use hbuf_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use hbuf_core::record::Producer;
@@ -19,6 +20,14 @@ pub(super) struct Controls {
 }
 
 impl Controls {
+    /// What the append demands of the log.
+    pub(super) const fn demands(&self) -> Demands<'_> {
+        Demands {
+            if_match: self.if_match,
+            producer: self.producer.as_ref(),
+        }
+    }
+
     pub(super) fn read(headers: &HeaderMap) -> Result<Self, Box<Problem>> {
         let mut controls = Self::default();
         if let Some(text) = single(headers, &ACK)? {

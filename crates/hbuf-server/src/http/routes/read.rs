@@ -9,7 +9,7 @@ use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::limits::{READ_LIMIT_DEFAULT, READ_LIMIT_MAX, TAGS_MAX, WAIT_SECONDS_MAX};
 use hbuf_core::time::parse_rfc3339;
 use hbuf_core::topic::Order;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -455,6 +455,9 @@ fn head(status: &BufferStatus, served: Served, commit: Seq) -> HeaderMap {
     headers.insert(HISTORY, uuid(&status.history));
     headers.insert(COMMIT, HeaderValue::from(commit.0));
     confine(&mut headers);
+    if served == Served::Raw {
+        headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    }
     headers
 }
 

@@ -17,8 +17,11 @@ pub(super) async fn append(app: &App, tenant: Option<&Name>, name: &str, what: P
     let token = what.controls.idempotency_key.as_deref();
     let aim = |content: &Content| Aim::of(&content.lines, token);
     let aims: Vec<Aim> = what.contents.iter().map(aim).collect();
-    let routed = app.engine.route(owner, name, &aims).await;
-    let mut routed = routed.map_err(|error| not_created(error, name))?;
+    let routed = app
+        .engine
+        .route(owner, name, &aims, what.controls.demands());
+    let routed = routed.await;
+    let mut routed = routed.map_err(|error| not_created(error, name, Target::Topic))?;
     if routed.buffers > 1 {
         refuse_what_needs_one(&what, &routed)?;
     }

@@ -9,7 +9,7 @@ use hbuf_core::limits::{
     CURSOR_BUFFERS_MAX, EVENTS_READ_BYTES, GAP_SECONDS_MAX, HEARTBEAT_SECONDS,
 };
 use hbuf_core::topic::Order;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -136,6 +136,9 @@ fn head(view: &TopicView, served: Served) -> HeaderMap {
     headers.insert(VARY, HeaderValue::from_static("accept, authorization"));
     headers.insert(TOPIC_VERSION, HeaderValue::from(view.version));
     confine(&mut headers);
+    if served == Served::Raw {
+        headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    }
     headers
 }
 

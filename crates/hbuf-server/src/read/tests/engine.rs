@@ -102,7 +102,7 @@ fn a_deleted_buffer_wakes_its_tail() {
         let readable = Arc::clone(buffer.readable());
         let tail = tokio::spawn(async move {
             let _tailing = readable.tailing();
-            readable.committed_past(Seq(3)).await.unwrap();
+            readable.committed_past(Seq(3)).await.unwrap_err();
             readable.read(Seq(3), 9, 9).await
         });
         tokio::task::yield_now().await;
