@@ -9,7 +9,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::blocks::{BLOCK_HEAD_LEN, Block, HEAD_LEN, Seed, block_head, file_head};
+use super::pieced::Pieced;
 use super::siphash::siphash;
+use super::tag_slots::TagSlots;
 use super::tag_text::{FAR_BYTES, NEAR_BYTES, TagText};
 use crate::ids::Uuid;
 use crate::limits::{DICTIONARY_TAGS_MAX, TAG_BYTES_MAX};
@@ -39,11 +41,10 @@ pub struct Stamp {
 pub struct Dictionary {
     log: Uuid,
     seed: Seed,
-    /// Hash in the high half, number in the low one.
-    slots: Vec<u64>,
+    slots: TagSlots,
     len: u32,
     /// Offset of every [`MARK`]th tag in the file, saved or to be saved.
-    marks: Vec<u64>,
+    marks: Pieced,
     blocks: Vec<Block>,
     /// Length of the file that is saved.
     end: u64,
@@ -59,9 +60,9 @@ impl Dictionary {
         Self {
             log,
             seed,
-            slots: vec![EMPTY; SLOTS_MIN],
+            slots: TagSlots::new(),
             len: 0,
-            marks: Vec::new(),
+            marks: Pieced::default(),
             blocks: Vec::new(),
             end: 0,
             pending: Vec::new(),
@@ -88,18 +89,14 @@ impl Dictionary {
 
     /// Makes room for so many tags more, so that the table takes no more than they need.
     pub fn reserve(&mut self, more: u32) {
-        let tags = u64::from(self.len) + u64::from(more);
-        let slots = tags.min(u64::from(DICTIONARY_TAGS_MAX)) * 5 / 4 + 1;
-        let slots = usize::try_from(slots).unwrap_or(usize::MAX);
-        if slots > self.slots.len() {
-            self.rehash(slots);
-        }
+        let tags = self.len.saturating_add(more).min(DICTIONARY_TAGS_MAX);
+        self.slots.reserve(tags);
     }
 
     /// The number of a tag, if it has one; `text` is the dictionary's file.
     pub fn find(&self, tag: &[u8], text: &impl Source) -> Result<Option<TagId>, ReadFailed> {
         let mut cursor = TagText::new(NEAR_BYTES);
-        for id in self.candidates(self.hash(tag)) {
+        for id in self.slots.candidates(self.hash(tag)) {
             if cursor.is(self, id, tag, text)? {
                 return Ok(Some(id));
             }
@@ -116,7 +113,8 @@ impl Dictionary {
         let mut found = vec![None; tags.len()];
         let mut candidates: Vec<(TagId, usize)> = Vec::new();
         for (at, tag) in tags.iter().enumerate() {
-            candidates.extend(self.candidates(self.hash(tag)).map(|id| (id, at)));
+            let ids = self.slots.candidates(self.hash(tag));
+            candidates.extend(ids.map(|id| (id, at)));
         }
         candidates.sort_unstable();
         let mut cursor = TagText::new(FAR_BYTES);
@@ -230,21 +228,16 @@ impl Dictionary {
 
     /// Bytes of memory that it takes.
     #[must_use]
-    pub const fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         size_of::<Self>()
-            + self.slots.capacity() * 8
-            + self.marks.capacity() * 8
+            + self.slots.memory()
+            + self.marks.memory()
             + self.blocks.capacity() * size_of::<Block>()
             + self.pending.capacity()
     }
 
-    /// Gives back what the tables were allotted beyond their need.
+    /// Gives back what was allotted beyond the need.
     pub fn shrink(&mut self) {
-        let slots = (self.len as usize * 5 / 4 + 1).max(SLOTS_MIN);
-        if self.slots.len() > slots + slots / 8 {
-            self.rehash(slots);
-        }
-        self.marks.shrink_to_fit();
         self.blocks.shrink_to_fit();
     }
 
@@ -269,10 +262,10 @@ impl Dictionary {
             at = end;
         }
         // In the order of the table, whose pages are then touched one after the other.
-        self.make_room(id);
+        self.slots.make_room(id);
         entries.sort_unstable();
         for entry in entries {
-            self.place((entry >> 32) as u32, entry as u32);
+            self.slots.place((entry >> 32) as u32, entry as u32);
         }
         self.len = id;
         let whole = self.len == block.stamp.tags;
@@ -290,59 +283,11 @@ impl Dictionary {
         (siphash(self.seed.hash_key(), tag) >> 32) as u32
     }
 
-    /// The tags with this hash.
-    fn candidates(&self, hash: u32) -> impl Iterator<Item = TagId> + '_ {
-        let mut at = self.home(hash);
-        core::iter::from_fn(move || {
-            loop {
-                let slot = self.slots[at];
-                if slot == EMPTY {
-                    return None;
-                }
-                at = (at + 1) % self.slots.len();
-                if (slot >> 32) as u32 == hash {
-                    return Some(TagId(slot as u32));
-                }
-            }
-        })
-    }
-
     /// Puts a number into the table.
     fn enter(&mut self, hash: u32, id: TagId) {
-        self.make_room(id.0 + 1);
-        self.place(hash, id.0);
+        self.slots.make_room(id.0 + 1);
+        self.slots.place(hash, id.0);
         self.len = id.0 + 1;
-    }
-
-    /// Grows the table when it is too full for so many tags.
-    fn make_room(&mut self, tags: u32) {
-        let tags = tags as usize;
-        if tags * 5 > self.slots.len() * 4 {
-            let slots = self.slots.len() / 4 * 5;
-            let most = DICTIONARY_TAGS_MAX as usize / 4 * 5 + 1;
-            self.rehash(slots.min(most).max(tags * 5 / 4 + 1));
-        }
-    }
-
-    fn place(&mut self, hash: u32, id: u32) {
-        let mut at = self.home(hash);
-        while self.slots[at] != EMPTY {
-            at = (at + 1) % self.slots.len();
-        }
-        self.slots[at] = (u64::from(hash) << 32) | u64::from(id);
-    }
-
-    fn rehash(&mut self, slots: usize) {
-        let old = core::mem::replace(&mut self.slots, vec![EMPTY; slots]);
-        for slot in old.into_iter().filter(|&slot| slot != EMPTY) {
-            self.place((slot >> 32) as u32, slot as u32);
-        }
-    }
-
-    /// Where a hash belongs: hashes keep their order in the table, so that a larger one is filled
-    /// from front to back.
-    fn home(&self, hash: u32) -> usize {
-        ((u64::from(hash) * self.slots.len() as u64) >> 32) as usize
     }
 
     /// Where the text of the tags that are not saved will stand in the file.
@@ -364,7 +309,7 @@ impl Dictionary {
     /// text ends.
     pub(super) fn near(&self, id: TagId) -> (u32, u64, u64) {
         let mark = id.0 / MARK * MARK;
-        let known = (mark, self.marks[(id.0 / MARK) as usize]);
+        let known = (mark, self.marks.at((id.0 / MARK) as usize));
         let at = self
             .blocks
             .partition_point(|block| block.stamp.tags <= id.0);
@@ -384,9 +329,6 @@ impl Dictionary {
     }
 }
 
-/// No tag has this number.
-const EMPTY: u64 = u64::MAX;
-const SLOTS_MIN: usize = 64;
 /// Tags between two known places.
 const MARK: u32 = 16;
 
@@ -442,7 +384,7 @@ mod tests {
             let tags: Vec<&[u8]> = map.keys().map(Vec::as_slice).chain([&asked[..], b"none"]).collect();
             let known = |tag: &&[u8]| map.get(*tag).map(|&id| TagId(id));
             let expected: Vec<_> = tags.iter().map(known).collect();
-            prop_assert_eq!(dictionary.find_all(&tags, &file).unwrap(), expected);
+            prop_assert_eq!(&dictionary.find_all(&tags, &file).unwrap(), &expected);
         }
     }
 
@@ -454,8 +396,8 @@ mod tests {
         dictionary.intern(b"two", &file).unwrap();
         // As if `three` had the hash of both.
         let hash = dictionary.hash(b"three");
-        dictionary.place(hash, 0);
-        dictionary.place(hash, 1);
+        dictionary.slots.place(hash, 0);
+        dictionary.slots.place(hash, 1);
         assert_eq!(dictionary.find(b"three", &file).unwrap(), None);
         assert_eq!(dictionary.intern(b"three", &file).unwrap(), TagId(2));
         assert_eq!(dictionary.find(b"three", &file).unwrap(), Some(TagId(2)));

@@ -5,6 +5,7 @@
 //! siphash.rs     the keyed hash of a tag            labels.rs   key and tags of a record
 //! dictionary.rs  tag -> number, in memory           blocks.rs   the same as a file
 //! tag_text.rs    texts out of that file             tag_set.rs  a filter: numbers of tags
+//! tag_slots.rs   its table: hash -> numbers         pieced.rs   the table's memory
 //! recent.rs      the tags just met, without a read
 //! postings.rs    term -> messages, one list         terms.rs    the same, a segment's file
 //! open_terms.rs  the same of the open segment       latest.rs   the newest message of each key
@@ -21,11 +22,13 @@ mod dictionary;
 mod labels;
 mod latest;
 mod open_terms;
+mod pieced;
 mod postings;
 mod recent;
 mod siphash;
 mod tag_list;
 mod tag_set;
+mod tag_slots;
 mod tag_text;
 mod terms;
 

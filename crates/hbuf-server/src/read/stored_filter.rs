@@ -28,9 +28,10 @@ use crate::disk::sync::{self, SyncPoint};
 const FILTERS_DIRECTORY: &str = "filters";
 const FILTER_SUFFIX: &str = ".filter";
 const UNFINISHED_SUFFIX: &str = ".filter.tmp";
-/// Text, and number, of tags that are looked up together.
-const TOGETHER_BYTES: usize = 4 << 20;
-const TOGETHER_TAGS: usize = 1 << 18;
+/// Text, and number, of tags that are looked up together: the dictionary's file is read once for
+/// them, and what they take may stay with each thread that had them.
+const TOGETHER_BYTES: usize = 1 << 20;
+const TOGETHER_TAGS: usize = 1 << 16;
 
 /// A set of tags with a name.
 pub(crate) struct StoredFilter {

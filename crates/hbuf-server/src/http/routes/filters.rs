@@ -25,18 +25,18 @@ pub(super) async fn put(call: Call) -> Reply {
     let readable = buffer.readable().clone();
     let mut upload = blocking(move || FilterUpload::begin(&readable, &name, form)).await?;
     let mut body = call.into_pieces(FILTER_BYTES_MAX)?;
-    let mut more = true;
+    let (mut more, mut chunk) = (true, BytesMut::with_capacity(CHUNK_BYTES));
     while more {
-        let mut chunk = BytesMut::new();
+        chunk.clear();
         while chunk.len() < CHUNK_BYTES && more {
             match body.next().await? {
                 Some(piece) => chunk.extend_from_slice(&piece),
                 None => more = false,
             }
         }
-        upload = blocking(move || {
+        (upload, chunk) = blocking(move || {
             upload.feed(&chunk)?;
-            Ok(upload)
+            Ok((upload, chunk))
         })
         .await?;
     }
