@@ -97,6 +97,8 @@ pub const FILTERS_PER_BUFFER_MAX: usize = 10_000;
 pub const DICTIONARY_TAGS_MAX: u32 = 1 << 24;
 /// Memory for the tags that a buffer met last.
 pub const RECENT_TAGS_BYTES_MAX: usize = 8 << 20;
+/// Memory for the texts of a buffer's tags; what is longer is read where it stands.
+pub const TAG_TEXT_HELD_MAX: usize = 128 << 20;
 /// Memory of a node for dictionaries, filters, and the tags and keys of open segments.
 pub const TAG_MEMORY_MAX: usize = 1 << 30;
 /// Memory of a node for the directories of tags and keys of sealed segments.

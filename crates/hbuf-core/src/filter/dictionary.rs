@@ -126,6 +126,44 @@ impl Dictionary {
         Ok(found)
     }
 
+    /// The numbers of many tags out of a copy of the file's first part, such as it is. Each step is
+    /// taken for all of them, so that they wait for memory together and not one after the other.
+    pub fn find_held(
+        &self,
+        tags: &[&[u8]],
+        held: &[u8],
+        text: &impl Source,
+    ) -> Result<Vec<Option<TagId>>, ReadFailed> {
+        let hashes: Vec<u32> = tags.iter().map(|tag| self.hash(tag)).collect();
+        let taken = hashes.iter().filter(|&&hash| self.slots.is_taken(hash));
+        let mut candidates = Vec::with_capacity(taken.count());
+        for (at, &hash) in hashes.iter().enumerate() {
+            let ids = self.slots.candidates(hash);
+            candidates.extend(ids.map(|id| (at, id, self.near(id))));
+        }
+        let first = |&(_, _, (_, offset, _)): &(usize, TagId, (u32, u64, u64))| {
+            usize::try_from(offset)
+                .ok()
+                .and_then(|at| held.get(at))
+                .copied()
+        };
+        let firsts: Vec<Option<u8>> = candidates.iter().map(first).collect();
+        let mut found = vec![None; tags.len()];
+        for ((at, id, (near, offset, _)), first) in candidates.into_iter().zip(firsts) {
+            if found[at].is_some() {
+                continue;
+            }
+            let same = match first.and_then(|_| held_entry(held, offset, id.0 - near)) {
+                Some(entry) => entry == tags[at],
+                None => TagText::new(NEAR_BYTES).is(self, id, tags[at], text)?,
+            };
+            if same {
+                found[at] = Some(id);
+            }
+        }
+        Ok(found)
+    }
+
     /// The number of a tag, which gets one if it has none; [`TagId::OTHER`] when the dictionary is
     /// full. The tag has 1 to [`TAG_BYTES_MAX`] bytes.
     pub fn intern(&mut self, tag: &[u8], text: &impl Source) -> Result<TagId, ReadFailed> {
@@ -329,6 +367,15 @@ impl Dictionary {
     }
 }
 
+/// The tag so many behind the one that begins at `offset`, when all up to it is held.
+fn held_entry(held: &[u8], offset: u64, behind: u32) -> Option<&[u8]> {
+    let mut at = usize::try_from(offset).ok()?;
+    for _ in 0..behind {
+        at += usize::from(*held.get(at)?) + 2;
+    }
+    held.get(at + 1..at + 2 + usize::from(*held.get(at)?))
+}
+
 /// Tags between two known places.
 const MARK: u32 = 16;
 
@@ -385,6 +432,10 @@ mod tests {
             let known = |tag: &&[u8]| map.get(*tag).map(|&id| TagId(id));
             let expected: Vec<_> = tags.iter().map(known).collect();
             prop_assert_eq!(&dictionary.find_all(&tags, &file).unwrap(), &expected);
+            for held in [0, file.len() / 2, file.len()] {
+                let found = dictionary.find_held(&tags, &file[..held], &file).unwrap();
+                prop_assert_eq!(&found, &expected, "{} of {} held", held, file.len());
+            }
         }
     }
 
@@ -403,6 +454,8 @@ mod tests {
         assert_eq!(dictionary.find(b"three", &file).unwrap(), Some(TagId(2)));
         let all = dictionary.find_all(&[b"three", b"two"], &file).unwrap();
         assert_eq!(all, [Some(TagId(2)), Some(TagId(1))]);
+        let held = dictionary.find_held(&[b"three", b"two"], &file, &file);
+        assert_eq!(held.unwrap(), all);
     }
 
     #[test]

@@ -39,6 +39,13 @@ impl TagSlots {
         })
     }
 
+    /// Whether anything stands where a hash belongs. Asked for many hashes in a row, it brings
+    /// their slots near: looks that need not wait for each other wait for memory together.
+    #[inline]
+    pub(super) fn is_taken(&self, hash: u32) -> bool {
+        self.slots.at(self.home(hash)) != EMPTY
+    }
+
     /// Puts a number in; there must be room.
     #[inline]
     pub(super) fn place(&mut self, hash: u32, id: u32) {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::{Arc, Mutex};
 
 use hbuf_core::filter::{
-    Stamp, TagId, TermKind, Terms, TermsError, TermsOf, encode_terms, key_term, labels,
+    Labels, Stamp, TermKind, Terms, TermsError, TermsOf, encode_terms, key_term, labels,
 };
 use hbuf_core::ids::Seq;
 use hbuf_core::index::Place;
@@ -25,6 +25,43 @@ pub(super) struct SegmentTerms {
     /// The whole file, when it could not be written, and the book whose numbers it holds.
     unwritten: Option<(Vec<u8>, u64)>,
 }
+
+/// The labels of messages whose tags are looked up together.
+#[derive(Default)]
+struct Met {
+    /// The tags, back to back, and where each ends.
+    text: Vec<u8>,
+    ends: Vec<usize>,
+    /// How many tags each message has, its key, and the length of its record.
+    messages: Vec<(usize, Option<u128>, u64)>,
+}
+
+impl Met {
+    const fn is_much(&self) -> bool {
+        self.text.len() >= TOGETHER_BYTES || self.messages.len() >= TOGETHER_MESSAGES
+    }
+
+    fn message(&mut self, labels: &Labels<'_>, len: u64) {
+        let before = self.ends.len();
+        for tag in labels.tags() {
+            self.text.extend_from_slice(tag);
+            self.ends.push(self.text.len());
+        }
+        let tags = self.ends.len() - before;
+        self.messages.push((tags, labels.key.map(key_term), len));
+    }
+
+    fn tags(&self) -> Vec<&[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let both = starts.zip(&self.ends);
+        both.map(|(start, &end)| &self.text[start..end]).collect()
+    }
+}
+
+/// Tags that are looked up together: as many as wait for memory together, and no more than are
+/// still near when they are used.
+const TOGETHER_BYTES: usize = 64 << 10;
+const TOGETHER_MESSAGES: usize = 4 << 10;
 
 impl SegmentTerms {
     /// Bytes of memory that they take.
@@ -278,34 +315,31 @@ impl Readable {
         open: &mut Open,
         book: &mut Book,
     ) -> Result<(), ReadError> {
-        let (mut failed, mut ids) = (None, Vec::<TagId>::new());
         while open.next.seq <= through {
             // A head that goes beyond what was read at once: the next walk starts with it.
             let (mut cut, start) = (false, open.next);
             let Open { next, tags, keys } = open;
+            let mut met = Met::default();
             let walked = self.walk(view, file, start, through, PIECE_BYTES, |record, bytes| {
                 let Some(head) = bytes.get(..record.head_len as usize) else {
                     cut = true;
                     return false;
                 };
-                let found = labels(head);
-                ids.clear();
-                for tag in found.tags() {
-                    match book.intern(tag) {
-                        Ok(id) => ids.push(id),
-                        Err(error) => failed = Some(error),
-                    }
+                // One that is not taken now is met again.
+                !met.is_much() && {
+                    met.message(&labels(head), record.record_len());
+                    true
                 }
-                if failed.is_none() {
-                    tags.push(ids.drain(..));
-                    keys.push(found.key.map(key_term));
-                    next.seq = next.seq.next();
-                    next.offset += record.record_len();
-                }
-                failed.is_none()
             });
-            if let Some(error) = failed {
-                return Err(self.labels_failed(view.file, &error));
+            let ids = book.intern_all(&met.tags());
+            let mut ids = ids
+                .map_err(|error| self.labels_failed(view.file, &error))?
+                .into_iter();
+            for (count, key, len) in met.messages {
+                tags.push(ids.by_ref().take(count));
+                keys.push(key);
+                next.seq = next.seq.next();
+                next.offset += len;
             }
             walked?;
             if cut && open.next.seq == start.seq {
