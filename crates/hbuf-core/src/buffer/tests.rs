@@ -9,8 +9,10 @@ use crate::append::{AckLevel, AppendRefused, AppendRequest, Item};
 use crate::effect::{Effect, Parts, Write};
 use crate::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
 use crate::input::{BufferConfig, BufferState, Input, Token};
+use crate::limits::PENDING_APPENDS_MAX;
 use crate::mirror::{Copied, Mirrored};
 use crate::record::{Kind, decode};
+use crate::retention::SegmentFacts;
 use crate::rules::Rules;
 use crate::segment::{self, LogKind};
 use crate::shard::Shard;
@@ -247,4 +249,51 @@ fn a_cut_back_keeps_a_segment_without_a_message_whose_head_is_durable() {
     };
     synced(&mut shard, 1_050);
     assert_eq!(cut(&mut shard), Some((Seq(2), length)));
+}
+
+#[test]
+fn as_many_appends_wait_as_may_and_one_more_is_refused() {
+    let mut shard = shard(None);
+    for _ in 0..PENDING_APPENDS_MAX {
+        append(&mut shard, 50, None).unwrap();
+    }
+    let waiting = PENDING_APPENDS_MAX;
+    let busy = Err(AppendRefused::Busy { waiting });
+    assert_eq!(append(&mut shard, 50, None), busy);
+    let synced = Input::Synced {
+        buffer: BUFFER,
+        log: LogKind::Messages,
+        through: Seq(1),
+        journal: 0,
+    };
+    handle(&mut shard, 51, synced);
+    assert_eq!(
+        append(&mut shard, 52, None).unwrap().first,
+        Seq(waiting as u64 + 1)
+    );
+    assert_eq!(append(&mut shard, 52, None), busy);
+}
+
+#[test]
+fn the_last_seq_is_given_and_none_behind_it() {
+    let end = Seq::MAX.prev();
+    let nodes = vec![Hash([5; 32]); end.0.count_ones() as usize];
+    let opening = Opening {
+        end,
+        frontier: Frontier::from_parts(end.0, nodes).unwrap(),
+        sealed: true,
+        segments: vec![SegmentFacts {
+            first: end,
+            bytes: 500,
+            last_time: Micros(9),
+        }],
+        ..opening(None)
+    };
+    let mut shard = Shard::new(Rules::correct());
+    shard.handle(Micros(0), Input::Open(Box::new(opening)), &mut Vec::new());
+    assert_eq!(append(&mut shard, 50, None).unwrap().first, Seq::MAX);
+    assert_eq!(
+        append(&mut shard, 51, None),
+        Err(AppendRefused::SeqExhausted)
+    );
 }

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hbuf_core::limits::{CONNECTIONS_MAX, HTTP2_STREAMS_MAX, REQUEST_HEAD_BYTES_MAX};
+use hbuf_core::limits::{HTTP2_STREAMS_MAX, REQUEST_HEAD_BYTES_MAX};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -31,7 +31,7 @@ pub(super) async fn accept(
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let room = Arc::new(Semaphore::new(settings.connections_max));
     let protocols = Arc::new(Protocols::new(settings));
     let mut shutdown = pin!(shutdown);
     loop {
@@ -49,7 +49,7 @@ pub(super) async fn accept(
             }
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            tokio::spawn(refuse(stream));
+            tokio::spawn(refuse(stream, settings.connections_max));
             continue;
         };
         let connection = Connection {
@@ -178,12 +178,10 @@ async fn version(stream: &TcpStream) -> Option<Version> {
 }
 
 /// Tells a client that there is no room for it.
-async fn refuse(mut stream: TcpStream) {
+async fn refuse(mut stream: TcpStream, most: usize) {
     let problem = Problem::new(
         Code::Connections,
-        format!(
-            "{CONNECTIONS_MAX} connections are open, the most there can be: close some, or try later."
-        ),
+        format!("{most} connections are open, the most there can be: close some, or try later."),
     );
     // Whoever does not take it is gone all the same.
     let _ = timeout(REFUSAL_TIME, stream.write_all(&plain_reply(&problem))).await;

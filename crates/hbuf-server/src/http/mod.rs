@@ -47,7 +47,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hbuf_core::limits::{
-    BODY_BYTES_MAX, BODY_SECONDS_MAX, HEAD_SECONDS_MAX, STREAM_WAIT_SECONDS,
+    BODY_BYTES_MAX, BODY_SECONDS_MAX, CONNECTIONS_MAX, HEAD_SECONDS_MAX, STREAM_WAIT_SECONDS,
     WRITE_STALL_SECONDS_MAX,
 };
 use tokio::net::TcpListener;
@@ -67,6 +67,8 @@ pub struct HttpSettings {
     pub cors_origins: Vec<String>,
     /// Longest body of one message.
     pub body_bytes_max: u64,
+    /// Connections that may be open; more are told so and closed.
+    pub connections_max: usize,
     /// How long running requests may take to end once the server stops.
     pub drain: Duration,
     /// How long the head of a request may take to arrive.
@@ -85,6 +87,7 @@ impl Default for HttpSettings {
             allowed_hosts: Vec::new(),
             cors_origins: Vec::new(),
             body_bytes_max: BODY_BYTES_MAX,
+            connections_max: CONNECTIONS_MAX,
             drain: Duration::from_secs(10),
             head_timeout: Duration::from_secs(HEAD_SECONDS_MAX),
             body_timeout: Duration::from_secs(BODY_SECONDS_MAX),

@@ -1,8 +1,9 @@
-//! A stored filter at its limit.
+//! Stored filters at their limits.
 
 use std::fmt::Write as _;
+use std::fs;
 
-use hbuf_core::limits::FILTER_TAGS_MAX;
+use hbuf_core::limits::{FILTER_BYTES_MAX, FILTER_TAGS_MAX, FILTERS_PER_BUFFER_MAX};
 
 use crate::server::Server;
 
@@ -45,4 +46,55 @@ fn a_filter_of_five_million_tags_is_stored_and_matches() {
         seqs.len() == 2 && found.contains("first") && found.contains("last"),
         "{found}"
     );
+}
+
+const TEXT: [(&str, &str); 1] = [("content-type", "text/plain")];
+
+#[test]
+fn a_buffer_has_ten_thousand_filters_and_not_one_more() {
+    let server = Server::start();
+    let mut client = server.connect();
+    assert_eq!(client.post("/buffers/b", "x").status, 201);
+    let first = client.call("PUT", "/buffers/b/filters/f0", &TEXT, b"t\n");
+    assert_eq!(first.status, 201, "{}", first.text());
+    let directory = server.buffer_directory("b").join("filters");
+    let name = fs::read_dir(&directory).unwrap().next().unwrap();
+    let name = name.unwrap().file_name().into_string().unwrap();
+    let suffix = name.strip_prefix("f0").unwrap();
+    for n in 1..FILTERS_PER_BUFFER_MAX {
+        fs::copy(
+            directory.join(&name),
+            directory.join(format!("f{n}{suffix}")),
+        )
+        .unwrap();
+    }
+    let more = client.call("PUT", "/buffers/b/filters/more", &TEXT, b"t\n");
+    assert_eq!(more.status, 409, "{}", more.text());
+    assert!(more.text().contains("10000 filters"), "{}", more.text());
+    let again = client.call("PUT", "/buffers/b/filters/f7", &TEXT, b"u\n");
+    assert_eq!(again.status, 200, "{}", again.text());
+    assert_eq!(
+        client
+            .call("DELETE", "/buffers/b/filters/f8", &[], b"")
+            .status,
+        204
+    );
+    let more = client.call("PUT", "/buffers/b/filters/more", &TEXT, b"t\n");
+    assert_eq!(more.status, 201, "{}", more.text());
+}
+
+#[test]
+fn a_body_that_claims_more_than_a_filter_may_have_is_refused_before_it_is_read() {
+    let server = Server::start();
+    let mut client = server.connect();
+    assert_eq!(client.post("/buffers/b", "x").status, 201);
+    let length = FILTER_BYTES_MAX + 1;
+    let head = format!(
+        "PUT /buffers/b/filters/f HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    client.send(head.as_bytes());
+    let reply = client.reply("PUT").unwrap();
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    assert_eq!(server.connect().get("/buffers/b/filters/f").status, 404);
 }

@@ -405,3 +405,29 @@ fn chunks_that_add_up_to_too_much_are_refused() {
     client.send(format!("{head}{}0\r\n\r\n", chunk.repeat(2)).as_bytes());
     assert_eq!(client.reply("POST").unwrap().status, 201);
 }
+
+#[test]
+fn a_connection_too_many_is_told_so_and_one_that_ends_makes_room() {
+    let server = Server::with(HttpSettings {
+        connections_max: 2,
+        ..HttpSettings::default()
+    });
+    let mut two = [server.connect(), server.connect()];
+    for client in &mut two {
+        assert_eq!(client.get("/healthz").status, 200);
+    }
+    let mut third = server.connect();
+    let refused = third.reply("GET").unwrap();
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(
+        refused.text().contains("2 connections are open"),
+        "{}",
+        refused.text()
+    );
+    drop(two);
+    let started = Instant::now();
+    while server.connect().call("GET", "/healthz", &[], b"").status != 200 {
+        assert!(started.elapsed() < Duration::from_secs(20));
+        thread::sleep(Duration::from_millis(10));
+    }
+}
