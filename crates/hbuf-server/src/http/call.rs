@@ -9,7 +9,6 @@ use hbuf_core::name::Name;
 use http::header::IF_NONE_MATCH;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
-use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::App;
@@ -17,6 +16,7 @@ use super::body::Body;
 use super::collect::{Pieces, collect};
 use super::file_ranges::FileRanges;
 use super::problem::{Code, Problem};
+use super::upload::Upload;
 
 /// What a handler gives.
 pub(crate) type Reply = Result<Response<Body>, Box<Problem>>;
@@ -25,7 +25,7 @@ pub(crate) type Reply = Result<Response<Body>, Box<Problem>>;
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     pub(crate) parts: Parts,
-    pub(crate) body: Incoming,
+    pub(crate) body: Upload,
     /// The names that stand in the braces of the route's pattern, in order.
     pub(crate) params: Params,
     /// The tenant, when the path names one.

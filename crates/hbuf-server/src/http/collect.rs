@@ -10,11 +10,10 @@ use bytes::{Bytes, BytesMut};
 use hbuf_core::limits::{BODIES_BYTES_MAX, BODY_BYTES_UNCOUNTED, BODY_RATE_MIN};
 use http::HeaderValue;
 use http::header::CONNECTION;
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use super::problem::{Code, Problem};
+use super::upload::Upload;
 
 /// What bodies may take: memory over all requests, and time each.
 #[derive(Clone, Debug)]
@@ -48,11 +47,11 @@ struct Share {
 
 /// Reads a body of at most `bytes_max`.
 pub(crate) async fn collect(
-    mut body: Incoming,
+    mut body: Upload,
     bytes_max: u64,
     budget: &Budget,
 ) -> Result<Collected, Box<Problem>> {
-    let claimed = body.size_hint().exact();
+    let claimed = body.claimed();
     if claimed.is_some_and(|claimed| claimed > bytes_max) {
         return Err(too_large(bytes_max));
     }
@@ -62,7 +61,7 @@ pub(crate) async fn collect(
     let deadline = Instant::now() + budget.patience + more;
     let mut whole = BytesMut::new();
     while let Some(piece) = next(&mut body, deadline).await? {
-        if whole.is_empty() && body.is_end_stream() {
+        if whole.is_empty() && body.is_at_its_end() {
             if piece.len() as u64 > bytes_max {
                 return Err(too_large(bytes_max));
             }
@@ -91,7 +90,7 @@ pub(crate) async fn collect(
 /// A body that is taken in as it comes, and never held as a whole.
 #[derive(Debug)]
 pub(crate) struct Pieces {
-    body: Incoming,
+    body: Upload,
     bytes: u64,
     bytes_max: u64,
     deadline: Instant,
@@ -99,12 +98,8 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    pub(crate) fn new(
-        body: Incoming,
-        bytes_max: u64,
-        budget: &Budget,
-    ) -> Result<Self, Box<Problem>> {
-        let claimed = body.size_hint().exact();
+    pub(crate) fn new(body: Upload, bytes_max: u64, budget: &Budget) -> Result<Self, Box<Problem>> {
+        let claimed = body.claimed();
         if claimed.is_some_and(|claimed| claimed > bytes_max) {
             return Err(too_large(bytes_max));
         }
@@ -137,7 +132,7 @@ const STREAM_BYTES: u64 = 32 << 20;
 /// So much memory is reserved before the bytes are there.
 const CLAIM_TRUSTED_MAX: u64 = 1 << 20;
 
-async fn next(body: &mut Incoming, deadline: Instant) -> Result<Option<Bytes>, Box<Problem>> {
+async fn next(body: &mut Upload, deadline: Instant) -> Result<Option<Bytes>, Box<Problem>> {
     loop {
         let frame = timeout_at(deadline, body.frame()).await.map_err(|_| {
             Problem::new(

@@ -3,7 +3,7 @@
 //! ```text
 //! connection.rs  accept, versions, drain       socket.rs   slow clients, hyper's own refusals
 //! browser.rs     hosts and origins             routes.rs   the table of routes; bodies in routes/
-//! call.rs        a request taken apart         collect.rs  its body, within bounds
+//! call.rs        a request taken apart         collect.rs  its body, within bounds, from upload.rs
 //! accept.rs      which type to serve           problem.rs  refusals: the table of codes
 //! streams/       the Durable Streams protocol  refusals.rs refusals of the engine as problems
 //! scan.rs        records for a read, filtered  json.rs     records as JSON; ndjson.rs back again
@@ -40,6 +40,7 @@ mod streams;
 mod topic_scan;
 mod topic_start;
 mod under_way;
+mod upload;
 mod whole;
 
 use std::future::Future;

@@ -43,6 +43,7 @@ use super::call::{Call, Params, Reply, decode, shown};
 use super::file_ranges::FileRanges;
 use super::openapi::{self, Described};
 use super::problem::{Code, Problem};
+use super::upload::Upload;
 use super::{App, accept, streams};
 
 type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
@@ -146,6 +147,7 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
+    let body = Upload::new(body, parts.version);
     let metrics = Arc::clone(&app.metrics);
     let passed = match app.doors.check(&parts) {
         Ok(passed) => passed,

@@ -2,6 +2,8 @@
 
 use hbuf_client::{AppendOptions, Client, Collection, Message, ReadOptions};
 
+use hbuf_server::http::HttpSettings;
+
 use crate::server::Server;
 
 #[test]
@@ -68,5 +70,27 @@ fn many_streams_of_one_connection_append_at_once() {
         }
         seqs.sort_unstable();
         assert_eq!(seqs, (1..=500).collect::<Vec<u64>>());
+    });
+}
+
+#[test]
+fn a_refusal_reaches_whoever_is_still_sending_and_the_rest_is_taken() {
+    let server = Server::with(HttpSettings {
+        body_bytes_max: 1 << 20,
+        ..HttpSettings::default()
+    });
+    let url = format!("http://{}", server.address);
+    let client = Client::builder(&url).http2(true).build().unwrap();
+    server.runtime().block_on(async {
+        for _ in 0..5 {
+            let message = Message::new(vec![b'x'; 16 << 20]);
+            let options = AppendOptions::default();
+            let refused = client
+                .append(Collection::Buffers, "b", &message, &options)
+                .await
+                .unwrap_err();
+            let problem = refused.problem().unwrap_or_else(|| panic!("{refused}"));
+            assert_eq!(problem.code(), "body-too-large");
+        }
     });
 }

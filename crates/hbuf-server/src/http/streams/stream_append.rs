@@ -23,6 +23,7 @@ use crate::http::call::{Call, Reply, single};
 use crate::http::collect::collect;
 use crate::http::problem::{Code, Problem};
 use crate::http::routes::off_loop;
+use crate::http::upload::Upload;
 
 /// `POST /v1/stream/{path}`
 pub(in crate::http) async fn post(call: Call) -> Reply {
@@ -94,7 +95,7 @@ pub(super) async fn contents(
     app: &App,
     headers: &HeaderMap,
     content_type: Option<&str>,
-    body: hyper::body::Incoming,
+    body: Upload,
 ) -> Result<Option<Vec<Content>>, Box<Problem>> {
     let json = content_type.is_some_and(is_json);
     let message_max = app.body_bytes_max;
