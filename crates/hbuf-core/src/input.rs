@@ -35,6 +35,12 @@ impl BufferState {
         }
     }
 
+    /// Whether stored filters may change: they are part of the directory that is being copied.
+    #[must_use]
+    pub const fn takes_filters(self) -> bool {
+        !matches!(self, Self::Paused)
+    }
+
     /// Reads the word of the API.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {

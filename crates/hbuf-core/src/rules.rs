@@ -38,6 +38,8 @@ pub struct Rules {
     pub cursors_damage_is_corruption: bool,
     /// What a consumer passed and a worker acks is done on record before it is called done.
     pub passed_acks_are_recorded: bool,
+    /// A look that fails passes no message.
+    pub failed_looks_pass_nothing: bool,
     /// A consumer's answer leaves when the record that it depends on is on disk.
     pub consumer_answers_wait_for_disk: bool,
     /// A consumer is handed committed messages only.
@@ -82,6 +84,7 @@ impl Rules {
             cursors_survive_restart: true,
             cursors_damage_is_corruption: true,
             passed_acks_are_recorded: true,
+            failed_looks_pass_nothing: true,
             consumer_answers_wait_for_disk: true,
             consumers_see_commits_only: true,
             consumers_stand_still_while_paused: true,

@@ -80,11 +80,19 @@ pub enum Bug {
     DropHeldJournal,
     /// …
     CutCursors,
+    /// …
+    PassedUnrecorded,
+    /// …
+    FailedLookPasses,
+    /// …
+    FilterStale,
+    /// …
+    FilterUnsynced,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 39] = [
         Self::AckBeforeSync,
         Self::ReadBeforeSync,
         Self::HalfBatch,
@@ -120,6 +128,10 @@ impl Bug {
         Self::LetterLost,
         Self::DropHeldJournal,
         Self::CutCursors,
+        Self::PassedUnrecorded,
+        Self::FailedLookPasses,
+        Self::FilterStale,
+        Self::FilterUnsynced,
     ];
 
     /// Its name on the command line.
@@ -181,6 +193,8 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
         Some(Bug::DeliveriesIgnored) => rules.deliveries_are_bounded = false,
         Some(Bug::GivenUpEarly) => rules.given_up_when_spent = false,
         Some(Bug::CutCursors) => rules.cursors_damage_is_corruption = false,
+        Some(Bug::PassedUnrecorded) => rules.passed_acks_are_recorded = false,
+        Some(Bug::FailedLookPasses) => rules.failed_looks_pass_nothing = false,
         Some(Bug::DeliveredEarly) => rules.deliver_at_holds = false,
         Some(
             Bug::NoNameSync
@@ -191,7 +205,9 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
             | Bug::ForgetSync
             | Bug::CountReplays
             | Bug::LetterLost
-            | Bug::DropHeldJournal,
+            | Bug::DropHeldJournal
+            | Bug::FilterStale
+            | Bug::FilterUnsynced,
         )
         | None => {}
     }
@@ -199,7 +215,7 @@ pub(crate) fn rules(bug: Option<Bug>) -> Rules {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Bug, &str, &str, Invariant); 35] = [
+const TABLE: [(Bug, &str, &str, Invariant); 39] = [
     (
         Bug::AckBeforeSync,
         "ack-before-sync",
@@ -409,6 +425,30 @@ const TABLE: [(Bug, &str, &str, Invariant); 35] = [
         "cut-cursors",
         "recovery cuts the cursors log at damage, whatever was acked there",
         Invariant::AckedNeverAgain,
+    ),
+    (
+        Bug::PassedUnrecorded,
+        "passed-unrecorded",
+        "an ack of what the filter passed is answered with nothing on record",
+        Invariant::AckedNeverAgain,
+    ),
+    (
+        Bug::FailedLookPasses,
+        "failed-look-passes",
+        "a look that fails, as without the stored filter, passes what it was to look at",
+        Invariant::ConsumerPassesNothing,
+    ),
+    (
+        Bug::FilterStale,
+        "filter-stale",
+        "looks go by a stored filter as it was first read",
+        Invariant::FilterOfItsTime,
+    ),
+    (
+        Bug::FilterUnsynced,
+        "filter-unsynced",
+        "a filter gets its name before its bytes are on disk",
+        Invariant::FiltersKept,
     ),
 ];
 

@@ -21,6 +21,8 @@ pub(crate) enum Directory {
     Buffer(usize),
     /// That of its cursors log.
     Cursors(usize),
+    /// That of its stored filters.
+    Filters(usize),
     /// The journal's.
     Journal,
 }
@@ -40,6 +42,10 @@ pub(crate) enum Name {
     Unapplied(usize),
     /// The journal file that starts with this position.
     Journal(Seq),
+    /// A buffer's stored filter of this number.
+    Filter(usize, u64),
+    /// What is to become it.
+    FilterUpload(usize, u64),
 }
 
 impl Name {
@@ -51,6 +57,7 @@ impl Name {
             | Self::Unapplied(buffer) => Directory::Buffer(buffer),
             Self::Cursors(buffer, _) => Directory::Cursors(buffer),
             Self::Journal(_) => Directory::Journal,
+            Self::Filter(buffer, _) | Self::FilterUpload(buffer, _) => Directory::Filters(buffer),
         }
     }
 
@@ -71,12 +78,16 @@ impl Name {
             Self::Tables(..) => "tables",
             Self::Unapplied(_) => "unapplied",
             Self::Journal(_) => "journal",
+            Self::Filter(..) => "filter",
+            Self::FilterUpload(..) => "upload",
         }
     }
 
     pub(crate) const fn buffer(self) -> Option<usize> {
         match self.directory() {
-            Directory::Buffer(buffer) | Directory::Cursors(buffer) => Some(buffer),
+            Directory::Buffer(buffer) | Directory::Cursors(buffer) | Directory::Filters(buffer) => {
+                Some(buffer)
+            }
             Directory::Journal => None,
         }
     }
@@ -110,6 +121,8 @@ struct NameChange {
     number: u64,
     name: Name,
     inode: Option<u64>,
+    /// The name that it had before.
+    from: Option<Name>,
 }
 
 /// What a crash did.
@@ -218,8 +231,19 @@ impl Disk {
         if let Some(inode) = self.names.remove(&name) {
             let length = self.files.get(&inode).map_or(0, |file| file.cached.len());
             self.used = self.used.saturating_sub(length as u64);
-            self.name_changed(name, None);
+            self.name_changed(name, None, None);
         }
+    }
+
+    /// Gives a file another name, in the place of the file that has it: a crash leaves both as they
+    /// were, or neither.
+    pub(crate) fn rename(&mut self, from: Name, to: Name) {
+        let inode = self.names.remove(&from).expect("it has this name");
+        if let Some(gone) = self.names.insert(to, inode) {
+            let length = self.files.get(&gone).map_or(0, |file| file.cached.len());
+            self.used = self.used.saturating_sub(length as u64);
+        }
+        self.name_changed(to, Some(inode), Some(from));
     }
 
     /// Makes a file's bytes durable. With `fail`, what was not synced is kept or not as a crash
@@ -284,7 +308,8 @@ impl Disk {
         let mut lost: Vec<Name> = Vec::new();
         for change in std::mem::take(&mut self.pending_names) {
             let draw = draws.draw(Purpose::Crash, u64::MAX, change.number);
-            if lost.contains(&change.name) || draw.percent(50) {
+            let gone = |name: &Name| lost.contains(name);
+            if gone(&change.name) || change.from.as_ref().is_some_and(gone) || draw.percent(50) {
                 lost.push(change.name);
                 losses.names += 1;
             } else {
@@ -336,6 +361,7 @@ impl Disk {
         }
         self.sync_names(Directory::Buffer(buffer));
         self.sync_names(Directory::Cursors(buffer));
+        self.sync_names(Directory::Filters(buffer));
     }
 
     /// Gives a file this content, durably. A person sees to it that there is room.
@@ -354,7 +380,7 @@ impl Disk {
                 let inode = self.next_inode;
                 self.next_inode += 1;
                 self.names.insert(name, inode);
-                self.name_changed(name, Some(inode));
+                self.name_changed(name, Some(inode), None);
                 inode
             }
         };
@@ -367,17 +393,21 @@ impl Disk {
         self.make(name).pending.push((number, change));
     }
 
-    fn name_changed(&mut self, name: Name, inode: Option<u64>) {
+    fn name_changed(&mut self, name: Name, inode: Option<u64>, from: Option<Name>) {
         self.changes += 1;
         self.pending_names.push(NameChange {
             number: self.changes,
             name,
             inode,
+            from,
         });
     }
 }
 
 fn apply_name(names: &mut BTreeMap<Name, u64>, change: &NameChange) {
+    if let Some(from) = change.from {
+        names.remove(&from);
+    }
     match change.inode {
         Some(inode) => names.insert(change.name, inode),
         None => names.remove(&change.name),
@@ -505,6 +535,29 @@ mod tests {
             !disk.exists(FILE)
         });
         assert!((10..40).contains(&lost.count()));
+    }
+
+    #[test]
+    fn a_rename_that_was_not_synced_leaves_the_one_file_or_the_other_and_whole() {
+        let (upload, name) = (Name::FilterUpload(0, 1), Name::Filter(0, 1));
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..50 {
+            let mut disk = Disk::new();
+            for bytes in [b"old", b"new"] {
+                disk.write(upload, 0, bytes).unwrap();
+                disk.sync(upload, None).unwrap();
+                disk.rename(upload, name);
+                if bytes == b"old" {
+                    disk.sync_names(Directory::Filters(0));
+                }
+            }
+            assert!(!disk.exists(upload));
+            assert_eq!(disk.read(name).unwrap(), b"new");
+            disk.crash(&Draws::new(seed));
+            seen.insert(disk.read(name).unwrap().clone());
+        }
+        let both = [b"new".to_vec(), b"old".to_vec()];
+        assert_eq!(seen, both.into());
     }
 
     #[test]

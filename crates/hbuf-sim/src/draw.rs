@@ -28,6 +28,8 @@ pub(crate) enum Purpose {
     Consumer,
     /// What a worker does next.
     Worker,
+    /// What an operator does with stored filters.
+    Filter,
 }
 
 impl Purpose {
@@ -44,6 +46,7 @@ impl Purpose {
             Self::Mirror => 0x6d69_7272,
             Self::Consumer => 0x636f_6e73,
             Self::Worker => 0x776b_6572,
+            Self::Filter => 0x6669_6c74,
         }
     }
 }

@@ -61,11 +61,15 @@ pub enum Invariant {
     GivenUpByRule,
     /// …
     DeadLetterOnce,
+    /// …
+    FilterOfItsTime,
+    /// …
+    FiltersKept,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::AckedNeverLost,
         Self::SeqDenseUnique,
         Self::BytesEqual,
@@ -95,6 +99,8 @@ impl Invariant {
         Self::NotBeforeItsTime,
         Self::GivenUpByRule,
         Self::DeadLetterOnce,
+        Self::FilterOfItsTime,
+        Self::FiltersKept,
     ];
 
     /// Its name.
@@ -128,7 +134,7 @@ pub struct Broken {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Invariant, &str, &str); 29] = [
+const TABLE: [(Invariant, &str, &str); 31] = [
     (
         Invariant::AckedNeverLost,
         "acked-never-lost",
@@ -273,6 +279,16 @@ const TABLE: [(Invariant, &str, &str); 29] = [
         Invariant::DeadLetterOnce,
         "dead-letter-once",
         "what is given up is in the dead-letter buffer once, as it was and with the reason",
+    ),
+    (
+        Invariant::FilterOfItsTime,
+        "filter-of-its-time",
+        "a consumer is handed only what its filter took when the message was looked at, and nothing while there is no such filter",
+    ),
+    (
+        Invariant::FiltersKept,
+        "filters-kept",
+        "behind a crash a stored filter is as it was left: an answered change holds, another is there whole or not at all",
     ),
 ];
 

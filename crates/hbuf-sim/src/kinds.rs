@@ -134,6 +134,16 @@ pub enum Kind {
     /// …
     LetterFailed,
     /// …
+    FilterStored,
+    /// …
+    FilterRemoved,
+    /// …
+    FilterRefused,
+    /// …
+    FilterMissing,
+    /// …
+    DiskRenamed,
+    /// …
     RunEnded,
     /// …
     InvariantBroken,
@@ -141,7 +151,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 67] = [
+    pub const ALL: [Self; 72] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -207,6 +217,11 @@ impl Kind {
         Self::LetterPut,
         Self::LetterDropped,
         Self::LetterFailed,
+        Self::FilterStored,
+        Self::FilterRemoved,
+        Self::FilterRefused,
+        Self::FilterMissing,
+        Self::DiskRenamed,
         Self::RunEnded,
         Self::InvariantBroken,
     ];
@@ -231,7 +246,7 @@ impl Kind {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Kind, &str, &str); 67] = [
+const TABLE: [(Kind, &str, &str); 72] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -524,6 +539,31 @@ const TABLE: [(Kind, &str, &str); 67] = [
         Kind::LetterFailed,
         "letter.failed",
         "a dead letter finds no place and is tried again",
+    ),
+    (
+        Kind::FilterStored,
+        "filter.stored",
+        "a filter is on disk, and its operator is told",
+    ),
+    (
+        Kind::FilterRemoved,
+        "filter.removed",
+        "a filter is gone from the disk, and its operator is told",
+    ),
+    (
+        Kind::FilterRefused,
+        "filter.refused",
+        "a filter is not changed: the buffer is paused or there is no room",
+    ),
+    (
+        Kind::FilterMissing,
+        "filter.missing",
+        "a look finds no filter of the name that its consumer names",
+    ),
+    (
+        Kind::DiskRenamed,
+        "disk.renamed",
+        "a file gets the name of another one",
     ),
     (Kind::RunEnded, "run.ended", "the run is over"),
     (

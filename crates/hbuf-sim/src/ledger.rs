@@ -10,6 +10,7 @@ use hbuf_core::consumer::{
 };
 use hbuf_core::ids::{Micros, Seq};
 
+use crate::filters::Tags;
 use crate::invariants::Invariant;
 use crate::model::{Labels, Model};
 
@@ -67,8 +68,9 @@ pub(crate) struct Wanted {
 pub(crate) struct Ledger {
     /// What is set, as the shard was told last.
     pub(crate) config: Config,
-    /// All filters that it had: what was looked at under one is not looked at again.
-    filters: Vec<Filter>,
+    /// What was looked at, and what was taken there: it is not looked at again, but may be behind a
+    /// restart.
+    looks: Vec<(Seq, Seq, Taking)>,
     /// It hands out nothing through here.
     may_after: Seq,
     /// It hands out everything behind here.
@@ -94,7 +96,7 @@ impl Ledger {
     /// A consumer that begins behind `after`.
     pub(crate) fn new(config: Config, after: Seq) -> Self {
         Self {
-            filters: vec![config.filter.clone()],
+            looks: Vec::new(),
             config,
             may_after: after,
             must_after: after,
@@ -110,10 +112,21 @@ impl Ledger {
     }
 
     pub(crate) fn configure(&mut self, config: Config) {
-        if self.filters.last() != Some(&config.filter) {
-            self.filters.push(config.filter.clone());
-        }
         self.config = config;
+    }
+
+    /// The messages behind the one and through the other were looked at.
+    pub(crate) fn looked(&mut self, (after, last): (Seq, Seq), taking: Taking) {
+        match self.looks.last_mut() {
+            Some((_, end, same)) if *end == after && *same == taking => *end = last,
+            _ => self.looks.push((after, last, taking)),
+        }
+    }
+
+    fn looks_at(&self, seq: Seq) -> impl Iterator<Item = &Taking> {
+        let looks = self.looks.iter();
+        let covers = move |(after, last, _): &&(Seq, Seq, Taking)| *after < seq && seq <= *last;
+        looks.filter(covers).map(|(.., taking)| taking)
     }
 
     pub(crate) fn on_delivery(&self) -> bool {
@@ -176,9 +189,13 @@ impl Ledger {
             let what = format!("{seq} is handed out, committed is {}", model.commit);
             return Err(Finding(Invariant::ConsumerWithinCommit, what));
         };
-        if seq <= self.may_after || !self.filters.iter().any(|it| takes(it, &entry.labels)) {
-            let what = format!("{seq} is handed out and not among what the consumer takes");
+        if seq <= self.may_after {
+            let what = format!("{seq} is handed out and lies before where the consumer began");
             return Err(Finding(Invariant::ConsumerPassesNothing, what));
+        }
+        if !self.looks_at(seq).any(|it| it.takes(&entry.labels)) {
+            let what = format!("{seq} is handed out, and no look at it took it");
+            return Err(Finding(Invariant::FilterOfItsTime, what));
         }
         let fate = self.fates.get(&seq).copied().unwrap_or_default();
         if matches!(fate.done, Done::Surely | Done::Asked) {
@@ -247,7 +264,7 @@ impl Ledger {
         let entry = model.entry(seq);
         seq > self.must_after
             && seq >= model.first
-            && entry.is_some_and(|it| self.filters.iter().all(|one| takes(one, &it.labels)))
+            && entry.is_some_and(|it| self.looks_at(seq).all(|one| one.takes(&it.labels)))
     }
 
     /// A worker says what becomes of messages.
@@ -273,7 +290,12 @@ impl Ledger {
     }
 
     /// What came of it, when that is on disk.
-    pub(crate) fn settled(&mut self, wanted: &Wanted, settled: Settled) -> Result<(), Finding> {
+    pub(crate) fn settled(
+        &mut self,
+        wanted: &Wanted,
+        settled: Settled,
+        on_record: bool,
+    ) -> Result<(), Finding> {
         self.sure = true;
         let (seq, fate) = (wanted.seq, self.fates.entry(wanted.seq).or_default());
         let refused = matches!(settled, Settled::LeaseLost | Settled::Unknown);
@@ -288,6 +310,10 @@ impl Ledger {
                     return Err(Finding(Invariant::AckedNeverAgain, what));
                 }
                 fate.done = Done::Surely;
+                if !on_record {
+                    let what = format!("{seq}: {settled:?}, and the record does not say so");
+                    return Err(Finding(Invariant::AckedNeverAgain, what));
+                }
             }
             (Settling::Ack, _) if fate.done == Done::Perhaps => fate.done = Done::No,
             (Settling::Nack { .. }, Settled::Nacked) => {
@@ -397,7 +423,7 @@ impl Ledger {
             let lost = Err(Finding(Invariant::AckedNeverAgain, what));
             return if self.sure { lost } else { Ok(()) };
         };
-        let done = |seq: Seq| seq <= found.through && !found.open.contains_key(&seq);
+        let done = |seq: Seq| found.is_done(seq);
         for (seq, fate) in self.fates.range(model.first..) {
             if fate.done == Done::Surely && !done(*seq) {
                 let what = format!("{seq} was acked and is open after recovery");
@@ -429,7 +455,7 @@ impl Ledger {
         for before in std::mem::take(&mut self.before) {
             self.may_after = self.may_after.min(before.may_after);
             self.must_after = self.must_after.max(before.must_after);
-            self.filters.extend(before.filters);
+            self.looks.extend(before.looks);
             for (seq, old) in before.fates {
                 let fate = self.fates.entry(seq).or_default();
                 if old.done != Done::No {
@@ -510,10 +536,31 @@ impl Fate {
     }
 }
 
-/// The naive filter. Stored filters are the server's to read.
-fn takes(filter: &Filter, labels: &Labels) -> bool {
-    let key = filter.key.as_deref();
-    let tagged = |tag: &[u8]| labels.tags.iter().any(|own| own[..] == *tag);
-    key.is_none_or(|key| labels.key.as_deref() == Some(key))
-        && (filter.tags.is_empty() || filter.tags.iter().any(|tag| tagged(tag)))
+/// What a look takes: the naive filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Taking {
+    pub(crate) filter: Filter,
+    /// The tags of the stored filter, where one is named.
+    stored: Option<Tags>,
+}
+
+impl Taking {
+    pub(crate) const fn new(filter: Filter, stored: Option<Tags>) -> Self {
+        Self { filter, stored }
+    }
+
+    /// Whether the stored filter takes a message with these tags.
+    pub(crate) fn stored_takes<'t>(&self, mut tags: impl Iterator<Item = &'t [u8]>) -> bool {
+        let stored = self.stored.as_ref();
+        stored.is_none_or(|stored| tags.any(|tag| stored.contains(tag)))
+    }
+
+    fn takes(&self, labels: &Labels) -> bool {
+        let filter = &self.filter;
+        let key = filter.key.as_deref();
+        let tagged = |tag: &[u8]| labels.tags.iter().any(|own| own[..] == *tag);
+        key.is_none_or(|key| labels.key.as_deref() == Some(key))
+            && (filter.tags.is_empty() || filter.tags.iter().any(|tag| tagged(tag)))
+            && self.stored_takes(labels.tags.iter().map(Vec::as_slice))
+    }
 }

@@ -9,6 +9,7 @@
 //! | what a disk keeps | `disk.rs` |
 //! | the shell around the core's shard | `node.rs`, `world/` |
 //! | what the log should be | `model.rs` |
+//! | what the stored filters should be | `filters.rs` |
 //! | what a consumer may hand out, what it owes | `ledger.rs` |
 //! | one run; many runs | `run.rs` |
 //!
@@ -36,6 +37,7 @@ mod bugs;
 mod clients;
 mod disk;
 mod draw;
+mod filters;
 mod invariants;
 mod kinds;
 mod ledger;

@@ -12,6 +12,7 @@ use hbuf_core::time::parse_rfc3339;
 use hbuf_core::tree::Frontier;
 
 use crate::disk::Name;
+use crate::filters::Filters;
 use crate::ledger::Ledger;
 
 /// A message's content, as its client sent it.
@@ -80,6 +81,7 @@ pub(crate) struct Backup {
     pub(crate) files: Vec<(Name, Vec<u8>)>,
     /// How its consumers stood.
     pub(crate) ledgers: BTreeMap<Uuid, Ledger>,
+    pub(crate) filters: Filters,
 }
 
 /// What a buffer should be.
@@ -108,10 +110,11 @@ pub(crate) struct Model {
     pub(crate) damaged: bool,
     pub(crate) backup: Option<Backup>,
     pub(crate) retention: Retention,
+    pub(crate) filters: Filters,
 }
 
 impl Model {
-    pub(crate) const fn new(retention: Retention) -> Self {
+    pub(crate) fn new(retention: Retention) -> Self {
         Self {
             log: Vec::new(),
             repeats: BTreeMap::new(),
@@ -128,6 +131,7 @@ impl Model {
             damaged: false,
             backup: None,
             retention,
+            filters: Filters::default(),
         }
     }
 

@@ -81,6 +81,21 @@ pub(crate) enum Step {
         buffer: usize,
         keep_from: Seq,
     },
+    /// Gives an upload the name of its filter.
+    StoreFilter {
+        of: Opened,
+        number: u64,
+    },
+    /// Takes a filter away.
+    RemoveFilter {
+        of: Opened,
+        number: u64,
+    },
+    /// A change of a filter is durable, and answered.
+    FilterChanged {
+        of: Opened,
+        number: u64,
+    },
     /// A pause is complete.
     Settle {
         buffer: usize,
@@ -120,6 +135,9 @@ impl Step {
             Self::Marked { .. } => "marked".to_string(),
             Self::Drop { .. } => "drop".to_string(),
             Self::DropCursors { .. } => "drop-cursors".to_string(),
+            Self::StoreFilter { .. } => "store-filter".to_string(),
+            Self::RemoveFilter { .. } => "remove-filter".to_string(),
+            Self::FilterChanged { .. } => "filter-changed".to_string(),
             Self::Settle { .. } => "settle".to_string(),
             Self::Recover { .. } => "recover".to_string(),
             Self::Open { .. } => "open".to_string(),
@@ -370,6 +388,14 @@ impl Unmarked {
 
     pub(crate) fn forget(&mut self, buffer: usize) {
         self.0.remove(&buffer);
+    }
+
+    /// The journal took nothing behind `last` after all.
+    pub(crate) fn abandoned(&mut self, last: u64) {
+        self.0.retain(|_, (fence, own)| {
+            *own = (*own).min(last);
+            *own > *fence
+        });
     }
 
     pub(crate) fn holds(&self, buffer: usize) -> bool {

@@ -124,6 +124,8 @@ pub(crate) struct Plan {
     pub(crate) consumers: usize,
     /// Workers, which share all consumers.
     pub(crate) workers: usize,
+    /// Buffers have stored filters, which change.
+    pub(crate) filters: bool,
     /// So many times as long a client waits between two appends: leases need time to lapse.
     pub(crate) pace: u64,
 }
@@ -192,6 +194,7 @@ impl Plan {
                 0 => 0,
                 _ => usize::try_from(draw(12).within(1, 4)).expect("four at most"),
             },
+            filters: consumers > 0 && draw(15).percent(75),
             pace: match consumers {
                 0 => 1,
                 _ => draw(13).within(1, 6),
@@ -237,8 +240,8 @@ impl fmt::Display for Plan {
         )?;
         write!(
             f,
-            "consumers={} workers={} pace={} faults=",
-            self.consumers, self.workers, self.pace
+            "consumers={} workers={} filters={} pace={} faults=",
+            self.consumers, self.workers, self.filters, self.pace
         )?;
         for (index, planned) in self.faults.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
@@ -285,7 +288,7 @@ fn faults(draws: &Draws, steps: u64, has_consumers: bool) -> Vec<Planned> {
 
 /// Any point, and more often the one before which the most is under way to a segment.
 fn aim(draw: Draw) -> &'static str {
-    if draw.next().percent(30) {
+    if draw.next().percent(22) {
         return "pipeline.sync-segment";
     }
     CRASH_POINTS[below(draw, CRASH_POINTS.len())]
@@ -296,7 +299,7 @@ fn below(draw: Draw, bound: usize) -> usize {
 }
 
 /// The points that a crash can hit; a sweep fails when it missed one.
-pub const CRASH_POINTS: [&str; 31] = [
+pub const CRASH_POINTS: [&str; 36] = [
     "request",
     "pipeline.write-segment",
     "pipeline.write-cursors",
@@ -321,6 +324,11 @@ pub const CRASH_POINTS: [&str; 31] = [
     "keeper.drop-cursors",
     "keeper.remove-segment",
     "keeper.remove-journal",
+    "keeper.write-upload",
+    "keeper.sync-upload",
+    "keeper.store-filter",
+    "keeper.remove-filter",
+    "keeper.filter-changed",
     "start.write-segment",
     "start.sync-journal",
     "start.remove-journal",

@@ -28,6 +28,7 @@ mod consumer;
 mod consumer_answers;
 mod consumer_tasks;
 mod faults;
+mod filter_store;
 mod keeper;
 mod mirror;
 mod operator;
@@ -68,6 +69,8 @@ enum Due {
     Worker(usize),
     /// An operator looks after the consumers.
     Operator,
+    /// An operator looks after the stored filters.
+    Filters,
     /// A consumer may have something to do; void after a restart.
     ConsumersTime { life: u64 },
     /// What the shard wants for a consumer is done; void after a restart.
@@ -130,6 +133,7 @@ pub(crate) struct World<'w> {
     topic_reader: topic::TopicReader,
     mirror_task: mirror::MirrorTask,
     crew: consumer::Crew,
+    filter_turns: u64,
     fail_next_sync: bool,
     counters: Counters,
     draining: bool,
@@ -186,6 +190,7 @@ impl<'w> World<'w> {
             retention_now: Micros(0),
             topic_reader: topic::TopicReader::default(),
             mirror_task: mirror::MirrorTask::default(),
+            filter_turns: 0,
             fail_next_sync: false,
             counters: Counters::default(),
             draining: false,
@@ -219,6 +224,9 @@ impl<'w> World<'w> {
         self.due(root, 3_000, Due::TopicRead);
         self.due(root, 2_000, Due::Mirror);
         self.start_crew(root);
+        if self.plan.filters {
+            self.due(root, 250, Due::Filters);
+        }
         while self.steps < self.plan.steps && !self.over() {
             if !self.step() {
                 break;
@@ -262,6 +270,7 @@ impl<'w> World<'w> {
             Due::Mirror => self.mirror_turn(cause),
             Due::Worker(worker) => self.worker_turn(cause, worker),
             Due::Operator => self.operator_turn(cause),
+            Due::Filters => self.filters_turn(cause),
             Due::ConsumersTime { life } if life == self.life => self.consumers_time(cause),
             Due::ConsumersTime { .. } => {}
             Due::ConsumerTask { number } => self.consumer_task(cause, number),

@@ -217,6 +217,15 @@ impl Buffer {
         load
     }
 
+    /// What the cursors log says of a consumer, as far as it is framed.
+    #[must_use]
+    pub fn consumer_recorded(&self, consumer: &Uuid) -> Option<&Progress> {
+        let begun = self.consumers.begun.get(consumer);
+        begun
+            .map(Consumer::recorded)
+            .or_else(|| self.consumers.dormant.get(consumer))
+    }
+
     pub(crate) fn on_consumer(
         &mut self,
         context: &Context<'_>,
@@ -313,6 +322,10 @@ impl Buffer {
             ConsumerCall::Looked { .. } if still => consumer.look_missed(),
             ConsumerCall::Looked { after, found } => match found {
                 Some((through, candidates)) => consumer.looked(after, through, &candidates),
+                None if !context.rules.failed_looks_pass_nothing => {
+                    consumer.looked(after, self.commit, &[]);
+                }
+                // It stands still: also when the stored filter that it names is not there.
                 None => {
                     for token in consumer.look_failed() {
                         let answer = ConsumerAnswer::Refused(ConsumerRefused::Busy);

@@ -434,6 +434,7 @@ impl Consumer {
             }
             if item.may_go(&self.rules, now) {
                 if let Some(why) = given_up(&self.rules, &self.config, item, now) {
+                    self.leased -= usize::from(item.is_leased());
                     wishes.push(item.bury(*seq, 0, why));
                 } else {
                     bytes += u64::from(item.bytes);

@@ -55,6 +55,12 @@ impl Progress {
         first.map_or(self.through, |first| first.prev())
     }
 
+    /// Whether a message is done.
+    #[must_use]
+    pub fn is_done(&self, seq: Seq) -> bool {
+        seq <= self.through && !self.open.contains_key(&seq)
+    }
+
     /// Takes what a record says.
     pub fn apply(&mut self, delta: &Delta) {
         if delta.whole {

@@ -272,11 +272,6 @@ fn recovered_once(files: &mut BTreeMap<u64, Vec<u8>>) -> CursorsRecovered {
     recovered
 }
 
-/// Whether the message is done.
-fn is_done(progress: &Progress, seq: Seq) -> bool {
-    seq <= progress.through && !progress.open.contains_key(&seq)
-}
-
 #[test]
 fn an_ack_is_answered_when_it_is_on_disk_and_not_before() {
     let mut world = World::new();
@@ -402,6 +397,23 @@ fn what_is_reported_to_a_paused_buffer_moves_no_cursor() {
     assert_eq!(cursor(&world, 1), Seq(1), "it was put away once");
     assert_eq!(world.next(consumer(1), 1)[0].seq, Seq(3));
     assert_eq!(world.next(consumer(2), 1)[0].seq, Seq(1));
+}
+
+#[test]
+fn a_look_that_fails_passes_nothing_and_who_waits_is_told() {
+    let mut world = World::new();
+    world.begin(consumer(1));
+    world.sync();
+    world.tasks = Some(Vec::new());
+    let next = |waits| ConsumerCall::Next { limit: 1, waits };
+    let waiting = world.call(consumer(1), next(true));
+    // Its stored filter was removed, perhaps.
+    let (after, found) = (Seq::ZERO, None);
+    world.call(consumer(1), ConsumerCall::Looked { after, found });
+    let busy = ConsumerAnswer::Refused(ConsumerRefused::Busy);
+    assert_eq!(world.answers.get(&waiting), Some(&busy));
+    world.tasks = None;
+    assert_eq!(world.next(consumer(1), 1)[0].seq, Seq(1));
 }
 
 #[test]
@@ -657,12 +669,12 @@ proptest! {
         for of in 1..4 {
             let progress = &found.consumers[&consumer(of)];
             for seq in sure.get(&of).into_iter().flatten() {
-                prop_assert!(is_done(progress, *seq), "{seq} was acknowledged");
+                prop_assert!(progress.is_done(*seq), "{seq} was acknowledged");
             }
             let all = asked.get(&of).map_or(&[][..], |all| all);
             for seq in (1..=progress.through.0).map(Seq) {
                 let acked = all.iter().any(|(_, it)| *it == seq);
-                prop_assert!(!is_done(progress, seq) || acked, "{seq} was not");
+                prop_assert!(!progress.is_done(seq) || acked, "{seq} was not");
             }
         }
     }

@@ -11,6 +11,7 @@ use hbuf_core::input::{Input, Token};
 use super::consumer_tasks::Task;
 use super::topic_next::TopicNext;
 use super::{Due, World};
+use crate::filters::Tags;
 use crate::kinds::Kind;
 use crate::ledger::{Finding, Ledger, Wanted};
 use crate::trace::{EventId, Facts};
@@ -117,6 +118,8 @@ pub(crate) struct Crew {
     pub(crate) letters: BTreeMap<(Uuid, usize, Seq, Hash), Put>,
     /// The faults are over, and all that is left is handed out and acked.
     pub(crate) finishing: bool,
+    /// Filters as they were first read, by buffer and number: for a shell that goes by them.
+    pub(crate) first_read: BTreeMap<(usize, u64), Tags>,
 }
 
 impl Crew {

@@ -168,10 +168,14 @@ impl World<'_> {
         for (wanted, settled) in wanted.iter().zip(settled) {
             let seqs = Some((wanted.seq, wanted.seq));
             event = self.consumer_event(cause, settled_kind(*settled), at, seqs);
+            let buffer = self.registry.uuid(at.buffer);
+            let buffer = self.node.shard.buffer(&buffer);
+            let recorded = buffer.and_then(|buffer| buffer.consumer_recorded(&at.consumer));
+            let on_record = recorded.is_none_or(|recorded| recorded.is_done(wanted.seq));
             if let Some(ledger) = self.crew.ledger(at)
                 && ledger.moves == moves
             {
-                let checked = ledger.settled(wanted, *settled);
+                let checked = ledger.settled(wanted, *settled, on_record);
                 self.finding(at, checked);
             }
         }

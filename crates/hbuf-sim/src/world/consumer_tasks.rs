@@ -3,7 +3,7 @@
 
 use hbuf_core::append::AckLevel;
 use hbuf_core::buffer::{ConsumerCall, ConsumerTask};
-use hbuf_core::consumer::{Candidate, Config, Given, Letter};
+use hbuf_core::consumer::{Candidate, Given, Letter};
 use hbuf_core::dedupe::idempotency;
 use hbuf_core::ids::{Hash, Seq, Uuid};
 use hbuf_core::input::Token;
@@ -15,6 +15,7 @@ use crate::bugs::Bug;
 use crate::clients::{Ask, LETTERS};
 use crate::draw::Purpose;
 use crate::kinds::Kind;
+use crate::ledger::Taking;
 use crate::model::Content;
 use crate::trace::EventId;
 
@@ -87,15 +88,30 @@ impl World<'_> {
                 },
             ) => {
                 let draw = self.draws.draw(Purpose::Consumer, 1, number);
+                // By the account of what is stored, whatever the shell goes by.
+                let taking = self.taking(at, &config.filter);
                 let fails = !self.crew.finishing && draw.percent(2);
                 let page = draw.next().within(1, 48);
-                let found = (!fails).then(|| self.look(at, &config, (after, through), limit, page));
+                let stored = self.filter_of_look(at, &config.filter);
+                let cause = match stored {
+                    Ok(_) => cause,
+                    Err(()) => self.filter_missing(cause, at),
+                };
+                let found = stored.ok().filter(|_| !fails).map(|stored| {
+                    let taking = Taking::new(config.filter, stored);
+                    self.look(at, &taking, (after, through), limit, page)
+                });
                 let seqs = found.as_ref().map(|(last, _)| (after.next(), *last));
                 let kind = match found {
                     Some(_) => Kind::ConsumerLooked,
                     None => Kind::LookFailed,
                 };
                 let event = self.consumer_event(cause, kind, at, seqs);
+                if let Some((last, _)) = found
+                    && let Some(ledger) = self.crew.ledger(at)
+                {
+                    ledger.looked((after, last), taking);
+                }
                 let call = ConsumerCall::Looked { after, found };
                 self.tell_consumer(event, at, NOBODY, call);
             }
@@ -125,7 +141,7 @@ impl World<'_> {
     fn look(
         &self,
         at: At,
-        config: &Config,
+        taking: &Taking,
         (after, through): (Seq, Seq),
         limit: usize,
         page: u64,
@@ -140,7 +156,7 @@ impl World<'_> {
                 .framed_again(at.buffer, last)
                 .expect("it is in the log");
             let record = decode(&record).expect("it was just framed");
-            if config.filter.takes(&record) {
+            if taking.filter.takes(&record) && taking.stored_takes(record.tags()) {
                 found.push(Candidate::of(&record));
             }
         }

@@ -7,9 +7,11 @@ use hbuf_core::ids::{Hash, Seq, Uuid};
 use hbuf_core::input::BufferState;
 
 use super::consumer::{At, Consumer, Put};
+use super::filter_store::FILTERS;
 use super::workers::any_start;
 use super::{Due, World};
 use crate::draw::{Draw, Purpose};
+use crate::filters::filter_name;
 use crate::invariants::Invariant;
 use crate::kinds::Kind;
 use crate::registry::consumer_uuid;
@@ -22,6 +24,7 @@ impl World<'_> {
     pub(super) fn operator_turn(&mut self, cause: EventId) {
         if self.crew.finishing {
             self.open_one(cause);
+            self.store_missing(cause);
             self.due(cause, 20_000, Due::Operator);
             return;
         }
@@ -92,6 +95,13 @@ impl World<'_> {
             1 | 2 => filter.tags = [b"b"[..].into()].into(),
             3 => filter.key = Some(b"k1"[..].into()),
             4 => filter.tags = [b"c"[..].into()].into(),
+            5..8 if self.plan.filters => {
+                let number = draw(12).below(FILTERS);
+                filter.stored = Some(filter_name(number).into());
+                if draw(13).percent(20) {
+                    filter.tags = [b"c"[..].into()].into();
+                }
+            }
             _ => {}
         }
         let later = of.map_or(usize::MAX, |of| of + 1)..self.plan.buffers;

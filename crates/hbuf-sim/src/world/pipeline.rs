@@ -119,6 +119,9 @@ impl World<'_> {
             } => self.on_marked(cause, buffer, fence, generation),
             Step::Drop { buffer, keep_from } => self.drop_segments(cause, buffer, keep_from),
             Step::DropCursors { buffer, keep_from } => self.drop_cursors(cause, buffer, keep_from),
+            Step::StoreFilter { of, number } => self.rename_filter(cause, of, number),
+            Step::RemoveFilter { of, number } => self.remove_filter(cause, of, number),
+            Step::FilterChanged { of, number } => self.filter_changed(cause, of, number),
             Step::Settle {
                 buffer,
                 client,
@@ -148,6 +151,7 @@ impl World<'_> {
         let seq = match name {
             Name::Segment(_, first) | Name::Cursors(_, first) | Name::Journal(first) => first.0,
             Name::Tables(_, generation) => generation,
+            Name::Filter(_, number) | Name::FilterUpload(_, number) => number,
             Name::Mark(_) | Name::Unapplied(_) => 0,
         };
         let (buffer, note) = (name.buffer(), name.what());
@@ -204,8 +208,10 @@ impl World<'_> {
             (Some(of), _) => self.void_opening(event, of),
             (None, Name::Journal(file)) => {
                 self.node.journal.abandon(file, offset);
+                self.node.unmarked.abandoned(self.node.journal.last());
                 self.leave_journal(event);
             }
+            (None, Name::FilterUpload(..)) => return self.drop_upload(event, name),
             (None, _) => self.miss_mark(name),
         }
         event

@@ -37,6 +37,7 @@ impl World<'_> {
     pub(super) fn start(&mut self, cause: EventId) {
         let event = self.event(cause, Kind::NodeStarted, &Facts::default());
         self.started_by = event;
+        self.check_filters();
         let (journal, files) = self.read_journal();
         let mut steps = self.journal_steps(&files);
         let mut openings = Vec::new();
@@ -501,6 +502,7 @@ impl World<'_> {
             self.due(cause, after, super::Due::PowerLoss);
         }
         self.restore_ledgers(buffer, backup.ledgers);
+        self.models[buffer].filters = backup.filters;
         let model = &mut self.models[buffer];
         model.give_up(backup.end);
         model.first = backup.first;

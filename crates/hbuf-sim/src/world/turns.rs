@@ -172,6 +172,7 @@ impl World<'_> {
             first: model.first,
             files,
             ledgers,
+            filters: model.filters.copied(),
         });
         // So that there is something to give up when the copy is put back.
         self.set_state(cause, client, buffer, BufferState::Open);

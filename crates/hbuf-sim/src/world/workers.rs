@@ -81,13 +81,17 @@ impl World<'_> {
 
     /// Whether the shard knows the consumer as it is set now; otherwise it is told first.
     pub(super) fn has_begun(&mut self, cause: EventId, worker: usize, at: At) -> bool {
-        let version = self.registry.consumer(at.consumer).map_or(0, |it| it.1);
-        let now = (self.node.opened[at.buffer], version);
-        if self.crew.begun.get(&(at.buffer, at.consumer)) == Some(&now) {
+        if self.is_begun(at) {
             return true;
         }
         self.begin(cause, worker, at, None);
         false
+    }
+
+    pub(super) fn is_begun(&self, at: At) -> bool {
+        let version = self.registry.consumer(at.consumer).map_or(0, |it| it.1);
+        let now = (self.node.opened[at.buffer], version);
+        self.crew.begun.get(&(at.buffer, at.consumer)) == Some(&now)
     }
 
     fn begin(&mut self, cause: EventId, worker: usize, at: At, after: Option<Seq>) {

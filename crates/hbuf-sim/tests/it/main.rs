@@ -150,4 +150,8 @@ bugs! {
     a_lost_dead_letter_is_noticed: LetterLost,
     a_journal_that_goes_though_a_start_relied_on_it_is_noticed: DropHeldJournal,
     a_cursors_log_cut_at_damage_is_noticed: CutCursors,
+    an_ack_of_what_is_passed_with_nothing_on_record_is_noticed: PassedUnrecorded,
+    a_look_that_fails_and_passes_all_is_noticed: FailedLookPasses,
+    a_look_by_an_older_filter_is_noticed: FilterStale,
+    a_filter_that_is_renamed_before_it_is_synced_is_noticed: FilterUnsynced,
 }

@@ -2,7 +2,6 @@
 
 use bytes::BytesMut;
 use hbuf_core::filter::TagList;
-use hbuf_core::input::BufferState;
 use hbuf_core::limits::{FILTER_BYTES_MAX, LIST_LIMIT_MAX, PIECE_BYTES};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -115,7 +114,7 @@ fn form(call: &Call) -> Result<FilterForm, Box<Problem>> {
 /// A paused buffer's directory is being copied, and filters are part of it.
 fn check_state(buffer: &Buffer) -> Result<(), Box<Problem>> {
     let state = buffer.status().map(|status| status.state);
-    if state == Some(BufferState::Paused) {
+    if state.is_some_and(|state| !state.takes_filters()) {
         return Err(Problem::new(
             Code::BufferPaused,
             "The buffer is paused, so that its files stand still: set its state to open first.",
