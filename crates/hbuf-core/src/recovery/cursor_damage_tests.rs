@@ -120,6 +120,19 @@ fn a_rotten_record_that_a_later_one_knew_is_damage_and_nothing_is_cut() {
 }
 
 #[test]
+fn a_torn_tail_does_not_excuse_a_request_line_that_rotted() {
+    let mut rotten = moved();
+    let places = places(&rotten.durable[&1]);
+    // Its length can no longer be read.
+    rot(&mut rotten, 1, places[places.len() - 3] + 97);
+    let file = rotten.durable.get_mut(&1).expect("it is there");
+    file.extend_from_slice(b"POST /0000 half of what was on its way");
+    let (damage, repairs, _) = alone(&rotten.durable);
+    assert!(damage.is_some(), "the record behind it vouches for it");
+    assert_eq!(repairs, []);
+}
+
+#[test]
 fn a_rotten_head_line_is_damage_where_a_record_behind_it_vouches_for_the_file() {
     let mut rotten = moved();
     rot(&mut rotten, 1, 30);

@@ -13,7 +13,7 @@ use crate::record::JournalFile;
 use crate::record::{Kind, Record, State};
 use crate::rules::Rules;
 use crate::segment::{
-    End, HeadError, LogKind, OpenError, Position, ReadFailed, Stop, Why, classify, open, walk,
+    HeadError, LogKind, OpenError, Position, ReadFailed, Stop, Why, open, walk, witness_anywhere,
 };
 
 struct Walk {
@@ -153,9 +153,11 @@ impl Walk {
         Ok(!self.is_corrupt(file, &stop)?)
     }
 
+    /// Whether a record behind the stop vouches for what is not good there. All of this log is
+    /// hbuf's own, so that none is planted.
     fn is_corrupt(&self, file: &FoundFile<'_>, stop: &Stop) -> Result<bool, ReadFailed> {
-        let end = classify(file.source, stop, Seq::ZERO)?;
-        Ok(self.damage_is_told && matches!(end, End::Corrupt { .. }))
+        let ends = matches!(stop.why, Why::End | Why::Zeros);
+        Ok(self.damage_is_told && !ends && witness_anywhere(file.source, stop)?.is_some())
     }
 
     /// Behind what the journal restored, the file may go on; what does not go on is cut.
@@ -204,19 +206,15 @@ impl Walk {
         repairs: &mut Vec<Repair>,
         damage: &mut Option<Damage>,
     ) -> Result<(), ReadFailed> {
-        match classify(file.source, stop, Seq::ZERO)? {
-            End::Clean if stop.why == Why::End && stop.offset == self.position.offset => {}
-            End::Corrupt { seq, reason, .. } if self.damage_is_told => {
-                *damage = Some(damaged(seq, file.first, &reason));
-            }
-            End::Clean | End::Torn { .. } | End::Corrupt { .. } => {
-                let offset = self.position.offset;
-                repairs.push(Repair::Truncate {
-                    log: LogKind::Cursors,
-                    file: file.first,
-                    offset,
-                });
-            }
+        if self.is_corrupt(file, stop)? {
+            *damage = Some(damaged(stop.seq, file.first, &stop.why));
+        } else if stop.why != Why::End || stop.offset != self.position.offset {
+            let offset = self.position.offset;
+            repairs.push(Repair::Truncate {
+                log: LogKind::Cursors,
+                file: file.first,
+                offset,
+            });
         }
         Ok(())
     }

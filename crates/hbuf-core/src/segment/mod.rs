@@ -8,7 +8,7 @@ mod walk;
 
 pub use field::FieldError;
 pub use head::{FORMAT, HeadError, LogKind, SegmentHead, file_name, first_of_name};
-pub use scan::{End, Scan, ScanStart, classify, scan, walk};
+pub use scan::{End, Scan, ScanStart, classify, scan, walk, witness_anywhere};
 pub use source::{ReadFailed, Source, WINDOW_BYTES};
 pub use walk::{Batch, OpenError, Position, Step, Stop, Walker, Why, open};
 

@@ -152,6 +152,23 @@ pub fn classify<S: Source + ?Sized>(
     })
 }
 
+/// Any good record behind a stop that was framed when the seq due there was committed.
+///
+/// For a log of which no record holds what a user wrote: there, none can be planted, and a tail
+/// that a crash tore does not excuse the damage before it, whatever of it can be read.
+pub fn witness_anywhere<S: Source + ?Sized>(
+    source: &S,
+    stop: &Stop,
+) -> Result<Option<Seq>, ReadFailed> {
+    let mut search = Search::new(source, stop)?;
+    search.planted = false;
+    Ok(match search.search(stop.offset)? {
+        Found::Witness(witness) => Some(witness),
+        Found::GaveUp => Some(stop.seq),
+        Found::Nothing => None,
+    })
+}
+
 enum Found {
     Nothing,
     Witness(Seq),
@@ -175,6 +192,8 @@ struct Search<'s, S: Source + ?Sized> {
     /// Bytes that may still be read again: planted records must not make recovery endless.
     budget: u64,
     chain: Window,
+    /// A body may hold a record.
+    planted: bool,
     /// Starts of lines from which the seqs are known not to reach the end.
     dead: BTreeSet<u64>,
 }
@@ -189,6 +208,7 @@ impl<'s, S: Source + ?Sized> Search<'s, S> {
             data_end: data_end(source, stop.offset)?,
             budget: (len - stop.offset) * BUDGET_FACTOR + WINDOW_BYTES as u64,
             chain: Window::new(),
+            planted: true,
             dead: BTreeSet::new(),
         })
     }
@@ -249,7 +269,12 @@ impl<'s, S: Source + ?Sized> Search<'s, S> {
         while from < self.data_end {
             let bytes = window.read(self.source, from, WINDOW_BYTES)?;
             for at in finder.find_iter(bytes) {
-                match self.candidate(from + at as u64)? {
+                let at = from + at as u64;
+                let found = match self.planted {
+                    true => self.candidate(at)?,
+                    false => self.good(at)?,
+                };
+                match found {
                     Found::Nothing => {}
                     found => return Ok(found),
                 }
@@ -260,6 +285,22 @@ impl<'s, S: Source + ?Sized> Search<'s, S> {
             from += (bytes.len() - LINE_START.len() + 1) as u64;
         }
         Ok(Found::Nothing)
+    }
+
+    /// Whether a good record stands here that proves the damage.
+    fn good(&mut self, at: u64) -> Result<Found, ReadFailed> {
+        let Some(line) = self.line(at)?.filter(|line| self.proves(line)) else {
+            return Ok(Found::Nothing);
+        };
+        let len = line.record_len().min(RECORD_BYTES_MAX);
+        if !self.spend(len) {
+            return Ok(Found::GaveUp);
+        }
+        let bytes = self.chain.read(self.source, at, len as usize)?;
+        Ok(match decode(bytes) {
+            Ok(_) => Found::Witness(line.seq),
+            Err(_) => Found::Nothing,
+        })
     }
 
     /// Whether the lines from `start` on continue the seqs to the end of the data, and one of their
