@@ -41,7 +41,12 @@ Examples:
 #[derive(Args, Clone, Debug, Serialize)]
 pub(crate) struct BenchArgs {
     /// Address of a node; repeat it to spread the connections over several nodes
-    #[arg(long, default_value = "http://127.0.0.1:4283")]
+    #[arg(
+        long,
+        env = "HBUF_URL",
+        default_value = "http://127.0.0.1:4283",
+        hide_env_values = true
+    )]
     pub(crate) url: Vec<String>,
     /// Operations and their weights: append, batch, ndjson, read, read-ndjson
     #[arg(long, default_value = "append", value_name = "OP=WEIGHT,...")]

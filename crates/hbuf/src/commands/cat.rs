@@ -9,7 +9,7 @@ use clap::Args;
 use hbuf_core::ids::Seq;
 use hbuf_core::record::Kind;
 
-use super::render::{Format, Printer};
+use super::render::{FormatArgs, Printer};
 use crate::offline::{Found, find, walk};
 
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -31,13 +31,12 @@ pub(crate) struct CatArgs {
     /// Records that hbuf wrote for itself, too
     #[arg(long)]
     all_kinds: bool,
-    /// How to print a message
-    #[arg(long, value_enum, default_value_t = Format::Body)]
-    format: Format,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 pub(crate) fn command(args: &CatArgs) -> Result<ExitCode> {
-    let mut printer = Printer::new(args.format);
+    let mut printer = Printer::new(args.format.format());
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut damaged = false;
     for place in &find(&args.path)? {

@@ -8,7 +8,7 @@ use hbuf_client::ReadOptions;
 use hbuf_core::limits;
 
 use super::block_on;
-use super::render::{Format, Printer};
+use super::render::{FormatArgs, Printer};
 use crate::args::LogArgs;
 
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -34,9 +34,8 @@ pub(crate) struct ReadArgs {
     /// Only messages of this time or later, in RFC 3339
     #[arg(long, value_name = "TIME")]
     from_time: Option<String>,
-    /// How to print a message
-    #[arg(long, value_enum, default_value_t = Format::Body)]
-    format: Format,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 /// Which messages.
@@ -80,7 +79,7 @@ pub(crate) fn command(args: &ReadArgs) -> Result<ExitCode> {
         from_time: args.from_time.clone(),
         ..ReadOptions::default()
     });
-    let mut printer = Printer::new(args.format);
+    let mut printer = Printer::new(args.format.format());
     block_on(async {
         let mut left = args.limit.unwrap_or(u64::MAX);
         if left > 0 {

@@ -1,7 +1,7 @@
 //! How a record is printed: by `read`, `tail`, `cat` and `grep` alike.
 
 use anyhow::Result;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use hbuf_core::record::{Kind, Record, State};
 use serde_json::{Map, Value, json};
 
@@ -18,6 +18,26 @@ pub(crate) enum Format {
     Json,
     /// The bytes of the record, as on disk
     Raw,
+}
+
+/// How messages are printed, as options of a command.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct FormatArgs {
+    /// How to print a message
+    #[arg(long, value_enum, default_value_t = Format::Body)]
+    format: Format,
+    /// For programs: the same as --format ndjson
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+}
+
+impl FormatArgs {
+    pub(crate) const fn format(self) -> Format {
+        match self.json {
+            true => Format::Ndjson,
+            false => self.format,
+        }
+    }
 }
 
 /// Prints records in one format.

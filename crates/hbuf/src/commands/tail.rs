@@ -10,7 +10,7 @@ use hbuf_core::limits;
 
 use super::block_on;
 use super::read::FilterArgs;
-use super::render::{Format, Printer};
+use super::render::{FormatArgs, Printer};
 use crate::args::LogArgs;
 use crate::output::Out;
 
@@ -37,11 +37,10 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
     /// Follow by server-sent events, and print their data as it comes
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long, conflicts_with_all = ["format", "json"])]
     sse: bool,
-    /// How to print a message
-    #[arg(long, value_enum, default_value_t = Format::Body)]
-    format: Format,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 pub(crate) fn command(args: &TailArgs) -> Result<ExitCode> {
@@ -90,7 +89,7 @@ async fn poll(args: &TailArgs, client: &Client, options: ReadOptions) -> Result<
         wait_seconds: Some(POLL_SECONDS),
         ..options
     };
-    let mut printer = Printer::new(args.format);
+    let mut printer = Printer::new(args.format.format());
     let mut left = args.limit.unwrap_or(u64::MAX);
     while left > 0 {
         let mut records = client
