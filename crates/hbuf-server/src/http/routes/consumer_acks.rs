@@ -44,8 +44,8 @@ struct Item {
 #[derive(Debug, Serialize)]
 struct Answered<'a> {
     ack: Vec<AnsweredItem<'a>>,
-    nack: Vec<AnsweredItem<'a>>,
     extend: Vec<AnsweredItem<'a>>,
+    nack: Vec<AnsweredItem<'a>>,
 }
 
 /// One message, with what came of it.
