@@ -17,8 +17,10 @@ use super::consumer_asks::answered;
 use super::consumer_calls::{ConsumerError, Handed, HandedMessage, NextRequest, Passed};
 use super::consumer_catalog::ConsumerInfo;
 use super::consumer_look::{look, read_kept};
+use crate::read::{Bell, Readable};
 
-/// How often a topic's consumer asks its buffers again while a worker waits.
+/// How often a topic's consumer asks its buffers again while a worker waits: a message that comes
+/// rings at once, one that another worker gives back does not.
 const TOPIC_LOOK: Duration = Duration::from_millis(50);
 /// Counts the requests, so that another buffer of a topic is asked first each time.
 static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
@@ -98,6 +100,10 @@ impl Engine {
         info: &ConsumerInfo,
         request: NextRequest,
     ) -> Result<Handed, ConsumerError> {
+        let (bell, _members) = match request.wait_until {
+            Some(_) => self.bell_of(info).await,
+            None => Default::default(),
+        };
         loop {
             let mut handed = Handed::default();
             let number = NEXT_TURN.fetch_add(1, Ordering::Relaxed);
@@ -137,11 +143,25 @@ impl Engine {
             match request.wait_until {
                 Some(until) if Instant::now() < until => {
                     let soon = Instant::now() + TOPIC_LOOK;
-                    tokio::time::sleep_until(until.min(soon)).await;
+                    let _ = tokio::time::timeout_at(until.min(soon), bell.rung()).await;
                 }
                 _ => return Ok(handed),
             }
         }
+    }
+
+    /// A bell that rings when a buffer of a topic commits something, and the buffers, which stay
+    /// open while they are held. One that cannot be opened is only asked now and then.
+    async fn bell_of(&self, info: &ConsumerInfo) -> (Arc<Bell>, Vec<Arc<Readable>>) {
+        let bell = Arc::<Bell>::default();
+        let mut members = Vec::with_capacity(info.members.len());
+        for (uuid, _) in &info.members {
+            if let Ok(buffer) = self.open(*uuid).await {
+                buffer.readable().hang(&bell);
+                members.push(Arc::clone(buffer.readable()));
+            }
+        }
+        (bell, members)
     }
 
     async fn given_of(
