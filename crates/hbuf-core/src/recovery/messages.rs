@@ -5,7 +5,7 @@ use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use super::replay::{Replay, Restored};
-use super::{Damage, Found, FoundFile, Progress, Repair, read_tables};
+use super::{Damage, Found, FoundFile, Progress, Repair, Unreadable, read_tables};
 use crate::dedupe::Earlier;
 use crate::dedupe::table::Tables;
 use crate::ids::{Epoch, Hash, Micros, Seq};
@@ -28,6 +28,8 @@ pub(super) struct Messages {
     pub(super) epochs: Vec<(Epoch, Seq)>,
     pub(super) segments: Vec<SegmentFacts>,
     pub(super) progress: Progress,
+    /// What no file gives, in the order of the seqs.
+    pub(super) unreadable: Vec<Unreadable>,
     file: Seq,
     position: Position,
     covered: Seq,
@@ -70,6 +72,7 @@ impl Messages {
             epochs: Vec::new(),
             segments: Vec::new(),
             progress: Progress::default(),
+            unreadable: Vec::new(),
             file: Seq::ZERO,
             position: Position::at(0, kept),
             covered: Seq::ZERO,
@@ -188,6 +191,9 @@ impl Messages {
             _ => return,
         };
         if self.covered >= self.file {
+            if self.present(found).is_none() {
+                self.cannot_read(self.file, reason);
+            }
             let (seq, file) = (self.file, self.file);
             *damage = Some(Damage {
                 log: LogKind::Messages,
@@ -439,6 +445,14 @@ impl Messages {
         let Some(file) = present else {
             return self.judge_headless(found, &stop, covered, repairs, damage);
         };
+        // Nor does a file go whose head alone is not good.
+        let next = found.segments.iter().find(|next| next.first == stop.seq);
+        if let Some(next) =
+            next.filter(|next| next.first != self.file && open(next.source).is_err())
+            && self.headless(next, covered, damage)?
+        {
+            return Ok(());
+        }
         match classify(file.source, &stop, covered)? {
             End::Clean => self.remove_behind(found, repairs),
             End::Torn { seq, offset, .. } => {
@@ -479,34 +493,53 @@ impl Messages {
             }
             return Ok(());
         };
+        if !self.headless(&file, covered, damage)? {
+            self.remove_behind(found, repairs);
+        }
+        Ok(())
+    }
+
+    /// Judges a file without a usable head line: whether it is damage. If not, nothing in it can
+    /// have been acknowledged.
+    fn headless(
+        &mut self,
+        file: &FoundFile<'_>,
+        covered: Seq,
+        damage: &mut Option<Damage>,
+    ) -> Result<bool, ReadFailed> {
         let reason = match open(file.source) {
-            Err(OpenError::Unused) if covered < file.first => {
-                self.remove_behind(found, repairs);
-                return Ok(());
-            }
+            Err(OpenError::Unused) if covered < file.first => return Ok(false),
             Err(OpenError::Read(failed)) => return Err(failed),
-            Err(OpenError::Head(HeadError::NewerFormat { .. }))
-            | Ok(_)
-            | Err(OpenError::Unused) => "its head line is not the one of this segment".to_string(),
+            Err(OpenError::Head(error @ HeadError::NewerFormat { .. })) => error.to_string(),
+            Err(error @ OpenError::Unused) => error.to_string(),
+            Ok(_) => "its head line is not the one of this segment".to_string(),
             Err(error) => {
                 let (_, stop) = walk(file.source, Position::at(0, file.first), |_, _| {})?;
                 match classify(file.source, &stop, covered)? {
                     End::Corrupt { .. } => error.to_string(),
-                    End::Clean | End::Torn { .. } => {
-                        self.remove_behind(found, repairs);
-                        return Ok(());
-                    }
+                    End::Clean | End::Torn { .. } => return Ok(false),
                 }
             }
         };
-        let seq = self.end().next();
+        // A mark may vouch for what stands behind the head.
+        let seq = self.end().next().min(file.first);
+        if file.first <= self.end() {
+            self.cannot_read(file.first, &reason);
+        }
         *damage = Some(Damage {
             log: LogKind::Messages,
             seq,
             file: file.first,
             reason,
         });
-        Ok(())
+        Ok(true)
+    }
+
+    fn cannot_read(&mut self, first: Seq, reason: &str) {
+        self.unreadable.push(Unreadable {
+            first,
+            reason: reason.into(),
+        });
     }
 
     /// A record in a later file that knew the stop's seq as committed.

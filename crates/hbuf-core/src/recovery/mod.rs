@@ -25,6 +25,8 @@ mod replay;
 mod second_log;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unreadable_tests;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -128,6 +130,16 @@ pub struct Damage {
     pub reason: String,
 }
 
+/// A stretch of the log that no file gives: a segment whose head line is not good or that is
+/// missing. It goes on to the next segment, or to the log's end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Unreadable {
+    /// The first seq; if there is a file, the one that names it.
+    pub first: Seq,
+    /// What is wrong, for a person.
+    pub reason: String,
+}
+
 /// The end of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recovered {
@@ -137,6 +149,9 @@ pub struct Recovered {
     pub repairs: Vec<Repair>,
     /// Damage, after which the buffer is read only.
     pub damage: Option<Damage>,
+    /// Below [`Opening::end`], and not in [`Opening::segments`]: whoever reads there must be told
+    /// that it is damaged, and never that it was dropped.
+    pub unreadable: Vec<Unreadable>,
     /// A journal file ([`encode_unapplied`]) with what a damaged buffer's log could not take. It
     /// must be durable beside the log before the journal goes; `None`: such a file may go, after
     /// the repairs.
@@ -175,8 +190,7 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
     for entry in replay.behind_gap() {
         unapplied.push(entry?);
     }
-    check_kept(&log, kept, &mut damage);
-    let first = kept.max(log.oldest()).min(log.end().next());
+    let first = check_kept(&mut log, kept, &mut damage).min(log.end().next());
     // Nor does a paused directory change because the node was started anew.
     let vouches = |_: &&Mark| found.state != BufferState::Paused;
     let vouched = found
@@ -190,6 +204,7 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         repairs.retain(|repair| matches!(repair, Repair::Write { .. }));
     }
     let progress = log.progress;
+    let unreadable = core::mem::take(&mut log.unreadable);
     let opening = opening_of((rules, found), (cursors, log), first, damage.as_ref());
     Ok(Recovered {
         unapplied: damage
@@ -201,6 +216,7 @@ pub fn recover(rules: &Rules, found: &Found<'_>) -> Result<Recovered, ReadFailed
         opening,
         repairs,
         damage,
+        unreadable,
         replayed: progress.replayed,
         torn_bytes: progress.torn_bytes,
     })
@@ -291,18 +307,39 @@ pub fn keep_all(buffer: Uuid, entries: &[FoundEntry<'_>]) -> Result<Option<Box<[
     Ok(unapplied_file(buffer, &read))
 }
 
-/// What retention keeps must be there: it says so durably before it removes a file.
-fn check_kept(log: &messages::Messages, kept: Seq, damage: &mut Option<Damage>) {
+/// What retention keeps must be there: it says so durably before it removes a file. Answers the
+/// first seq that is kept.
+fn check_kept(log: &mut messages::Messages, kept: Seq, damage: &mut Option<Damage>) -> Seq {
+    // A damaged cursors log may have lost how far retention came.
+    let known = damage
+        .as_ref()
+        .is_none_or(|damage| damage.log == LogKind::Messages);
+    let oldest = log.oldest();
     let none = log.segments.is_empty() && log.end() >= kept;
-    let missing = none || log.oldest() > kept || log.end().next() < kept;
-    if missing && damage.is_none() {
+    if !(none || oldest > kept || log.end().next() < kept) {
+        return kept;
+    }
+    let reason = String::from("the segments that hold it are missing");
+    // A file that is there, and cannot be used, holds what the others lack.
+    let found = log.unreadable.first().is_some_and(|it| it.first <= kept);
+    if known && !found {
+        log.unreadable.insert(
+            0,
+            Unreadable {
+                first: kept,
+                reason: reason.clone(),
+            },
+        );
+    }
+    if damage.is_none() {
         *damage = Some(Damage {
             log: LogKind::Messages,
             seq: kept,
             file: kept,
-            reason: String::from("the segments that hold it are missing"),
+            reason,
         });
     }
+    if known { kept } else { kept.max(oldest) }
 }
 
 /// What a walk counts.

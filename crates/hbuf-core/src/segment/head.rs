@@ -188,7 +188,7 @@ pub fn first_of_name(name: &str) -> Option<Seq> {
 
 /// Refuses bytes whose head says a newer version, whatever else a newer version changed: it looks
 /// for the line alone.
-pub(crate) fn check_format(bytes: &[u8]) -> Result<(), HeadError> {
+pub fn check_format(bytes: &[u8]) -> Result<(), HeadError> {
     let start = &bytes[..bytes.len().min(FORMAT_WITHIN)];
     for line in start.split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -213,7 +213,7 @@ fn compacted(value: &[u8]) -> Result<Seq, FieldError> {
 }
 
 /// How far from the start of a file the line of the version stands in every version.
-const FORMAT_WITHIN: usize = 512;
+pub const FORMAT_WITHIN: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,7 @@ pub mod described;
 mod host;
 pub mod mirrors;
 mod open;
+mod reasons;
 mod replay;
 mod scrubbed;
 mod start;
@@ -45,6 +46,8 @@ use crate::disk::prewrite::Pool;
 use crate::disk::write_behind::WriteBehind;
 use crate::manager::{Manager, ManagerHandle};
 use crate::read::ReadShared;
+
+use reasons::Reasons;
 
 pub(crate) use append::records;
 pub use append::{Append, AppendError, AppendReply, Content};
@@ -98,7 +101,7 @@ struct Inner {
     read: Arc<ReadShared>,
     counters: Arc<Counters>,
     disk: Mutex<DiskHealth>,
-    reasons: Mutex<Vec<String>>,
+    reasons: Arc<Reasons>,
     checkpointed: Mutex<Micros>,
     draining: AtomicBool,
     /// Buffers of expired streams whose removal is under way.
@@ -143,7 +146,7 @@ impl Engine {
     pub fn status(&self) -> NodeStatus {
         let disk = *lock(&self.inner.disk);
         let draining = self.inner.draining.load(Ordering::Relaxed);
-        let mut reasons = lock(&self.inner.reasons).clone();
+        let mut reasons = self.inner.reasons.all();
         match disk {
             DiskHealth::Sound => {}
             DiskHealth::Full => reasons.push("the disk is full: appends are refused until space returns".into()),

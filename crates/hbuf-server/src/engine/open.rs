@@ -6,11 +6,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hbuf_core::append::AppendRefused;
-use hbuf_core::buffer::Opening;
 use hbuf_core::cloudevents::source_of;
 use hbuf_core::ids::{Hash, Uuid};
 use hbuf_core::name::Name;
-use hbuf_core::recovery::Recovered;
+use hbuf_core::recovery::{Damage, Recovered};
 use hbuf_core::segment::LogKind;
 use hbuf_manager::Lifecycle;
 use tokio::sync::OnceCell;
@@ -18,11 +17,11 @@ use tokio::sync::OnceCell;
 use super::buffer::{Buffer, Parts};
 use super::counters::Counters;
 use super::host::Mail;
-use super::{Engine, Inner, lock};
+use super::{Engine, Inner};
 use crate::disk::files::FileKey;
 use crate::disk::journal_found::JournalFound;
 use crate::disk::recovery::{Expected, JournalStays, RecoverError, recover_buffer};
-use crate::read::{Readable, SegmentAt};
+use crate::read::{ReadError, Readable, SegmentAt};
 
 /// Why a name leads to no open buffer.
 #[derive(Debug, thiserror::Error)]
@@ -227,7 +226,7 @@ impl Inner {
         )
         .map_err(|error| LookupError::Recover(Arc::new(error)))?;
         self.note_recovery(&recovered);
-        Ok(self.enter(recovered.opening, &record))
+        Ok(self.enter(recovered, &record))
     }
 
     /// Opens a buffer that the start recovered and for which the journal, up to `last`, still
@@ -243,7 +242,7 @@ impl Inner {
         }
         self.note_recovery(&recovered);
         let fence = recovered.opening.fence;
-        let buffer = self.enter(recovered.opening, &record);
+        let buffer = self.enter(recovered, &record);
         self.checkpoints
             .journaled(std::iter::once(&buffer), fence, last);
         // Nobody else opens anything yet.
@@ -264,7 +263,7 @@ impl Inner {
             Counters::add(&self.counters.damaged, 1);
             let (seq, file) = (damage.seq, damage.file);
             tracing::error!(event = "buffer_damaged", %buffer, %seq, %file, reason = %damage.reason);
-            lock(&self.reasons).push(format!(
+            self.reasons.push(format!(
                 "buffer {buffer} is damaged at seq {seq} and read only: {}",
                 damage.reason
             ));
@@ -272,7 +271,13 @@ impl Inner {
     }
 
     /// Makes the open buffer and gives its state machine to its shard.
-    fn enter(&self, mut opening: Opening, record: &Record) -> Arc<Buffer> {
+    fn enter(&self, recovered: Recovered, record: &Record) -> Arc<Buffer> {
+        let Recovered {
+            mut opening,
+            damage,
+            unreadable,
+            ..
+        } = recovered;
         // Consumers that were deleted while the buffer was cold are left out.
         let buffer = opening.buffer;
         opening.consumers = self.manager.view(|catalog| {
@@ -311,7 +316,18 @@ impl Inner {
             registry: Arc::downgrade(&self.open),
             segment_bytes: opening.config.segment_bytes,
         });
-        let (behind, uuid) = (Arc::clone(&self.behind), buffer.uuid());
+        if let Some(damage) = damage.filter(|damage| damage.log == LogKind::Messages) {
+            let Damage {
+                seq, file, reason, ..
+            } = damage;
+            let what = reason;
+            let damage = crate::read::Damage { seq, file, what };
+            buffer.readable().recovered_damaged(damage, unreadable);
+        }
+        let (reasons, uuid) = (Arc::clone(&self.reasons), buffer.uuid());
+        let watch = move |error: &ReadError| reasons.damaged(uuid, error);
+        buffer.readable().watch_damage(Box::new(watch));
+        let behind = Arc::clone(&self.behind);
         buffer
             .readable()
             .write_behind(Box::new(move || behind.write(uuid)));

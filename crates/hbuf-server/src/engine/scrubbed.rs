@@ -8,7 +8,7 @@ use hbuf_core::segment::first_of_name;
 use hbuf_manager::Lifecycle;
 use tokio::task::JoinHandle;
 
-use super::{Inner, lock};
+use super::Inner;
 use crate::read::scrub::{ScrubSource, Scrubber};
 use crate::read::{ReadError, Readable, SegmentAt};
 
@@ -49,11 +49,7 @@ impl ScrubSource for Node {
         let Some(inner) = self.0.upgrade() else {
             return;
         };
-        let reason = format!("buffer {uuid}: {error}");
-        let mut reasons = lock(&inner.reasons);
-        if reasons.len() < REASONS_MAX && !reasons.contains(&reason) {
-            reasons.push(reason);
-        }
+        inner.reasons.damaged(uuid, error);
     }
 
     fn is_gone(&self) -> bool {
@@ -83,9 +79,6 @@ impl Inner {
         ))
     }
 }
-
-/// Damaged buffers that the node's status names.
-const REASONS_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ use hbuf_manager::{Action, CLUSTER_VERSIONS, Lifecycle, Outcome, RegisterNode};
 use super::counters::Counters;
 use super::host::ShardHost;
 use super::open::OpenBuffers;
+use super::reasons::Reasons;
 use super::replay::Replay;
 use super::{Engine, Inner, Shards, Stopper, lock, upkeep};
 use crate::clock;
@@ -321,7 +322,7 @@ impl Parts {
             read: ReadShared::new(),
             counters: self.counters,
             disk: Mutex::new(DiskHealth::Sound),
-            reasons: Mutex::new(reasons),
+            reasons: Arc::new(Reasons::new(reasons)),
             checkpointed: Mutex::new(checkpointed),
             draining: AtomicBool::new(false),
             removing: Mutex::default(),

@@ -126,11 +126,11 @@ impl Scan {
             let page = if plain && self.buffer.messages_only() {
                 // As they are: a read of a plain range costs no more than its bytes.
                 self.left = self.left.map(|left| left.saturating_sub(records.count));
+                self.after = records.last;
                 records.bytes
             } else {
-                self.render(&records.bytes)?
+                self.render(&records.bytes, records.last)?
             };
-            self.after = records.last;
             if !page.is_empty() {
                 self.begun = true;
                 return Ok(Some(page));
@@ -156,8 +156,7 @@ impl Scan {
             if picked.last <= self.after {
                 return Ok(None);
             }
-            self.after = picked.last;
-            let page = self.render(&picked.bytes)?;
+            let page = self.render(&picked.bytes, picked.last)?;
             if !page.is_empty() {
                 self.begun = true;
                 return Ok(Some(page));
@@ -166,22 +165,28 @@ impl Scan {
         Ok(None)
     }
 
-    fn render(&mut self, mut bytes: &[u8]) -> Result<Bytes, ReadError> {
+    /// The page of these records, through `last`. One that ends before a damaged record is good:
+    /// the next page says why it ended there.
+    fn render(&mut self, mut bytes: &[u8], last: Seq) -> Result<Bytes, ReadError> {
+        let first = skim(bytes).map(|line| line.seq);
+        self.after = last;
         let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 4);
         while let Some(line) = skim(bytes)
             && self.left != Some(0)
         {
-            let damaged = |what: String| ReadError::Damaged {
-                seq: line.seq,
-                file: Seq::ZERO,
-                what,
-            };
             let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
-            let Some((record, rest)) = bytes.split_at_checked(len) else {
-                return Err(damaged("it is cut off".into()));
-            };
+            let (record, rest) = bytes.split_at_checked(len).unwrap_or((bytes, &[]));
             bytes = rest;
-            let record = decode(record).map_err(|error| damaged(error.to_string()))?;
+            let record = match decode(record) {
+                Ok(record) => record,
+                Err(error) if first == Some(line.seq) => {
+                    return Err(self.buffer.found_damaged(line.seq, error.to_string()));
+                }
+                Err(_) => {
+                    self.after = line.seq.prev();
+                    break;
+                }
+            };
             if !self.filter.wants(&record) {
                 continue;
             }

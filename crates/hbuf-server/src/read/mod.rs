@@ -66,10 +66,11 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use bytes::Bytes;
 use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::limits::TAIL_TOTAL_BYTES_MAX;
+use hbuf_core::recovery::Unreadable;
 use tokio::sync::Notify;
 
 use recent::Tail;
-use segments::{Layout, View};
+use segments::{Layout, NoView, View};
 use shared::lock;
 
 /// One buffer as its readers see it. Costs little while nobody reads: no open file, no index, no
@@ -89,6 +90,10 @@ pub struct Readable {
     tailing: AtomicU32,
     tail: Mutex<Option<Box<Tail>>>,
     damage: OnceLock<Box<Damage>>,
+    /// Told of the first damage that a read meets.
+    watch: OnceLock<Watch>,
+    /// What recovery found damaged, and what it could not read.
+    found: OnceLock<Box<(Damage, Vec<Unreadable>)>>,
     /// Held while the book is read from its files.
     opening_book: Mutex<()>,
     /// Filters that are being uploaded, by the names of their files.
@@ -99,6 +104,9 @@ pub struct Readable {
     behind: AtomicBool,
     writer: OnceLock<Writer>,
 }
+
+/// Hears of damage.
+pub(crate) type Watch = Box<dyn Fn(&ReadError) + Send + Sync>;
 
 /// Writes what waits in memory for a buffer's files; blocks meanwhile.
 pub(crate) type Writer = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
@@ -180,6 +188,8 @@ impl Readable {
             tailing: AtomicU32::new(0),
             tail: Mutex::new(None),
             damage: OnceLock::new(),
+            watch: OnceLock::new(),
+            found: OnceLock::new(),
             opening_book: Mutex::new(()),
             uploads: Mutex::default(),
             controls: AtomicBool::new(false),
@@ -191,6 +201,26 @@ impl Readable {
     /// Who writes what waits for the files, before a reader opens one.
     pub(crate) fn write_behind(&self, writer: Writer) {
         assert!(self.writer.set(writer).is_ok(), "a buffer is opened once");
+    }
+
+    /// Who hears of the first damage that a read meets.
+    pub(crate) fn watch_damage(&self, watch: Watch) {
+        assert!(self.watch.set(watch).is_ok(), "a buffer is opened once");
+    }
+
+    /// What recovery found damaged, before anybody reads.
+    pub(crate) fn recovered_damaged(&self, damage: Damage, unreadable: Vec<Unreadable>) {
+        for part in &unreadable {
+            lock(&self.layout).unreadable(part.first);
+        }
+        let found = Box::new((damage, unreadable));
+        assert!(self.found.set(found).is_ok(), "a buffer is opened once");
+    }
+
+    /// The damage that ends the log: what was behind the commit is not here.
+    pub(crate) fn damage_at_end(&self) -> Option<ReadError> {
+        let Damage { seq, file, what } = self.found.get()?.0.clone();
+        (seq > self.commit()).then_some(ReadError::Damaged { seq, file, what })
     }
 
     /// Says whether something that may be read waits for its file.
@@ -350,9 +380,16 @@ impl Readable {
         if self.closed.load(Ordering::Acquire) {
             return Err(ReadError::Closed);
         }
-        lock(&self.layout)
-            .view(seq)
-            .map_err(|first| ReadError::BeforeFirst { first })
+        let view = lock(&self.layout).view(seq);
+        view.map_err(|no| match no {
+            NoView::Dropped(first) => ReadError::BeforeFirst { first },
+            NoView::Unreadable(file) => {
+                let parts = self.found.get().map_or(&[][..], |found| &found.1);
+                let part = parts.iter().find(|part| part.first == file);
+                let what = part.map_or_else(String::new, |part| part.reason.clone());
+                ReadError::Damaged { seq, file, what }
+            }
+        })
     }
 
     /// Does blocking work behind the gate that bounds how many do so at once.
@@ -381,6 +418,15 @@ impl Readable {
         }
     }
 
+    /// Damage that the bytes of a read show, at a seq that is committed.
+    pub(crate) fn found_damaged(&self, seq: Seq, what: String) -> ReadError {
+        let view = lock(&self.layout).view(seq).ok().flatten();
+        let file = view.map_or(Seq::ZERO, |view| view.file);
+        let error = ReadError::Damaged { seq, file, what };
+        self.note(&error);
+        error
+    }
+
     /// Remembers the first damage, and says it once.
     fn note(&self, error: &ReadError) {
         let ReadError::Damaged { seq, file, what } = error else {
@@ -400,6 +446,9 @@ impl Readable {
                 event = "segment_damaged", dir = %self.dir.display(), file = file.0, seq = seq.0, what,
                 "a message on disk is damaged; the file stays as it is"
             );
+            if let Some(watch) = self.watch.get() {
+                watch(error);
+            }
         }
     }
 }

@@ -28,6 +28,17 @@ struct Part {
     bytes: u64,
     /// Its length is final and its bytes never change: `bytes` is where the file ends.
     sealed: bool,
+    /// Recovery could not use it, or did not find it.
+    unreadable: bool,
+}
+
+/// Why no file holds a seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoView {
+    /// Retention dropped it; the first seq that is left.
+    Dropped(Seq),
+    /// Recovery could not use the file of this first seq.
+    Unreadable(Seq),
 }
 
 /// The part of one file that a reader may see.
@@ -56,6 +67,7 @@ impl Layout {
             first: segment.first,
             bytes: segment.bytes,
             sealed: at < last,
+            unreadable: false,
         };
         Self {
             first,
@@ -75,7 +87,27 @@ impl Layout {
             first,
             bytes,
             sealed: false,
+            unreadable: false,
         });
+    }
+
+    /// From `first` to the next file, or to the end, nothing can be read.
+    pub(super) fn unreadable(&mut self, first: Seq) {
+        let part = Part {
+            first,
+            bytes: 0,
+            sealed: true,
+            unreadable: true,
+        };
+        match self.parts.binary_search_by_key(&first, |part| part.first) {
+            Ok(at) => self.parts[at] = part,
+            Err(at) => self.parts.insert(at, part),
+        }
+        // The one before it takes no more.
+        let at = self.parts.partition_point(|part| part.first < first);
+        if let Some(before) = at.checked_sub(1) {
+            self.parts[before].sealed = true;
+        }
     }
 
     pub(super) fn committed(&mut self, commit: Seq, file: Seq, offset: u64) {
@@ -92,6 +124,7 @@ impl Layout {
                 first: file,
                 bytes,
                 sealed: true,
+                unreadable: false,
             };
         }
     }
@@ -103,22 +136,23 @@ impl Layout {
         self.parts.drain(..kept.saturating_sub(1));
     }
 
-    /// The file that holds `seq`: `Err` with the first seq that is left when it was dropped, `None`
-    /// when it is not committed.
-    pub(super) fn view(&self, seq: Seq) -> Result<Option<View>, Seq> {
+    /// The file that holds `seq`; `None` when it is not committed.
+    pub(super) fn view(&self, seq: Seq) -> Result<Option<View>, NoView> {
         if seq < self.first {
-            return Err(self.first);
+            return Err(NoView::Dropped(self.first));
         }
         if seq > self.commit {
             return Ok(None);
         }
         let behind = self.parts.partition_point(|part| part.first <= seq);
         match behind.checked_sub(1) {
+            Some(at) if self.parts[at].unreadable => Err(NoView::Unreadable(self.parts[at].first)),
             Some(at) => Ok(Some(self.at(at))),
-            None => Err(self
-                .parts
-                .first()
-                .map_or_else(|| self.commit.next(), |part| part.first)),
+            None => Err(NoView::Dropped(
+                self.parts
+                    .first()
+                    .map_or_else(|| self.commit.next(), |part| part.first),
+            )),
         }
     }
 
@@ -142,6 +176,7 @@ impl Layout {
             first,
             bytes,
             sealed,
+            ..
         } = self.parts[at];
         let next_file = self.parts.get(at + 1).map(|part| part.first);
         let last = next_file.map_or(self.commit, |next| next.prev().min(self.commit));
@@ -167,7 +202,10 @@ mod tests {
     }
 
     fn check(layout: &Layout, seq: u64, expected: Result<Option<(u64, u64)>, u64>) {
-        let view = layout.view(Seq(seq)).map_err(|first| first.0);
+        let view = layout.view(Seq(seq)).map_err(|no| match no {
+            NoView::Dropped(first) => first.0,
+            NoView::Unreadable(first) => panic!("{first} can be read"),
+        });
         assert_eq!(
             view.map(|view| view.map(|view| (view.file.0, view.last.0))),
             expected
@@ -201,6 +239,23 @@ mod tests {
         check(&layout, 35, Err(36));
         check(&layout, 36, Ok(None));
         assert_eq!(layout.views().count(), 0);
+    }
+
+    #[test]
+    fn what_recovery_could_not_read_is_neither_dropped_nor_in_the_file_before() {
+        let mut layout = Layout::new(Seq(5), Seq(35), &[at(11, 500), at(31, 700)]);
+        layout.unreadable(Seq(5));
+        layout.unreadable(Seq(21));
+        check(&layout, 4, Err(5));
+        check(&layout, 20, Ok(Some((11, 20))));
+        check(&layout, 31, Ok(Some((31, 35))));
+        for (seq, first) in [(5, 5), (10, 5), (21, 21), (30, 21)] {
+            let expected = Err(NoView::Unreadable(Seq(first)));
+            assert_eq!(layout.view(Seq(seq)), expected, "{seq}");
+        }
+        layout.unreadable(Seq(31));
+        assert_eq!(layout.view(Seq(35)), Err(NoView::Unreadable(Seq(31))));
+        check(&layout, 36, Ok(None));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use hbuf_core::ids::Seq;
 use hbuf_core::index::{Place, PushError, SegmentIndex};
 use hbuf_core::limits::PIECE_BYTES;
 use hbuf_core::record::{LINE_LEN, Line, State};
-use hbuf_core::segment::file_name;
+use hbuf_core::segment::{FORMAT_WITHIN, check_format, file_name};
 use hbuf_core::skim::{Skim, Skimmer, time_of};
 
 use super::level_zero::{INDEX_SUFFIX, derived_name, write_derived};
@@ -266,12 +266,14 @@ impl Readable {
 
     /// Where the first record starts: behind the head line.
     pub(super) fn head_len(&self, view: &View, file: &File) -> Result<u64, ReadError> {
-        let mut bytes = [0; LINE_LEN];
+        let mut bytes = [0; FORMAT_WITHIN];
         let count = read_at(file, &mut bytes, 0).map_err(|source| ReadError::Io {
             file: view.file,
             source,
         })?;
-        match Line::parse(&bytes[..count]) {
+        check_format(&bytes[..count])
+            .map_err(|error| self.damaged(view, view.file, &error.to_string()))?;
+        match Line::parse(&bytes[..count.min(LINE_LEN)]) {
             Ok(line) if line.state == State::Head && line.seq == view.file => Ok(line.record_len()),
             Ok(_) => Err(self.damaged(
                 view,
@@ -300,7 +302,10 @@ impl Readable {
     }
 
     pub(super) fn no_record(&self, view: &View, due: Place) -> ReadError {
-        let what = format!("no record starts at offset {}", due.offset);
+        let mut what = format!("no record starts at offset {}", due.offset);
+        if let Some(next) = view.next_file.filter(|_| due.offset == view.bytes) {
+            what = format!("the file ends before it, and the next one begins with {next}");
+        }
         ReadError::Damaged {
             seq: due.seq,
             file: view.file,

@@ -1,6 +1,6 @@
 //! `…/messages/{seq}`: one message, as the reply's own body and headers.
 
-use hbuf_core::ids::{Hash, Seq};
+use hbuf_core::ids::Hash;
 use hbuf_core::record::{Record, State, decode};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -10,7 +10,6 @@ use crate::http::body::Body;
 use crate::http::browser::{confine, may_show};
 use crate::http::call::{Call, Reply, etag_is_known, shown};
 use crate::http::problem::{Code, Problem};
-use crate::read::ReadError;
 use hbuf_core::ids::Uuid;
 
 /// `GET /buffers/{buffer}/messages/{seq}`
@@ -20,6 +19,9 @@ pub(super) async fn read(call: Call) -> Reply {
     let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
     let commit = buffer.readable().commit();
     if seq > commit {
+        if let Some(damage) = buffer.readable().damage_at_end() {
+            return Err(damage.into());
+        }
         return Err(Problem::new(
             Code::MessageNotFound,
             format!("There is no message {seq} yet, the last one is {commit}: wait for it with ?after= and wait=."),
@@ -27,11 +29,7 @@ pub(super) async fn read(call: Call) -> Reply {
         .fact("commit", commit.0));
     }
     let records = buffer.readable().read(seq.prev(), 1, 0).await?;
-    let damaged = |what: String| ReadError::Damaged {
-        seq,
-        file: Seq::ZERO,
-        what,
-    };
+    let damaged = |what: String| buffer.readable().found_damaged(seq, what);
     let record = decode(&records.bytes).map_err(|error| damaged(error.to_string()))?;
     if let Some(wanted) = id.filter(|wanted| record.id() != Some(*wanted)) {
         return Err(Problem::new(

@@ -407,13 +407,20 @@ fn status(buffer: &Buffer) -> Result<BufferStatus, Box<Problem>> {
 /// The seq behind which the read starts. From the start means from the first message that is left.
 async fn position(buffer: &Buffer, start: &Start) -> Result<Seq, Box<Problem>> {
     let first = buffer.readable().first();
-    match *start {
-        Start::After(Seq::ZERO) => Ok(first.prev()),
-        Start::End => Ok(buffer.readable().commit()),
-        Start::After(after) if after < first.prev() => Err(ReadError::BeforeFirst { first }.into()),
-        Start::After(after) => Ok(after),
-        Start::Time(time, after) => Ok(buffer.readable().seq_at_time(time).await?.max(after)),
+    let after = match *start {
+        Start::After(Seq::ZERO) => first.prev(),
+        Start::End => buffer.readable().commit(),
+        Start::After(after) if after < first.prev() => {
+            return Err(ReadError::BeforeFirst { first }.into());
+        }
+        Start::After(after) => after,
+        Start::Time(time, after) => buffer.readable().seq_at_time(time).await?.max(after),
         Start::Cursor(_) => unreachable!("a cursor was turned into the seq of its one buffer"),
+    };
+    // What was there is damaged, and nothing will come: that is no end to wait at.
+    match buffer.readable().damage_at_end() {
+        Some(damage) if after >= buffer.readable().commit() => Err(damage.into()),
+        _ => Ok(after),
     }
 }
 

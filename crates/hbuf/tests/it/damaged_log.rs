@@ -1,0 +1,214 @@
+//! What a person sees of a log that was damaged while no server ran.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::server::Server;
+
+/// A data directory with one buffer, `b`, whose segments hold three messages each, or all.
+struct Damaged {
+    scratch: TempDir,
+}
+
+/// How many messages the buffer has.
+const MESSAGES: u64 = 8;
+
+impl Damaged {
+    /// The server stops well, so that the mark covers everything.
+    fn with_segments_of(segment_bytes: u64) -> Self {
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let damaged = Self { scratch };
+        let server = damaged.serve();
+        let mut http = server.http();
+        let config = format!("{{\"segment_bytes\": {segment_bytes}}}");
+        assert!(http.put_json("/buffers/b", &config).unwrap().is_success());
+        for number in 1..=MESSAGES {
+            let body = format!("{}body {number}", "x".repeat(1_000));
+            let reply = http.post("/buffers/b", body.as_bytes()).unwrap();
+            assert_eq!(reply.number("x-hbuf-seq"), Some(number));
+        }
+        server.stop().unwrap();
+        damaged
+    }
+
+    fn serve(&self) -> Server {
+        Server::start(&self.scratch.path().join("data"), &[]).unwrap()
+    }
+
+    fn directory(&self) -> PathBuf {
+        fs::canonicalize(self.scratch.path().join("data/names/-/b")).unwrap()
+    }
+
+    /// The first seqs of the segments.
+    fn firsts(&self) -> Vec<u64> {
+        let names = fs::read_dir(self.directory()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut firsts: Vec<u64> = names
+            .filter_map(|name| name.strip_suffix(".hbuf")?.parse().ok())
+            .collect();
+        firsts.sort_unstable();
+        firsts
+    }
+
+    fn segment(&self, first: u64) -> PathBuf {
+        self.directory().join(format!("{first:020}.hbuf"))
+    }
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+fn find(bytes: &[u8], text: &str) -> usize {
+    let mut places = bytes.windows(text.len());
+    places.position(|at| at == text.as_bytes()).unwrap()
+}
+
+/// Another byte in the head line.
+fn bad_head(path: &Path) {
+    change(path, |bytes| bytes[40] ^= 1);
+}
+
+fn newer_format(path: &Path) {
+    change(path, |bytes| {
+        let at = find(bytes, "x-hbuf-format: 1\r\n");
+        bytes[at + 15] = b'9';
+    });
+}
+
+fn missing(path: &Path) {
+    fs::remove_file(path).unwrap();
+}
+
+/// The problem that a read gets.
+fn problem(server: &Server, target: &str) -> Value {
+    let reply = server.http().get(target).unwrap();
+    assert_eq!(reply.status, 500, "{target}: {}", reply.text());
+    let problem: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(problem["type"], "urn:hbuf:problem:log-damaged", "{problem}");
+    problem
+}
+
+fn description(server: &Server) -> Value {
+    let reply = server.http().get("/buffers/b").unwrap();
+    serde_json::from_slice(&reply.body).unwrap()
+}
+
+fn readiness(server: &Server) -> String {
+    server.http().get("/readyz").unwrap().text()
+}
+
+#[test]
+fn a_first_segment_that_cannot_be_used_is_damaged_and_not_dropped() {
+    let cases = [
+        (bad_head as fn(&Path), "head line"),
+        (newer_format, "use a newer hbuf"),
+        (missing, "missing"),
+    ];
+    for (damage, says) in cases {
+        for segment_bytes in [1 << 20, 4 << 10] {
+            let damaged = Damaged::with_segments_of(segment_bytes);
+            damage(&damaged.segment(1));
+            let server = damaged.serve();
+            let single = segment_bytes > 4 << 10;
+            let problem = problem(&server, "/buffers/b/messages");
+            assert_eq!(problem["seq"], 1);
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains(says), "{detail}");
+            assert_eq!(
+                description(&server)["damaged_at"],
+                1,
+                "{says} {segment_bytes}"
+            );
+            assert!(readiness(&server).contains("damaged"));
+            if single {
+                assert_eq!(self::problem(&server, "/buffers/b/messages/2")["seq"], 2);
+                let reply = server.http().post("/buffers/b", b"more").unwrap();
+                assert!(
+                    reply.text().contains("damaged at seq 1"),
+                    "{}",
+                    reply.text()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_newest_segment_that_cannot_be_used_is_named_itself() {
+    for (damage, says) in [
+        (bad_head as fn(&Path), "no good head line"),
+        (newer_format, "use a newer hbuf"),
+        (missing, "missing"),
+    ] {
+        let damaged = Damaged::with_segments_of(4 << 10);
+        let newest = *damaged.firsts().last().unwrap();
+        assert!(newest > 1);
+        damage(&damaged.segment(newest));
+        let server = damaged.serve();
+        assert_eq!(
+            server.http().get("/buffers/b/messages/1").unwrap().status,
+            200
+        );
+        let problem = problem(
+            &server,
+            &format!("/buffers/b/messages?after={}", newest - 1),
+        );
+        assert_eq!(problem["seq"], newest);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("{newest:020}.hbuf")), "{detail}");
+        assert!(detail.contains(says), "{detail}");
+        assert_eq!(description(&server)["damaged_at"], newest);
+    }
+}
+
+#[test]
+fn a_missing_segment_in_the_middle_is_said_once_a_read_met_it() {
+    let damaged = Damaged::with_segments_of(4 << 10);
+    let firsts = damaged.firsts();
+    assert!(firsts.len() > 2, "{firsts:?}");
+    missing(&damaged.segment(firsts[1]));
+    let server = damaged.serve();
+    let problem = problem(
+        &server,
+        &format!("/buffers/b/messages?after={}", firsts[1] - 1),
+    );
+    assert_eq!(problem["seq"], firsts[1]);
+    let detail = problem["detail"].as_str().unwrap();
+    let says = format!("the next one begins with {}", firsts[2]);
+    assert!(detail.contains(&says), "{detail}");
+    assert_eq!(description(&server)["damaged_at"], firsts[1]);
+    assert!(readiness(&server).contains(&says), "{}", readiness(&server));
+    let behind = format!("/buffers/b/messages/{}", firsts[2]);
+    assert_eq!(server.http().get(&behind).unwrap().status, 200);
+}
+
+#[test]
+fn the_end_of_a_damaged_log_is_no_end_to_wait_at() {
+    let damaged = Damaged::with_segments_of(1 << 20);
+    // Without the mark the start reads everything, and stops at the damage.
+    missing(&damaged.directory().join("mark"));
+    change(&damaged.segment(1), |bytes| {
+        let at = find(bytes, "body 3");
+        bytes[at] ^= 1;
+    });
+    let server = damaged.serve();
+    let described = description(&server);
+    assert_eq!(
+        (&described["commit"], &described["damaged_at"]),
+        (&2.into(), &3.into())
+    );
+    for target in ["?after=2", "?after=end", "?after=2&wait=5", "/3", "/7"] {
+        assert_eq!(
+            problem(&server, &format!("/buffers/b/messages{target}"))["seq"],
+            3
+        );
+    }
+    let sound = server.http().get("/buffers/b/messages").unwrap();
+    assert!(sound.text().contains("body 2") && !sound.text().contains("body 4"));
+}
