@@ -2,7 +2,7 @@
 //!
 //! On disk: every checksum, every id, every head, and the tree of ids against each head, the mark
 //! and, if given, a checkpoint kept elsewhere. Over HTTP: the same for what a running server sends,
-//! against its checkpoint.
+//! against its checkpoint (`served`).
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -11,9 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use hbuf_client::{Client, Collection, ReadOptions};
-use hbuf_core::ids::{Seq, Uuid};
-use hbuf_core::record::{Line, decode};
+use hbuf_core::ids::Seq;
 use hbuf_core::tree::{Checkpoint, Frontier};
 use serde_json::{Value, json};
 
@@ -64,7 +62,7 @@ pub(crate) fn command(args: &VerifyArgs) -> Result<ExitCode> {
     let mut damaged = false;
     for what in &args.what {
         let checks = match &args.url {
-            Some(url) => vec![verify_served(args, url, what, kept.as_ref())?],
+            Some(url) => vec![served(args, url, what, kept.as_ref())?],
             None => verify_path(what, kept.as_ref())?,
         };
         for (title, check) in &checks {
@@ -165,7 +163,7 @@ fn verify_place(place: &BufferPlace, kept: Option<&Checkpoint>) -> Result<Check>
     Ok(check)
 }
 
-fn verify_served(
+fn served(
     args: &VerifyArgs,
     url: &str,
     what: &Path,
@@ -177,102 +175,8 @@ fn verify_served(
         tenant: args.tenant.clone(),
     };
     let client = server.client()?;
-    let check = block_on(download(&client, name, kept))?;
+    let check = block_on(served::verify(&client, name, kept))?;
     Ok((name.to_owned(), check))
-}
-
-/// Everything that a server sends of a buffer, up to the checkpoint that it gave before.
-async fn download(client: &Client, name: &str, kept: Option<&Checkpoint>) -> Result<Check> {
-    let promised = client.checkpoint(name).await?;
-    let origin = PathBuf::from(client.url());
-    let mut check = Check::default();
-    check.log = Uuid::parse(&promised.log);
-    ensure!(
-        check.log.is_some(),
-        "the checkpoint of `{name}` names no log, so ids cannot be checked"
-    );
-    check.expect(
-        promised.size,
-        promised.root,
-        "the server's checkpoint",
-        &origin,
-    );
-    if let Some(kept) = kept {
-        check.expect(kept.size, kept.root, "the checkpoint", &origin);
-    }
-    let options = ReadOptions {
-        all_kinds: true,
-        ..ReadOptions::after(0)
-    };
-    let mut stream = client.read(Collection::Buffers, name, &options).await?;
-    let mut offset = 0;
-    let mut due = None;
-    while let Some(bytes) = stream.next_bytes().await? {
-        let line = Line::parse(&bytes)?;
-        if line.seq > Seq(promised.size) {
-            break;
-        }
-        if due.is_none() {
-            check.start(None, first_frontier(client, name, line.seq).await?);
-        }
-        check_served(&mut check, &bytes, &line, due, &origin, offset);
-        due = Some(line.seq.next());
-        offset += bytes.len() as u64;
-    }
-    check.finish();
-    Ok(check)
-}
-
-/// One record as it came, and whether it is the one that was due.
-fn check_served(
-    check: &mut Check,
-    bytes: &[u8],
-    line: &Line,
-    due: Option<Seq>,
-    origin: &Path,
-    offset: u64,
-) {
-    let due = due.unwrap_or(line.seq);
-    if line.seq != due {
-        let reason = format!("the server sent seq {} where {due} was due", line.seq);
-        check.damaged(served_damage(Kind::Missing, origin, offset, due, reason));
-    }
-    match decode(bytes) {
-        Ok(record) => check.record(&record, origin, offset),
-        Err(error) => {
-            let reason = error.to_string();
-            check.damaged(served_damage(
-                Kind::Damaged,
-                origin,
-                offset,
-                line.seq,
-                reason,
-            ));
-        }
-    }
-}
-
-/// The tree of everything before `first`. The inclusion proof of the last leaf of a tree is just
-/// that: the perfect subtrees that stand for all leaves before it, the smallest first.
-async fn first_frontier(client: &Client, name: &str, first: Seq) -> Result<Frontier> {
-    if first <= Seq::FIRST {
-        return Ok(Frontier::new());
-    }
-    let proof = client.prove_inclusion(name, first.0, first.0).await?;
-    let nodes = proof.hashes.into_iter().rev().collect();
-    Frontier::from_parts(first.prev().0, nodes)
-        .with_context(|| format!("the server's proof of seq {first} has the wrong length"))
-}
-
-fn served_damage(kind: Kind, origin: &Path, offset: u64, seq: Seq, reason: String) -> Damage {
-    Damage {
-        kind,
-        file: origin.to_owned(),
-        offset,
-        seq,
-        last: seq,
-        reason,
-    }
 }
 
 fn report(out: &mut Out, title: &str, check: &Check, json: bool) -> Result<()> {
@@ -342,5 +246,6 @@ fn damage_json(damage: &Damage) -> Value {
     })
 }
 
+mod served;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::server::Server;
+use crate::support::server::{Server, hbuf};
 
 /// A data directory with one buffer, `b`, whose segments hold three messages each, or all.
 struct Damaged {
@@ -211,4 +211,122 @@ fn the_end_of_a_damaged_log_is_no_end_to_wait_at() {
     }
     let sound = server.http().get("/buffers/b/messages").unwrap();
     assert!(sound.text().contains("body 2") && !sound.text().contains("body 4"));
+}
+
+/// The exit code of `hbuf verify`, and the first damaged place that it names.
+fn verify(arguments: &[&str]) -> (Option<i32>, Value) {
+    let output = hbuf(&[&["verify", "--json"], arguments].concat());
+    let said = String::from_utf8(output.stdout).unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let line = said.lines().next().unwrap_or_else(|| panic!("{complaint}"));
+    let check: Value = serde_json::from_str(line).unwrap();
+    (output.status.code(), check["damage"][0].clone())
+}
+
+/// Both ways of verifying name the same seq.
+fn check_verify(segment_bytes: u64, damage: impl FnOnce(&Damaged) -> u64, says: &str) {
+    let damaged = Damaged::with_segments_of(segment_bytes);
+    let seq = damage(&damaged);
+    let offline = verify(&[&damaged.directory().display().to_string()]);
+    assert_eq!(
+        (offline.0, &offline.1["seq"]),
+        (Some(1), &seq.into()),
+        "{}",
+        offline.1
+    );
+    let server = damaged.serve();
+    let url = format!("http://{}", server.address());
+    let served = verify(&["--url", &url, "b"]);
+    assert_eq!(
+        (served.0, &served.1["seq"]),
+        (Some(1), &seq.into()),
+        "{}",
+        served.1
+    );
+    let reason = served.1["reason"].as_str().unwrap();
+    assert!(reason.contains(says), "{reason}");
+}
+
+/// Another byte in the body of a message of the first segment.
+fn bad_body(damaged: &Damaged, seq: u64) -> u64 {
+    change(&damaged.segment(1), |bytes| {
+        let at = find(bytes, &format!("body {seq}"));
+        bytes[at] ^= 1;
+    });
+    seq
+}
+
+#[test]
+fn verify_of_a_server_names_a_bad_body_in_an_open_and_in_a_sealed_segment() {
+    check_verify(1 << 20, |damaged| bad_body(damaged, 3), "CRC");
+    check_verify(4 << 10, |damaged| bad_body(damaged, 2), "CRC");
+}
+
+#[test]
+fn verify_of_a_server_names_a_bad_record_line() {
+    for segment_bytes in [1 << 20, 4 << 10] {
+        for byte in [10, 30, 100, 110] {
+            let line = |damaged: &Damaged| {
+                change(&damaged.segment(1), |bytes| {
+                    let at = find(bytes, "POST /00000000000000000002");
+                    bytes[at + byte] ^= 1;
+                });
+                2
+            };
+            check_verify(segment_bytes, line, "");
+        }
+    }
+}
+
+#[test]
+fn verify_of_a_server_names_the_head_line_of_any_segment() {
+    let head_of = |which: fn(&[u64]) -> u64| {
+        move |damaged: &Damaged| {
+            let first = which(&damaged.firsts());
+            bad_head(&damaged.segment(first));
+            first
+        }
+    };
+    check_verify(1 << 20, head_of(|firsts| firsts[0]), "head line");
+    let each: [fn(&[u64]) -> u64; 3] = [
+        |firsts: &[u64]| firsts[0],
+        |firsts: &[u64]| firsts[1],
+        |firsts: &[u64]| firsts[firsts.len() - 1],
+    ];
+    for which in each {
+        check_verify(4 << 10, head_of(which), "head line");
+    }
+}
+
+#[test]
+fn verify_of_a_server_names_an_end_that_is_cut_off() {
+    let cut = |damaged: &Damaged| {
+        change(&damaged.segment(1), |bytes| {
+            bytes.truncate(find(bytes, "POST /00000000000000000006"));
+        });
+        6
+    };
+    check_verify(1 << 20, cut, "");
+    // Without a mark, a start that reads everything finds the damage and the log ends there.
+    let rotten = |damaged: &Damaged| {
+        missing(&damaged.directory().join("mark"));
+        bad_body(damaged, 3)
+    };
+    check_verify(1 << 20, rotten, "shows that it was committed");
+}
+
+#[test]
+fn verify_of_a_server_names_missing_segments() {
+    let each: [fn(&[u64]) -> u64; 2] = [
+        |firsts: &[u64]| firsts[1],
+        |firsts: &[u64]| firsts[firsts.len() - 1],
+    ];
+    for which in each {
+        let gone = |damaged: &Damaged| {
+            let first = which(&damaged.firsts());
+            missing(&damaged.segment(first));
+            first
+        };
+        check_verify(4 << 10, gone, "");
+    }
 }

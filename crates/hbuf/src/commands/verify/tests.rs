@@ -1,6 +1,6 @@
 use std::fs;
 
-use hbuf_core::record::{LINE_LEN, erase};
+use hbuf_core::record::{LINE_LEN, Line, decode, erase};
 
 use super::*;
 use crate::offline::fixture::{Fixture, age, record};
