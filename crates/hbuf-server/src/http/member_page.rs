@@ -112,8 +112,8 @@ impl Fetch {
             match within {
                 Within::Records(records) if records.count == 0 => break,
                 Within::Records(records) => {
-                    self.take(&records.bytes, &mut page)?;
                     page.last = records.last;
+                    self.take(&buffer, &records.bytes, &mut page)?;
                 }
                 Within::Long { seq, time } => {
                     page.entries.push(Entry {
@@ -156,8 +156,8 @@ impl Fetch {
             if picked.last <= page.last {
                 break;
             }
-            self.take(&picked.bytes, &mut page)?;
             page.last = picked.last;
+            self.take(&buffer, &picked.bytes, &mut page)?;
         }
         Ok(page)
     }
@@ -170,21 +170,19 @@ impl Fetch {
     ) -> Result<Option<Bytes>, ReadError> {
         let records = buffer.read(seq.prev(), 1, self.page_bytes).await?;
         let mut page = Page::empty(seq);
-        self.take(&records.bytes, &mut page)?;
+        self.take(buffer, &records.bytes, &mut page)?;
         Ok(page.next().map(|_| page.bytes))
     }
 
-    /// Takes the wanted ones of whole records into a page that has none.
-    fn take(&self, records: &Bytes, page: &mut Page) -> Result<(), ReadError> {
+    /// Takes the wanted ones of whole records into a page that has none. It ends before a damaged
+    /// one that is not the first: the next page says so.
+    fn take(&self, buffer: &Readable, records: &Bytes, page: &mut Page) -> Result<(), ReadError> {
         let as_they_are = self.form == Form::Raw && self.filter == Filter::default();
         let mut out = Vec::with_capacity(if as_they_are { 0 } else { records.len() });
+        let first = skim(records).map(|line| line.seq);
         let mut at = 0;
         while let Some(line) = skim(&records[at..]) {
-            let damaged = |what: &str| ReadError::Damaged {
-                seq: line.seq,
-                file: Seq::ZERO,
-                what: what.into(),
-            };
+            let damaged = |what: &str| buffer.found_damaged(line.seq, what.to_owned());
             let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
             let bytes = &records[at..];
             let bytes = bytes.get(..len).ok_or_else(|| damaged("it is cut off"))?;
@@ -193,7 +191,16 @@ impl Fetch {
             let end = if as_they_are {
                 at
             } else {
-                let record = decode(bytes).map_err(|error| damaged(&error.to_string()))?;
+                let record = match decode(bytes) {
+                    Ok(record) => record,
+                    Err(error) if first == Some(line.seq) => {
+                        return Err(damaged(&error.to_string()));
+                    }
+                    Err(_) => {
+                        page.last = line.seq.prev();
+                        break;
+                    }
+                };
                 if !self.filter.wants(&record) {
                     continue;
                 }

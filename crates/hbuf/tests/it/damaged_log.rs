@@ -211,6 +211,42 @@ fn the_end_of_a_damaged_log_is_no_end_to_wait_at() {
     }
     let sound = server.http().get("/buffers/b/messages").unwrap();
     assert!(sound.text().contains("body 2") && !sound.text().contains("body 4"));
+    let events = server.http().send(
+        "GET",
+        "/buffers/b/messages",
+        &[("accept", "text/event-stream")],
+        b"",
+    );
+    // A stream that cannot go on says why, and ends.
+    let events = events.unwrap().text();
+    let (sound, problem) = events.split_once("event: problem\n").unwrap();
+    assert!(
+        sound.contains("body 2") && problem.contains("log-damaged"),
+        "{events}"
+    );
+}
+
+#[test]
+fn a_topic_gives_what_is_sound_before_damage_and_names_the_gap() {
+    let damaged = Damaged::with_segments_of(4 << 10);
+    bad_body(&damaged, 2);
+    let server = damaged.serve();
+    let mut http = server.http();
+    assert!(http.put_json("/buffers/c", "{}").unwrap().is_success());
+    let topic = http
+        .put_json("/topics/t", "{\"buffers\": [\"b\", \"c\"]}")
+        .unwrap();
+    assert!(topic.is_success(), "{}", topic.text());
+    let accept = [("accept", "application/x-ndjson")];
+    let lines = http
+        .send("GET", "/topics/t/messages", &accept, b"")
+        .unwrap()
+        .text();
+    assert!(
+        lines.contains("body 1") && !lines.contains("body 2"),
+        "{lines}"
+    );
+    assert!(lines.contains("damaged"), "{lines}");
 }
 
 /// The exit code of `hbuf verify`, and the first damaged place that it names.

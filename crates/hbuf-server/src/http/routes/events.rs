@@ -67,7 +67,12 @@ impl Tail {
             match self.scan.page().await {
                 Ok(Some(page)) => return Some(page),
                 Ok(None) if self.scan.left == Some(0) => return None,
-                Ok(None) => {}
+                Ok(None) => {
+                    // Nothing will come behind it.
+                    if let Some(damage) = self.scan.buffer.damage_at_end() {
+                        return self.end(damage);
+                    }
+                }
                 Err(error) => return self.end(error),
             }
             let past = self.scan.after.max(self.scan.through);
