@@ -106,6 +106,13 @@ impl Check {
         self.meet();
     }
 
+    /// The log has come to `end`, where its root is this, and nothing of it is left to look at.
+    pub(crate) fn emptied(&mut self, end: Seq, root: Option<Hash>) {
+        self.last = Some(end);
+        let here = |expected: &Expected| expected.size == end.0 && Some(expected.root) == root;
+        self.expected.retain(|expected| !here(expected));
+    }
+
     /// A record with a right checksum.
     pub(crate) fn record(&mut self, record: &Record<'_>, file: &Path, offset: u64) {
         let seq = record.line.seq;

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -259,7 +261,7 @@ fn a_tail_shows_the_last_messages_and_then_each_new_one() {
         .unwrap();
     let words = ["tail", "demo", "--from", "start", "--limit", "5", "--sse"];
     let events = bench.command(&words).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
     bench.say(&["append", "demo", "-m", "four"]);
     bench.say(&["append", "demo", "-m", "five"]);
     let said = good(&["tail"], &poll.wait_with_output().unwrap());
@@ -469,6 +471,30 @@ fn verify_is_content_with_files_and_server_and_names_a_flipped_byte() {
     } = bench;
     server.stop().unwrap();
     flip_and_verify(&scratch, &buffer);
+}
+
+#[test]
+fn verify_of_a_server_is_content_with_a_buffer_that_retention_emptied() {
+    let bench = Bench::new();
+    let demo = "/buffers/demo";
+    let mut http = bench.server.http();
+    http.put_json(demo, r#"{"retention_seconds": 1}"#).unwrap();
+    bench.say(&["append", "demo", "-m", "gone soon"]);
+    let begun = Instant::now();
+    while !http.get(demo).unwrap().text().contains("\"messages\":0") {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "retention never comes"
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
+    let url = format!("http://{}", bench.server.address());
+    let served = bench.say(&["verify", "--url", &url, "demo", "--json"]);
+    let served = &lines_of_json(&served)[0];
+    assert_eq!(
+        (&served["damage"], &served["unproven"]),
+        (&json!([]), &json!(false))
+    );
 }
 
 /// Flips one byte of each record on a copy.

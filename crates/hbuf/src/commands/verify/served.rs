@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use hbuf_client::{CallError, Client, Collection, ReadOptions};
-use hbuf_core::ids::{Seq, Uuid};
+use hbuf_core::ids::{Hash, Seq, Uuid};
 use hbuf_core::record::{Line, decode};
 use hbuf_core::tree::{Checkpoint, Frontier};
 use serde_json::Value;
@@ -55,7 +55,8 @@ pub(super) async fn verify(
         size,
         offset: 0,
     };
-    download.start_tree().await?;
+    let root = promised.as_ref().map(|promised| promised.root);
+    download.start_tree(root).await?;
     download.all().await?;
     download.end(number("damaged_at")).await?;
     download.check.finish();
@@ -216,9 +217,10 @@ impl Download<'_> {
     /// The tree of everything before the first record. The inclusion proof of the last leaf of a
     /// tree is just that: the perfect subtrees that stand for all leaves before it, the smallest
     /// first.
-    async fn start_tree(&mut self) -> Result<()> {
+    async fn start_tree(&mut self, root: Option<Hash>) -> Result<()> {
         let first = self.due;
         if first > self.size {
+            self.check.emptied(self.size, root);
             return Ok(());
         }
         if first <= Seq::FIRST {
