@@ -73,10 +73,10 @@ async fn read_records(
         let run = run.count() as u64;
         let page = readable.read(first.seq.prev(), run, PIECE_BYTES).await?;
         let before = records.len();
-        split(&page.bytes, |_, record| records.push(record))?;
+        split(readable, &page.bytes, |_, record| records.push(record))?;
         if records.len() == before {
             let what = "it is not there".to_owned();
-            return Err(damaged(first.seq, what));
+            return Err(readable.found_damaged(first.seq, what));
         }
     }
     if let Some(last) = given.iter().map(|one| one.seq).max() {
@@ -85,22 +85,21 @@ async fn read_records(
     Ok(records)
 }
 
-fn split(bytes: &Bytes, mut put: impl FnMut(Seq, Bytes)) -> Result<(), ReadError> {
+fn split(
+    readable: &Readable,
+    bytes: &Bytes,
+    mut put: impl FnMut(Seq, Bytes),
+) -> Result<(), ReadError> {
     let mut at = 0;
     while let Some(line) = skim(&bytes[at..]) {
         let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
         if bytes.len() - at < len {
-            return Err(damaged(line.seq, "it is cut off".to_owned()));
+            return Err(readable.found_damaged(line.seq, "it is cut off".to_owned()));
         }
         put(line.seq, bytes.slice(at..at + len));
         at += len;
     }
     Ok(())
-}
-
-fn damaged(seq: Seq, what: String) -> ReadError {
-    let file = Seq::ZERO;
-    ReadError::Damaged { seq, file, what }
 }
 
 /// Looks for messages that match.
@@ -145,20 +144,20 @@ pub(super) async fn look(
         (picked.bytes, picked.last)
     };
     if last <= after {
-        return Err(damaged(
-            after.next(),
-            "nothing can be read there".to_owned(),
-        ));
+        return Err(readable.found_damaged(after.next(), "nothing can be read there".to_owned()));
     }
     let (mut candidates, mut page) = (Vec::new(), Page::default());
     let mut bad = None;
-    split(&bytes, |seq, record| match decode(&record) {
+    split(readable, &bytes, |seq, record| match decode(&record) {
         Ok(decoded) if filter.takes(&decoded) => {
             candidates.push(Candidate::of(&decoded));
             page.push(seq, record);
         }
         Ok(_) => {}
-        Err(error) => bad = bad.take().or_else(|| Some(damaged(seq, error.to_string()))),
+        Err(error) if bad.is_none() => {
+            bad = Some(readable.found_damaged(seq, error.to_string()));
+        }
+        Err(_) => {}
     })?;
     let found = Found {
         last,
