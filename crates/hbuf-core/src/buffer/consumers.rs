@@ -25,6 +25,9 @@ pub enum ConsumerCall {
     Begin {
         /// What is set.
         config: Box<Config>,
+        /// The version of its record that says so. What an older one says changes nothing: the call
+        /// was made before the other, and was late.
+        version: u64,
         /// Where it begins; nothing when the caller does not know, and is told that it is needed.
         after: Option<Seq>,
     },
@@ -288,8 +291,14 @@ impl Buffer {
         out: &mut Effects,
     ) -> Option<ConsumerAnswer> {
         let now = context.now;
-        if let ConsumerCall::Begin { config, after } = call {
-            return Some(self.begin_consumer(context, uuid, *config, after, out));
+        if let ConsumerCall::Begin {
+            config,
+            version,
+            after,
+        } = call
+        {
+            let set = (*config, version);
+            return Some(self.begin_consumer(context, uuid, set, after, out));
         }
         if call == ConsumerCall::Forget {
             return Some(self.forget_consumer(now, uuid, out));
@@ -325,14 +334,7 @@ impl Buffer {
                 None if !context.rules.failed_looks_pass_nothing => {
                     consumer.looked(after, self.commit, &[]);
                 }
-                // It stands still: also when the stored filter that it names is not there.
-                None => {
-                    for token in consumer.look_failed() {
-                        let answer = ConsumerAnswer::Refused(ConsumerRefused::Busy);
-                        let task = ConsumerTask::Answer { token, answer };
-                        out.push(self.task(uuid, task));
-                    }
-                }
+                None => self.stand_still(uuid, out),
             },
             ConsumerCall::Buried { seq, done: true } if still => consumer.buried_while_still(seq),
             ConsumerCall::Buried { seq, done } => {
@@ -344,6 +346,16 @@ impl Buffer {
             ConsumerCall::Begin { .. } | ConsumerCall::Forget => unreachable!("done above"),
         }
         None
+    }
+
+    /// A look failed: also when the stored filter that the consumer names is not there. Whoever
+    /// waits is told.
+    fn stand_still(&mut self, uuid: Uuid, out: &mut Effects) {
+        let consumer = self.consumers.begun.get_mut(&uuid);
+        for token in consumer.map_or_else(Vec::new, |consumer| consumer.look_failed()) {
+            let answer = ConsumerAnswer::Refused(ConsumerRefused::Busy);
+            out.push(self.task(uuid, ConsumerTask::Answer { token, answer }));
+        }
     }
 
     /// Whoever waits for it is told that it is no more.
@@ -364,12 +376,12 @@ impl Buffer {
         &mut self,
         context: &Context<'_>,
         uuid: Uuid,
-        config: Config,
+        (config, version): (Config, u64),
         after: Option<Seq>,
         out: &mut Effects,
     ) -> ConsumerAnswer {
         if let Some(begun) = self.consumers.begun.get_mut(&uuid) {
-            begun.configure(config);
+            begun.configure(config, version);
             return ConsumerAnswer::Done;
         }
         let known = self.consumers.dormant.remove(&uuid);
@@ -379,7 +391,7 @@ impl Buffer {
         };
         // Leases are numbered by the time, so that none has the number of one of before.
         let now = context.now;
-        let mut consumer = Consumer::open(context.rules, config, progress, now.0);
+        let mut consumer = Consumer::open(context.rules, (config, version), progress, now.0);
         let whole = consumer.recorded().whole(uuid);
         consumer.dropped(self.first);
         self.consumers.begun.insert(uuid, consumer);

@@ -207,6 +207,8 @@ pub struct Standing {
 pub struct Consumer {
     rules: Rules,
     config: Config,
+    /// Of the record that says so.
+    version: u64,
     /// What was framed last.
     recorded: Progress,
     /// Everything through here was looked at.
@@ -225,10 +227,16 @@ impl Consumer {
     /// A consumer that has come so far; everything open is free. `lease` is the number of its first
     /// lease: one that no earlier opening has given.
     #[must_use]
-    pub fn open(rules: &Rules, config: Config, recorded: Progress, lease: u64) -> Self {
+    pub fn open(
+        rules: &Rules,
+        (config, version): (Config, u64),
+        recorded: Progress,
+        lease: u64,
+    ) -> Self {
         Self {
             rules: *rules,
             config,
+            version,
             through: recorded.cursor(),
             touched: recorded.cursor(),
             recorded,
@@ -241,9 +249,12 @@ impl Consumer {
         }
     }
 
-    /// Changes what is set. It holds for what is looked at from now on.
-    pub fn configure(&mut self, config: Config) {
-        self.config = config;
+    /// Changes what is set, unless a later version did so already. It holds for what is looked at
+    /// from now on.
+    pub fn configure(&mut self, config: Config, version: u64) {
+        if version >= self.version {
+            (self.config, self.version) = (config, version);
+        }
     }
 
     /// What is set.

@@ -30,7 +30,7 @@ struct World {
 impl World {
     fn new(config: Config, messages: usize) -> Self {
         Self {
-            consumer: Consumer::open(&Rules::correct(), config, Progress::default(), 1),
+            consumer: Consumer::open(&Rules::correct(), (config, 1), Progress::default(), 1),
             log: vec![(None, None); messages],
             bytes: 300,
             now: Micros(SECOND),
@@ -106,7 +106,7 @@ impl World {
     fn restart(&mut self) {
         let config = self.consumer.config().clone();
         let recorded = self.consumer.recorded().clone();
-        self.consumer = Consumer::open(&Rules::correct(), config, recorded, 1_000_000);
+        self.consumer = Consumer::open(&Rules::correct(), (config, 1), recorded, 1_000_000);
     }
 }
 
@@ -114,6 +114,20 @@ fn config(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
     change(&mut config);
     config
+}
+
+#[test]
+fn what_an_older_version_says_is_late_and_changes_nothing() {
+    let mut world = World::new(Config::default(), 1);
+    let lease = |lease_ms| Config {
+        lease_ms,
+        ..Config::default()
+    };
+    world.consumer.configure(lease(7_000), 3);
+    world.consumer.configure(lease(60_000), 2);
+    assert_eq!(world.consumer.config().lease_ms, 7_000);
+    world.consumer.configure(lease(8_000), 3);
+    assert_eq!(world.consumer.config().lease_ms, 8_000);
 }
 
 #[test]
@@ -348,7 +362,7 @@ fn a_seek_begins_anew_and_ends_leases() {
 fn an_ack_of_what_the_filter_passed_behind_a_seek_is_on_record() {
     let acked = |rules: Rules| {
         let mut world = World::new(Config::default(), 5);
-        world.consumer = Consumer::open(&rules, Config::default(), Progress::default(), 1);
+        world.consumer = Consumer::open(&rules, (Config::default(), 1), Progress::default(), 1);
         let given = world.next(5);
         world.consumer.seek(CONSUMER, Seq(0));
         // Another filter takes the first one alone.

@@ -154,7 +154,14 @@ impl World {
     pub(super) fn begin(&mut self, uuid: Uuid) -> u64 {
         let config = Box::new(Config::default());
         let after = Some(Seq::ZERO);
-        self.call(uuid, ConsumerCall::Begin { config, after })
+        self.call(
+            uuid,
+            ConsumerCall::Begin {
+                config,
+                version: 1,
+                after,
+            },
+        )
     }
 
     fn next(&mut self, uuid: Uuid, limit: usize) -> Vec<Given> {
@@ -352,7 +359,14 @@ fn what_is_reported_to_a_paused_buffer_moves_no_cursor() {
         ..Config::default()
     });
     let after = Some(Seq::ZERO);
-    world.call(consumer(1), ConsumerCall::Begin { config, after });
+    world.call(
+        consumer(1),
+        ConsumerCall::Begin {
+            config,
+            version: 1,
+            after,
+        },
+    );
     world.begin(consumer(2));
     world.sync();
     let given = world.next(consumer(1), 1);

@@ -151,11 +151,14 @@ impl Buffer {
     }
 
     pub(super) fn has_begun(&self, consumer: Uuid, version: u64) -> bool {
-        super::lock(&self.begun).get(&consumer) == Some(&version)
+        let begun = super::lock(&self.begun);
+        begun.get(&consumer).is_some_and(|begun| *begun >= version)
     }
 
     pub(super) fn begun(&self, consumer: Uuid, version: u64) {
-        super::lock(&self.begun).insert(consumer, version);
+        let mut begun = super::lock(&self.begun);
+        let held = begun.entry(consumer).or_insert(version);
+        *held = version.max(*held);
     }
 
     /// Whether it was there.

@@ -1,5 +1,7 @@
 //! What workers ask of a consumer, and what they get.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hbuf_core::consumer::ConfigError;
 pub use hbuf_core::consumer::{LeaseId, Settled, Settling};
@@ -17,6 +19,16 @@ pub struct NextRequest {
     pub limit: usize,
     /// Wait until then for the first one; `None` answers at once.
     pub wait_until: Option<Instant>,
+}
+
+impl NextRequest {
+    /// The same, waiting no longer than that.
+    pub(super) fn cut_to(self, most: Duration) -> Self {
+        let wait_until = self
+            .wait_until
+            .map(|until| until.min(Instant::now() + most));
+        Self { wait_until, ..self }
+    }
 }
 
 /// Messages that were handed out.

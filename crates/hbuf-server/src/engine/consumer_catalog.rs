@@ -1,6 +1,8 @@
 //! Consumers as operators see them: create, configure, describe, list, delete. What they hand out
 //! is not here.
 
+use std::borrow::Cow;
+
 use hbuf_core::consumer::Config;
 use hbuf_core::ids::{Micros, Uuid};
 use hbuf_core::name::Name;
@@ -9,6 +11,7 @@ use hbuf_manager::{
 };
 
 use super::Engine;
+use super::consumer_calls::ConsumerError;
 use super::described::{CatalogError, Page, page};
 use super::open::LookupError;
 use crate::clock;
@@ -95,6 +98,34 @@ impl Engine {
             consumer_info(catalog, consumer)
         });
         found.ok_or_else(|| ConsumerLookupError::NoConsumer { name: name.into() })
+    }
+
+    /// A consumer as it is now, by its uuid; gone when nothing is left that it could read.
+    pub(super) fn consumer_now(&self, uuid: Uuid) -> Result<ConsumerInfo, ConsumerError> {
+        let info = self.inner.manager.view(|catalog| {
+            let consumer = catalog.consumer(uuid)?;
+            consumer_info(catalog, consumer)
+        });
+        info.filter(|info| !info.members.is_empty())
+            .ok_or(ConsumerError::Gone)
+    }
+
+    /// The same consumer, or what has become of it: whoever works for long must not go by what was
+    /// set when it began.
+    pub(super) fn refreshed<'i>(
+        &self,
+        info: &'i ConsumerInfo,
+    ) -> Result<Cow<'i, ConsumerInfo>, ConsumerError> {
+        let same = self.inner.manager.view(|catalog| {
+            let consumer = catalog.consumer(info.uuid)?;
+            let members = live_members(catalog, consumer).map(|buffer| buffer.uuid);
+            let known = info.members.iter().map(|(uuid, _)| *uuid);
+            Some(consumer.version == info.version && members.eq(known))
+        });
+        match same {
+            Some(true) if !info.members.is_empty() => Ok(Cow::Borrowed(info)),
+            _ => self.consumer_now(info.uuid).map(Cow::Owned),
+        }
     }
 
     /// The consumers of a buffer or topic behind a name.
@@ -192,17 +223,23 @@ fn overtaken(refused: &Refused, name: &Name, expected: Option<u64>) -> bool {
     }
 }
 
+fn live_members<'c>(
+    catalog: &'c manager::Catalog,
+    consumer: &'c manager::Consumer,
+) -> impl Iterator<Item = &'c manager::Buffer> {
+    let uuids = catalog.buffers_of_consumer(consumer).iter();
+    uuids
+        .filter_map(|uuid| catalog.buffer(*uuid))
+        .filter(|buffer| buffer.lifecycle == Lifecycle::Live)
+}
+
 fn consumer_info(catalog: &manager::Catalog, consumer: &manager::Consumer) -> Option<ConsumerInfo> {
     let owner_name = match consumer.owner {
         ConsumerOwner::Buffer(uuid) => catalog.buffer(uuid)?.name.clone(),
         ConsumerOwner::Topic(id) => catalog.topic(id)?.name.clone(),
     };
-    let members = catalog
-        .buffers_of_consumer(consumer)
-        .iter()
-        .filter_map(|uuid| catalog.buffer(*uuid))
-        .filter(|buffer| buffer.lifecycle == Lifecycle::Live)
-        .map(|buffer| (buffer.uuid, buffer.name.clone()));
+    let members = live_members(catalog, consumer);
+    let members = members.map(|buffer| (buffer.uuid, buffer.name.clone()));
     let dead_letter = consumer.config.dead_letter;
     Some(ConsumerInfo {
         name: consumer.name.clone(),

@@ -1,6 +1,7 @@
 //! Handing messages out: of one buffer, or the earliest of a topic's buffers. Which message goes to
 //! whom is the core's to say.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use hbuf_core::buffer::{ConsumerAnswer, ConsumerCall};
 use hbuf_core::consumer::{Given, LeaseId, Settling, TopicPick, TopicTurn};
 use hbuf_core::ids::{Seq, Uuid};
+use hbuf_manager::ConsumerOwner;
 use tokio::time::Instant;
 
 use super::Engine;
@@ -22,6 +24,8 @@ use crate::read::{Bell, Readable};
 /// How often a topic's consumer asks its buffers again while a worker waits: a message that comes
 /// rings at once, one that another worker gives back does not.
 const TOPIC_LOOK: Duration = Duration::from_millis(50);
+/// How often it is looked whether a topic of one buffer has more of them.
+const TOPIC_OF_ONE_LOOK: Duration = Duration::from_secs(1);
 /// Counts the requests, so that another buffer of a topic is asked first each time.
 static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
 
@@ -33,22 +37,43 @@ impl Engine {
         request: NextRequest,
     ) -> Result<Handed, ConsumerError> {
         self.use_consumer(info.uuid);
-        match &info.members[..] {
-            [] => Err(ConsumerError::Gone),
-            [(uuid, _)] => {
-                let buffer = self.open(*uuid).await?;
-                self.begin_consumer(info, &buffer).await?;
-                let mut handed = Handed::default();
-                loop {
-                    let given = self.next_of(info, &buffer, request).await?;
-                    self.read_given(info, &buffer, &given, &mut handed).await?;
-                    // Retention may have dropped all of it meanwhile: what is behind it comes.
-                    if given.is_empty() || !handed.messages.is_empty() {
-                        return Ok(handed);
-                    }
-                }
+        let handed = self.next_of_members(info, request).await;
+        // Whatever was in the way, it is the end of the consumer that a worker must know of.
+        handed.map_err(|error| match self.refreshed(info) {
+            Err(gone) => gone,
+            Ok(_) => error,
+        })
+    }
+
+    async fn next_of_members(
+        &self,
+        info: &ConsumerInfo,
+        request: NextRequest,
+    ) -> Result<Handed, ConsumerError> {
+        loop {
+            let info = &*self.refreshed(info)?;
+            let [(uuid, _)] = &info.members[..] else {
+                return self.next_of_topic(info, request).await;
+            };
+            // A topic may get further buffers while somebody waits for its only one.
+            let slice = match info.owner {
+                ConsumerOwner::Buffer(_) => request,
+                ConsumerOwner::Topic(_) => request.cut_to(TOPIC_OF_ONE_LOOK),
+            };
+            let buffer = self.open(*uuid).await?;
+            self.begin_consumer(info, &buffer).await?;
+            let mut handed = Handed::default();
+            let given = self.next_of(info, &buffer, slice).await?;
+            self.read_given(info, &buffer, &given, &mut handed).await?;
+            // Retention may have dropped all of it meanwhile: what is behind it comes.
+            let dropped = !given.is_empty() && handed.messages.is_empty();
+            let waits = request
+                .wait_until
+                .is_some_and(|until| Instant::now() < until);
+            let goes_on = dropped || (given.is_empty() && waits);
+            if !goes_on {
+                return Ok(handed);
             }
-            _ => self.next_of_topic(info, request).await,
         }
     }
 
@@ -100,11 +125,17 @@ impl Engine {
         info: &ConsumerInfo,
         request: NextRequest,
     ) -> Result<Handed, ConsumerError> {
-        let (bell, _members) = match request.wait_until {
-            Some(_) => self.bell_of(info).await,
+        let mut info = Cow::Borrowed(info);
+        let mut waiting = match request.wait_until {
+            Some(_) => self.bell_of(&info).await,
             None => Default::default(),
         };
         loop {
+            if let Cow::Owned(changed) = self.refreshed(&info)? {
+                info = Cow::Owned(changed);
+                waiting = self.bell_of(&info).await;
+            }
+            let info = &*info;
             let mut handed = Handed::default();
             let number = NEXT_TURN.fetch_add(1, Ordering::Relaxed);
             let (ack, members) = (info.config.ack, info.members.len());
@@ -143,7 +174,7 @@ impl Engine {
             match request.wait_until {
                 Some(until) if Instant::now() < until => {
                     let soon = Instant::now() + TOPIC_LOOK;
-                    let _ = tokio::time::timeout_at(until.min(soon), bell.rung()).await;
+                    let _ = tokio::time::timeout_at(until.min(soon), waiting.0.rung()).await;
                 }
                 _ => return Ok(handed),
             }

@@ -159,6 +159,7 @@ impl Engine {
         }
         let begin = |after| ConsumerCall::Begin {
             config: Box::new(info.config.clone()),
+            version: info.version,
             after,
         };
         let answer = buffer.call_consumer(info.uuid, begin(None)).await?;
@@ -167,6 +168,12 @@ impl Engine {
             buffer.call_consumer(info.uuid, begin(Some(after))).await?;
         }
         buffer.begun(info.uuid, info.version);
+        // Deleted meanwhile: it must not stay where the deletion did not find it.
+        if self.consumer_now(info.uuid).is_err() {
+            buffer.forget_begun(info.uuid);
+            buffer.tell_consumer(info.uuid, ConsumerCall::Forget);
+            return Err(ConsumerError::Gone);
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! HTTP from the outside: conversations in text files, and what only a raw socket can say.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod consumers_changed;
 mod consuming;
 mod conversation;
 mod damage;

@@ -225,7 +225,7 @@ impl World<'_> {
     ) {
         let buffer = self.registry.uuid(at.buffer);
         let begins = match &call {
-            ConsumerCall::Begin { config, after } => after.map(|after| (config.clone(), after)),
+            ConsumerCall::Begin { config, after, .. } => after.map(|after| (config.clone(), after)),
             _ => None,
         };
         let knew = self.stands(at).is_some();

@@ -95,7 +95,7 @@ impl World<'_> {
     }
 
     fn begin(&mut self, cause: EventId, worker: usize, at: At, after: Option<Seq>) {
-        let Some((config, _)) = self.registry.consumer(at.consumer) else {
+        let Some((config, version)) = self.registry.consumer(at.consumer) else {
             self.due(cause, 1_000, Due::Worker(worker));
             return;
         };
@@ -104,7 +104,11 @@ impl World<'_> {
             cause,
             Some(worker),
             at,
-            ConsumerCall::Begin { config, after },
+            ConsumerCall::Begin {
+                config,
+                version,
+                after,
+            },
         );
     }
 
