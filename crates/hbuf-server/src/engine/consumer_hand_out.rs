@@ -24,6 +24,10 @@ use crate::read::{Bell, Readable};
 /// How often a topic's consumer asks its buffers again while a worker waits: a message that comes
 /// rings at once, one that another worker gives back does not.
 const TOPIC_LOOK: Duration = Duration::from_millis(50);
+/// So many buffers are asked that often; more of them more seldom, so that a worker costs no more.
+const TOPIC_LOOK_BUFFERS: usize = 16;
+/// The most seldom.
+const TOPIC_LOOK_MAX: Duration = Duration::from_secs(1);
 /// How often it is looked whether a topic of one buffer has more of them.
 const TOPIC_OF_ONE_LOOK: Duration = Duration::from_secs(1);
 /// Counts the requests, so that another buffer of a topic is asked first each time.
@@ -173,7 +177,7 @@ impl Engine {
             }
             match request.wait_until {
                 Some(until) if Instant::now() < until => {
-                    let soon = Instant::now() + TOPIC_LOOK;
+                    let soon = Instant::now() + look_again_in(info.members.len());
                     let _ = tokio::time::timeout_at(until.min(soon), waiting.0.rung()).await;
                 }
                 _ => return Ok(handed),
@@ -263,6 +267,13 @@ impl Engine {
     }
 }
 
+/// When a topic of so many buffers is asked again.
+fn look_again_in(buffers: usize) -> Duration {
+    let times = buffers.div_ceil(TOPIC_LOOK_BUFFERS).max(1);
+    let times = u32::try_from(times).unwrap_or(u32::MAX);
+    TOPIC_LOOK.saturating_mul(times).min(TOPIC_LOOK_MAX)
+}
+
 /// Gives messages back that could not be read, also when the caller went away meanwhile.
 struct GiveBack<'a> {
     buffer: &'a Arc<Buffer>,
@@ -291,4 +302,18 @@ pub(super) fn returned(given: &[Given]) -> Option<ConsumerCall> {
     let leased = leased.filter_map(|one| Some((one.seq, one.lease?, Settling::Return)));
     let leased: Vec<(Seq, LeaseId, Settling)> = leased.collect();
     (!leased.is_empty()).then_some(ConsumerCall::Settle(leased))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wide_topic_is_asked_more_seldom_and_once_a_second_at_least() {
+        let millis = |buffers| look_again_in(buffers).as_millis();
+        assert_eq!(
+            [0, 1, 16, 17, 64, 1_024].map(millis),
+            [50, 50, 50, 100, 200, 1_000]
+        );
+    }
 }
