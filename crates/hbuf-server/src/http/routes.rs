@@ -30,7 +30,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use hbuf_core::name::Name;
-use http::header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -139,6 +139,20 @@ pub(super) fn described() -> impl Iterator<Item = Described> {
     })
 }
 
+/// A transfer coding that is named twice leaves open where the body ends (RFC 9112, section 6.1):
+/// whoever stands in between may read it otherwise.
+fn framed_once(parts: &Parts) -> Result<(), Box<Problem>> {
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let named = codings.next().map(HeaderValue::as_bytes);
+    let once = named.is_none_or(|named| named.trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    if once && codings.next().is_none() {
+        return Ok(());
+    }
+    let what = "`transfer-encoding` is `chunked`, once, or is not there. Nothing was stored.";
+    Err(Problem::new(Code::RequestMalformed, what)
+        .header(CONNECTION, HeaderValue::from_static("close")))
+}
+
 /// Answers one request. `ranges` are those of the connection, if it can send ranges of files.
 pub(super) async fn answer(
     app: Arc<App>,
@@ -149,7 +163,7 @@ pub(super) async fn answer(
     let (parts, body) = request.into_parts();
     let body = Upload::new(body, parts.version);
     let metrics = Arc::clone(&app.metrics);
-    let passed = match app.doors.check(&parts) {
+    let passed = match framed_once(&parts).and_then(|()| app.doors.check(&parts)) {
         Ok(passed) => passed,
         Err(problem) => {
             let reply = problem.into_reply();

@@ -55,6 +55,9 @@ fn broken_framing_is_refused_with_a_problem() {
     malformed(
         b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked, gzip\r\n\r\n",
     );
+    malformed(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n");
+    malformed(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n");
+    malformed(b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: identity\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n");
     malformed(b"POST /buffers/b HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
     assert_eq!(commit(&server, "b"), None);
 }
