@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::ensure;
 use memchr::memmem;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::drive::Work;
 use crate::wire::Connection;
@@ -150,15 +150,33 @@ impl Work for Pages {
     }
 }
 
-/// One message as a worker gets it, and as it acks it.
-#[derive(Deserialize, Serialize)]
-struct Handed {
-    seq: u64,
-    lease: serde_json::Value,
-}
-
-/// Takes messages in hundreds and acks them.
+/// Takes messages in hundreds and acks them. Of each line it looks for the two values that an ack
+/// needs and passes the rest, as the reader of pages does: what is measured is the server.
 pub(crate) struct Worker(Caller);
+
+/// The ack of the messages of a page, and how many they are.
+fn acks<'p>(lines: impl Iterator<Item = &'p [u8]>) -> (String, u64) {
+    let (seq, lease) = (
+        memmem::Finder::new("\"seq\":"),
+        memmem::Finder::new("\"lease\":"),
+    );
+    let value = |line: &'p [u8], name: &memmem::Finder<'_>| {
+        let value = &line[name.find(line)? + name.needle().len()..];
+        let end = value.iter().position(|byte| matches!(byte, b',' | b'}'))?;
+        std::str::from_utf8(&value[..end]).ok()
+    };
+    let (mut acks, mut count) = (String::from("{\"ack\":["), 0);
+    for line in lines {
+        let (Some(seq), Some(lease)) = (value(line, &seq), value(line, &lease)) else {
+            continue;
+        };
+        let comma = if count > 0 { "," } else { "" };
+        acks.push_str(&format!("{comma}{{\"seq\":{seq},\"lease\":{lease}}}"));
+        count += 1;
+    }
+    acks.push_str("]}");
+    (acks, count)
+}
 
 impl Worker {
     /// `path` is that of a consumer that exists.
@@ -186,16 +204,13 @@ impl Work for Worker {
     async fn once(&mut self) -> anyhow::Result<(u64, u64)> {
         let next = format!("next?limit={}", self.0.limit);
         self.post(&next, "").await?;
-        let handed: Vec<Handed> = (self.0.lines())
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .collect();
-        if handed.is_empty() {
+        let (acks, count) = acks(self.0.lines());
+        if count == 0 {
             self.post("seek", r#"{"start": "first"}"#).await?;
             return Ok((0, 0));
         }
-        let (count, bytes) = (handed.len() as u64, self.0.page.len() as u64);
-        let acks = serde_json::to_string(&handed)?;
-        self.post("acks", &format!("{{\"ack\":{acks}}}")).await?;
+        let bytes = self.0.page.len() as u64;
+        self.post("acks", &acks).await?;
         let acked = memmem::find_iter(&self.0.page, b"\"acked\"").count() as u64;
         ensure!(acked == count, "{acked} of {count} messages were acked");
         Ok((count, bytes))
@@ -240,4 +255,20 @@ pub(crate) fn json_request(address: SocketAddr, method: &str, path: &str, json: 
 /// The path of consumer `n` of a buffer.
 pub(crate) fn consumer_path(buffer: &str, n: usize) -> String {
     format!("/buffers/{buffer}/consumers/c{n}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_acks_what_each_line_names() {
+        let lines: [&[u8]; 3] = [
+            br#"{"buffer":"b","lease":"00000000000000ff","deliveries":1,"seq":7,"body":"x"}"#,
+            br#"{"passed":[]}"#,
+            br#"{"buffer":"b","lease":null,"deliveries":1,"seq":8}"#,
+        ];
+        let wanted = r#"{"ack":[{"seq":7,"lease":"00000000000000ff"},{"seq":8,"lease":null}]}"#;
+        assert_eq!(acks(lines.into_iter()), (wanted.to_owned(), 2));
+    }
 }
