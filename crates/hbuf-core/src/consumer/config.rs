@@ -98,7 +98,7 @@ pub enum ConfigError {
     },
     /// The lease is out of range.
     #[error(
-        "lease_ms is {got}; choose between {CONSUMER_LEASE_MS_MIN} and {CONSUMER_LEASE_MS_MAX} milliseconds"
+        "`lease_ms` is {got}; choose between {CONSUMER_LEASE_MS_MIN} and {CONSUMER_LEASE_MS_MAX} milliseconds"
     )]
     Lease {
         /// The value asked for.
@@ -106,21 +106,21 @@ pub enum ConfigError {
     },
     /// The number of deliveries is out of range.
     #[error(
-        "deliveries_max is {got}; choose between 1 and {CONSUMER_DELIVERIES_MAX}, or leave it out to try for ever"
+        "`deliveries_max` is {got}; choose between 1 and {CONSUMER_DELIVERIES_MAX}, or leave it out to try for ever"
     )]
     Deliveries {
         /// The value asked for.
         got: u32,
     },
     /// The number of leases is out of range.
-    #[error("in_flight_max is {got}; choose between 1 and {CONSUMER_IN_FLIGHT_MAX} messages")]
+    #[error("`in_flight_max` is {got}; choose between 1 and {CONSUMER_IN_FLIGHT_MAX} messages")]
     InFlight {
         /// The value asked for.
         got: u32,
     },
     /// The age is out of range.
     #[error(
-        "expire_ms is {got}; choose between 1 and {CONSUMER_EXPIRE_MS_MAX} milliseconds, or leave it out"
+        "`expire_ms` is {got}; choose between 1 and {CONSUMER_EXPIRE_MS_MAX} milliseconds, or leave it out"
     )]
     Expire {
         /// The value asked for.
@@ -128,7 +128,7 @@ pub enum ConfigError {
     },
     /// The time to live is out of range.
     #[error(
-        "ttl_seconds is {got}; choose between 1 and {CONSUMER_TTL_SECONDS_MAX} seconds, or leave it out to keep the consumer"
+        "`ttl_seconds` is {got}; choose between 1 and {CONSUMER_TTL_SECONDS_MAX} seconds, or leave it out to keep the consumer"
     )]
     Ttl {
         /// The value asked for.
@@ -251,6 +251,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -300,6 +301,24 @@ mod tests {
         assert_eq!(check(ttl(CONSUMER_TTL_SECONDS_MAX)), Ok(()));
         assert!(check(ttl(0)).is_err());
         assert!(check(ttl(CONSUMER_TTL_SECONDS_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_the_setting_as_it_is_written() {
+        let says = |change: fn(&mut Config)| check(change).unwrap_err().to_string();
+        let texts = [
+            (says(|c| c.lease_ms = 1), "`lease_ms` is 1; "),
+            (
+                says(|c| c.deliveries_max = Some(0)),
+                "`deliveries_max` is 0; ",
+            ),
+            (says(|c| c.in_flight_max = 0), "`in_flight_max` is 0; "),
+            (says(|c| c.expire_ms = Some(0)), "`expire_ms` is 0; "),
+            (says(|c| c.ttl_seconds = Some(0)), "`ttl_seconds` is 0; "),
+        ];
+        for (text, start) in texts {
+            assert!(text.starts_with(start), "{text}");
+        }
     }
 
     #[test]
