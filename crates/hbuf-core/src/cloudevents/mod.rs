@@ -67,6 +67,12 @@ pub enum EventError {
         /// What the reader of JSON says.
         what: Box<str>,
     },
+    /// A batch that is no JSON, or no array.
+    #[error("a batch is a JSON array of events, `[{{…}}, {{…}}]`: {what}")]
+    NoArray {
+        /// What the reader of JSON says.
+        what: Box<str>,
+    },
     /// Too many members.
     #[error("the event has more than {EVENT_MEMBERS_MAX} members: put them into `data`")]
     Members,

@@ -35,8 +35,8 @@ pub(crate) fn settle((lines, body): Parsed) -> Result<Parsed, EventError> {
 /// The events of a batch, each as a message; an error says which of them is wrong.
 pub(crate) fn settle_batch(body: &Bytes) -> Result<Vec<Parsed>, (usize, EventError)> {
     let events: Elements<'_> = serde_json::from_slice(body).map_err(|error| {
-        let what = format!("a batch is an array of them, {error}").into();
-        (0, EventError::Json { what })
+        let what = error.to_string().into();
+        (0, EventError::NoArray { what })
     })?;
     let events = events.0.iter().enumerate();
     let taken = events.map(|(index, event)| {
@@ -271,7 +271,8 @@ mod tests {
                 .len(),
             2
         );
-        check(good, 0, "array");
+        check(good, 0, "a batch is a JSON array of events");
+        check("{}", 0, "invalid type: map, expected an array of events");
         check("[{}", 0, "EOF");
         check("[{}]", 0, "specversion");
         check(&format!("[{good},1]"), 1, "object");
@@ -281,7 +282,7 @@ mod tests {
         let surrogate = r#"[{"id":"\ud800"}]"#;
         check(surrogate, 0, "`id` holds");
         let (_, error) = settle_batch(&Bytes::from_static(b"[\"\xff\"]")).unwrap_err();
-        assert!(matches!(error, EventError::Json { .. }));
+        assert!(matches!(error, EventError::NoArray { .. }));
     }
 
     #[test]

@@ -320,7 +320,13 @@ fn each_settled(messages: Vec<ndjson::Parsed>) -> Result<Vec<ndjson::Parsed>, Bo
 }
 
 fn events(body: &Bytes) -> Result<Vec<ndjson::Parsed>, Box<Problem>> {
-    let messages = settle_batch(body).map_err(|(index, error)| no_event(index, &error))?;
+    let messages = settle_batch(body).map_err(|(index, error)| match error {
+        EventError::NoArray { .. } => {
+            let text = format!("As a batch of CloudEvents: {error}. Nothing was stored.");
+            Problem::new(Code::BatchInvalid, text).fact("index", index)
+        }
+        error => no_event(index, &error),
+    })?;
     match messages.len() {
         0 => Err(refused(0, "the batch is empty: send at least one event")),
         1..=BATCH_MESSAGES_MAX => Ok(messages),
