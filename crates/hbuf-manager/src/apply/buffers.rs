@@ -117,7 +117,7 @@ impl Catalog {
         mirror: &MirrorConfig,
     ) -> Result<(), Refused> {
         mirror.check()?;
-        self.check_origin(create.uuid, tenant, mirror.of)?;
+        self.check_origin(create.uuid, tenant, mirror)?;
         // What the consumers of its topics give up may come back to its origin.
         let topics = create.topics.iter();
         let topics = topics.filter_map(|name| self.resolve_topic(&create.tenant, name));
@@ -163,7 +163,7 @@ impl Catalog {
         if let MirrorChange::Follow(wanted) = mirror {
             wanted.check()?;
             self.check_no_dead_letters_into(uuid)?;
-            self.check_origin(uuid, tenant, wanted.of)?;
+            self.check_origin(uuid, tenant, wanted)?;
         }
         match follows {
             Some(_) => self.mirrors.insert(uuid),
@@ -195,15 +195,22 @@ impl Catalog {
 
     /// The origin must be there, of the same tenant, and must not follow the mirror itself, be it
     /// through others. Origins that were deleted end a chain.
-    fn check_origin(&self, mirror: Uuid, tenant: TenantId, of: Uuid) -> Result<(), Refused> {
+    fn check_origin(
+        &self,
+        mirror: Uuid,
+        tenant: TenantId,
+        wanted: &MirrorConfig,
+    ) -> Result<(), Refused> {
+        let of = wanted.of;
         let live = |uuid: Uuid| {
             let buffer = self.buffers.get(&uuid);
             buffer.filter(|buffer| buffer.lifecycle != Lifecycle::Deleting)
         };
-        let origin = live(of).ok_or(Refused::NoSuchBuffer { uuid: of })?;
-        if origin.tenant != tenant {
-            return Err(Refused::NoSuchBuffer { uuid: of });
-        }
+        let origin = live(of)
+            .filter(|origin| origin.tenant == tenant)
+            .ok_or_else(|| Refused::NoSuchBufferName {
+                buffer: wanted.name.clone(),
+            })?;
         let mut next = Some(of);
         while let Some(buffer) = next.and_then(live) {
             if buffer.uuid == mirror {

@@ -167,7 +167,9 @@ fn a_buffer_follows_its_origin_from_its_first_moment() {
         create.mirror = mirror.over(None).map(Box::new);
         action
     };
-    let nobody = Refused::NoSuchBuffer { uuid: uuid(9) };
+    let nobody = Refused::NoSuchBufferName {
+        buffer: name("origin"),
+    };
     assert_eq!(world.refused(with(9)), nobody);
     world.ok(with(1));
     assert_eq!(world.catalog.mirrors().count(), 1);
@@ -212,7 +214,9 @@ fn mirrors_may_be_chained_and_never_follow_themselves() {
     assert_eq!(world.refused(mirror(2, 2)), cycle("b"));
     assert_eq!(
         world.refused(mirror(2, 9)),
-        Refused::NoSuchBuffer { uuid: uuid(9) }
+        Refused::NoSuchBufferName {
+            buffer: name("origin")
+        }
     );
     let mirrors: Vec<&str> = world
         .catalog

@@ -108,10 +108,19 @@ impl Engine {
         tenant: &Name,
         wanted: &MirrorSettings,
     ) -> Result<MirrorConfig, CatalogError> {
-        let origin = self.describe_buffer(tenant, &wanted.of)?;
+        let named = |error| match error {
+            LookupError::NoBuffer { .. } => CatalogError::NoOrigin {
+                name: wanted.of.clone(),
+            },
+            other => other.into(),
+        };
+        let origin = self.describe_buffer(tenant, &wanted.of).map_err(named)?;
         let after = match wanted.from_start {
             true => Seq::ZERO,
-            false => self.open(origin.uuid).await?.readable().commit(),
+            false => {
+                let origin = self.open(origin.uuid).await.map_err(named)?;
+                origin.readable().commit()
+            }
         };
         Ok(MirrorConfig {
             of: origin.uuid,

@@ -118,6 +118,12 @@ pub enum CatalogError {
     /// The consumer cannot begin.
     #[error(transparent)]
     Consumer(Box<ConsumerError>),
+    /// The buffer that a mirror shall follow is not there.
+    #[error("there is no buffer `{name}` to follow: create it first")]
+    NoOrigin {
+        /// The name.
+        name: String,
+    },
     /// There is no consumer of this name.
     #[error("there is no consumer `{name}`: create it with PUT")]
     NoConsumer {

@@ -214,6 +214,7 @@ impl From<CatalogError> for Box<Problem> {
             CatalogError::Files(_) => Problem::new(Code::ReadFailed, text),
             CatalogError::Lookup(error) => (*error).into(),
             CatalogError::Consumer(error) => (*error).into(),
+            CatalogError::NoOrigin { .. } => Problem::new(Code::NamedMissing, text),
             CatalogError::NoConsumer { .. } => Problem::new(Code::ConsumerNotFound, text),
             CatalogError::NotAllowed { .. } => Problem::new(Code::BufferNotFound, text),
             CatalogError::NotEnoughNodes { .. } => Problem::new(Code::ConfigInvalid, text),

@@ -141,7 +141,10 @@ fn mirrors_are_chained_and_read_as_a_topic_and_refuse_cycles_and_other_messages(
         "four messages and the cursor"
     );
     let nowhere = put(&mut client, "d", &json!({"mirror": {"of": "nowhere"}}));
-    assert_eq!(nowhere.status, 404);
+    assert_eq!(nowhere.status, 409);
+    let text = nowhere.text();
+    assert!(text.contains("named-missing"), "{text}");
+    assert!(text.contains("no buffer `nowhere` to follow"), "{text}");
     assert_eq!(client.get("/buffers/d").status, 404, "nothing was made");
 }
 
