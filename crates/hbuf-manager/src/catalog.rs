@@ -11,6 +11,7 @@ use core::ops::Bound;
 use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
+use hbuf_core::stream::stream_path;
 use hbuf_core::topic::SlotTable;
 
 use crate::apply::Outcome;
@@ -129,6 +130,21 @@ pub struct Buffer {
     pub mirror: Option<Box<MirrorConfig>>,
     /// The topics that it is in, in order of their numbers.
     pub(crate) topics: Box<[TopicId]>,
+}
+
+impl Buffer {
+    /// Whether a path of a stream leads to it. Whether it is one stands in its own log; the catalog
+    /// goes by the name, so that it need not know and nothing else is in the way of a stream that
+    /// is made later.
+    #[must_use]
+    pub fn may_be_stream(&self) -> bool {
+        names_stream(&self.name)
+    }
+}
+
+/// Whether a path of a stream leads to a buffer of this name.
+pub(crate) fn names_stream(name: &Name) -> bool {
+    stream_path::path_of(name.as_str()).is_some()
 }
 
 /// A named group of buffers of one tenant.

@@ -10,7 +10,7 @@ use hbuf_core::limits::{BUFFERS_MAX, TOPICS_PER_BUFFER_MAX};
 use hbuf_core::name::Name;
 
 use super::{Outcome, Refused, check_version};
-use crate::catalog::{Buffer, Catalog, Lifecycle, Member, TenantId, TopicId};
+use crate::catalog::{Buffer, Catalog, Lifecycle, Member, TenantId, TopicId, names_stream};
 use crate::command::CreateBuffer;
 use crate::config::BufferConfig;
 use crate::consumer::ConsumerOwner;
@@ -117,6 +117,7 @@ impl Catalog {
         mirror: &MirrorConfig,
     ) -> Result<(), Refused> {
         mirror.check()?;
+        check_may_follow(&create.name)?;
         self.check_origin(create.uuid, tenant, mirror)?;
         // What the consumers of its topics give up may come back to its origin.
         let topics = create.topics.iter();
@@ -162,6 +163,7 @@ impl Catalog {
         let follows = mirror.over(buffer.mirror.as_deref());
         if let MirrorChange::Follow(wanted) = mirror {
             wanted.check()?;
+            check_may_follow(&buffer.name)?;
             self.check_no_dead_letters_into(uuid)?;
             self.check_origin(uuid, tenant, wanted)?;
         }
@@ -369,6 +371,16 @@ impl Buffer {
         Err(Refused::TooManyTopics {
             buffer: self.name.clone(),
         })
+    }
+}
+
+/// A stream takes only what is appended to it as one, so it cannot follow.
+fn check_may_follow(mirror: &Name) -> Result<(), Refused> {
+    match names_stream(mirror) {
+        true => Err(Refused::NamedAsStream {
+            buffer: mirror.clone(),
+        }),
+        false => Ok(()),
     }
 }
 

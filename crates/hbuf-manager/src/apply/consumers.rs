@@ -104,9 +104,9 @@ impl Catalog {
         }
     }
 
-    /// The dead-letter buffer must be there, of the owner's tenant and no mirror; and nothing that
-    /// comes into it may come back into what the consumer reads, or one bad message would go round
-    /// without end.
+    /// The dead-letter buffer must be there, of the owner's tenant, no mirror and no stream; and
+    /// nothing that comes into it may come back into what the consumer reads, or one bad message
+    /// would go round without end.
     fn check_dead_letter(&self, owner: ConsumerOwner, config: &Config) -> Result<(), Refused> {
         let Some(uuid) = config.dead_letter else {
             return Ok(());
@@ -119,6 +119,11 @@ impl Catalog {
             .ok_or(Refused::NoDeadLetterBuffer { uuid })?;
         if buffer.mirror.is_some() {
             return Err(Refused::IsMirror {
+                buffer: buffer.name.clone(),
+            });
+        }
+        if buffer.may_be_stream() {
+            return Err(Refused::NamedAsStream {
                 buffer: buffer.name.clone(),
             });
         }

@@ -268,6 +268,14 @@ pub enum Refused {
         /// Its name.
         buffer: Name,
     },
+    /// The buffer may be a stream, which takes nothing but what is appended to it as one.
+    #[error(
+        "the buffer `{buffer}` has the name of a Durable Stream (`stream.…`), which takes no dead letters and follows no other buffer; choose another name"
+    )]
+    NamedAsStream {
+        /// Its name.
+        buffer: Name,
+    },
     /// The buffer takes what consumers give up.
     #[error(
         "{count} consumers, `{consumer}` among them, put their dead letters into the buffer; configure them first, or delete it by force"

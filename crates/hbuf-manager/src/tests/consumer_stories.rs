@@ -180,6 +180,24 @@ fn a_topics_consumer_stays_when_its_buffers_change() {
     assert_eq!(world.catalog.consumers_of_buffer(uuid(1)).count(), 0);
 }
 
+fn following(of: u64) -> MirrorConfig {
+    MirrorConfig {
+        of: uuid(of),
+        name: name("o"),
+        after: Seq(0),
+        tags: Vec::new(),
+    }
+}
+
+fn mirror(id: u64, of: u64) -> Action {
+    Action::ConfigureBuffer {
+        uuid: uuid(id),
+        expected: None,
+        config: BufferConfig::default(),
+        mirror: MirrorChange::Follow(Box::new(following(of))),
+    }
+}
+
 #[test]
 fn dead_letters_that_would_come_back_are_refused() {
     let buffers = [("a", 1, "t"), ("b", 2, ""), ("c", 3, ""), ("d", 4, "")];
@@ -201,17 +219,6 @@ fn dead_letters_that_would_come_back_are_refused() {
     assert_eq!(world.refused(back), cycle("a"));
     assert_eq!(world.refused(members("t", "a c")), cycle("b"));
     world.ok(members("t", "a d"));
-    let mirror = |id: u64, of: u64| Action::ConfigureBuffer {
-        uuid: uuid(id),
-        expected: None,
-        config: BufferConfig::default(),
-        mirror: MirrorChange::Follow(Box::new(MirrorConfig {
-            of: uuid(of),
-            name: name("o"),
-            after: Seq(0),
-            tags: Vec::new(),
-        })),
-    };
     let circle = world.refused(mirror(1, 3));
     assert_eq!(circle, Refused::MirrorCycle { origin: name("c") });
     // A mirror takes no dead letters, and what takes them becomes no mirror.
@@ -225,6 +232,41 @@ fn dead_letters_that_would_come_back_are_refused() {
         world.refused(mirror(2, 4)),
         Refused::TakesDeadLetters { .. }
     ));
+}
+
+#[test]
+fn what_may_be_a_stream_takes_no_dead_letters_and_follows_nothing() {
+    let buffers = [
+        ("a", 1, ""),
+        ("stream.s", 2, ""),
+        ("stream", 3, ""),
+        ("stream.T", 4, ""),
+    ];
+    let mut world = World::with_buffers(&buffers);
+    let named = |buffer: &str| Refused::NamedAsStream {
+        buffer: name(buffer),
+    };
+    let into_stream = make(on_buffer(1), "x", 100, dead_into(2));
+    assert_eq!(world.refused(into_stream), named("stream.s"));
+    assert_eq!(world.refused(mirror(2, 1)), named("stream.s"));
+    let Action::CreateBuffer(mut new) = create("stream.new", 5, "") else {
+        unreachable!("that is what it makes")
+    };
+    new.mirror = Some(Box::new(following(1)));
+    assert_eq!(
+        world.refused(Action::CreateBuffer(new)),
+        named("stream.new")
+    );
+    // No path of a stream leads to these.
+    world.ok(make(on_buffer(1), "x", 100, dead_into(3)));
+    world.ok(configure(100, None, dead_into(4)));
+    assert_eq!(
+        world.refused(configure(100, None, dead_into(2))),
+        named("stream.s")
+    );
+    world.ok(mirror(3, 1));
+    // A stream may be followed.
+    world.ok(mirror(3, 2));
 }
 
 #[test]

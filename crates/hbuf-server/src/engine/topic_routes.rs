@@ -373,5 +373,5 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Whether messages that are bound to no buffer may go to this one.
 fn takes(buffer: &manager::Buffer) -> bool {
     let open = buffer.lifecycle == Lifecycle::Live && buffer.state == BufferState::Open;
-    open && buffer.mirror.is_none()
+    open && buffer.mirror.is_none() && !buffer.may_be_stream()
 }

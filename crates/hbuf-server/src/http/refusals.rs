@@ -255,6 +255,7 @@ impl From<Refused> for Box<Problem> {
             Refused::DeadLetterCycle { .. } => Code::DeadLetterCycle,
             Refused::TakesDeadLetters { .. } => Code::TakesDeadLetters,
             Refused::IsMirror { .. } => Code::BufferIsMirror,
+            Refused::NamedAsStream { .. } => Code::BufferIsStream,
             Refused::MirrorCycle { .. } => Code::MirrorCycle,
             Refused::TopicSize { .. } | Refused::NamedTwice { .. } => Code::ConfigInvalid,
             Refused::Version { .. } => Code::VersionDiffers,

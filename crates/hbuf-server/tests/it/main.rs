@@ -11,4 +11,5 @@ mod http2;
 mod mirroring;
 mod server;
 mod sockets;
+mod streams_among_buffers;
 mod topic_reading;

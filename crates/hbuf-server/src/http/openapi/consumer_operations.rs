@@ -23,6 +23,7 @@ const DEAD_LETTERS: &[Code] = &[
     Code::StartFixed,
     Code::DeadLetterCycle,
     Code::BufferIsMirror,
+    Code::BufferIsStream,
     Code::NotAcceptable,
 ];
 const CONSUMER_MADE: &[Gives] = &[

@@ -360,7 +360,12 @@ static OPERATIONS: &[(&str, &str, Operation)] = &[
                     headers: &["location"],
                 },
             ],
-            &[BUFFER, CATALOG, BODY],
+            &[
+                BUFFER,
+                CATALOG,
+                BODY,
+                &[Code::TakesDeadLetters, Code::BufferIsStream],
+            ],
         ),
     ),
     (
