@@ -185,6 +185,20 @@ impl Catalog {
     }
 }
 
+impl CreateConsumer {
+    /// Whoever expects a version means a consumer that is there, which may have been deleted since:
+    /// none is made for them.
+    pub fn check_expected(&self, expected: Option<u64>) -> Result<(), Refused> {
+        match expected {
+            None => Ok(()),
+            Some(expected) => Err(Refused::NoConsumerToConfigure {
+                name: self.name.clone(),
+                expected,
+            }),
+        }
+    }
+}
+
 impl Consumer {
     fn outcome(&self) -> Outcome {
         Outcome::Consumer {

@@ -229,6 +229,16 @@ pub enum Refused {
         /// The uuid.
         uuid: Uuid,
     },
+    /// A version is expected of a consumer that is not there.
+    #[error(
+        "there is no consumer `{name}` that has version {expected}: leave the version out to make one"
+    )]
+    NoConsumerToConfigure {
+        /// The name.
+        name: Name,
+        /// What the caller saw.
+        expected: u64,
+    },
     /// The name is taken.
     #[error("the consumer `{existing}` exists already; names must differ in more than case")]
     ConsumerExists {

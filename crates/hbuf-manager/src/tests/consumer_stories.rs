@@ -137,6 +137,25 @@ fn a_consumer_is_configured_by_version_and_keeps_its_start() {
 }
 
 #[test]
+fn none_is_made_for_who_expects_a_version() {
+    let create = CreateConsumer {
+        owner: on_buffer(1),
+        name: name("c"),
+        uuid: uuid(9),
+        config: Config::default(),
+    };
+    assert_eq!(create.check_expected(None), Ok(()));
+    let refused = create.check_expected(Some(7)).unwrap_err();
+    let expected = 7;
+    let name = name("c");
+    assert_eq!(refused, Refused::NoConsumerToConfigure { name, expected });
+    assert_eq!(
+        format!("{refused}"),
+        "there is no consumer `c` that has version 7: leave the version out to make one"
+    );
+}
+
+#[test]
 fn consumers_go_with_what_they_read() {
     let mut world = World::with_buffers(&[("a", 1, "t"), ("b", 2, "s")]);
     let (topic, other) = (on_topic(&world, "t"), on_topic(&world, "s"));

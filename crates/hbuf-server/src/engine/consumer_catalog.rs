@@ -39,7 +39,7 @@ pub struct ConsumerInfo {
     pub owner_name: Name,
     /// Its configuration.
     pub config: Config,
-    /// The name of its dead-letter buffer; `None` also when that was deleted.
+    /// The name of its dead-letter buffer; `None` also when that was deleted by force.
     pub dead_letter: Option<Name>,
     /// Grows with every change of this record.
     pub version: u64,
@@ -166,14 +166,17 @@ impl Engine {
                     config: Box::new(settle(Some(&info))?),
                 },
                 Err(ConsumerLookupError::NoConsumer { .. }) => {
-                    Action::CreateConsumer(Box::new(CreateConsumer {
+                    let create = CreateConsumer {
                         owner: self
                             .consumer_owner(tenant, owner)
                             .map_err(CatalogError::from)?,
                         name: name.clone(),
                         uuid: clock::uuid(),
                         config: settle(None)?,
-                    }))
+                    };
+                    let refused = |refused| CatalogError::from(ProposeError::Refused(refused));
+                    create.check_expected(expected).map_err(refused)?;
+                    Action::CreateConsumer(Box::new(create))
                 }
                 Err(error) => return Err(found(error)),
             };
@@ -247,7 +250,10 @@ fn consumer_info(catalog: &manager::Catalog, consumer: &manager::Consumer) -> Op
         owner: consumer.owner,
         owner_name,
         config: consumer.config.clone(),
-        dead_letter: dead_letter.and_then(|uuid| Some(catalog.buffer(uuid)?.name.clone())),
+        dead_letter: dead_letter
+            .and_then(|uuid| catalog.buffer(uuid))
+            .filter(|buffer| buffer.lifecycle != Lifecycle::Deleting)
+            .map(|buffer| buffer.name.clone()),
         version: consumer.version,
         created: consumer.created,
         members: members.collect(),

@@ -242,7 +242,9 @@ impl From<Refused> for Box<Problem> {
             Refused::NoSuchBuffer { .. } => Code::BufferNotFound,
             Refused::NoSuchBufferName { .. } => Code::NamedMissing,
             Refused::NoSuchTopic { .. } | Refused::NoSuchTopicId { .. } => Code::TopicNotFound,
-            Refused::NoSuchConsumer { .. } => Code::ConsumerNotFound,
+            Refused::NoSuchConsumer { .. } | Refused::NoConsumerToConfigure { .. } => {
+                Code::ConsumerNotFound
+            }
             Refused::TenantExists { .. }
             | Refused::BufferExists { .. }
             | Refused::TopicExists { .. }

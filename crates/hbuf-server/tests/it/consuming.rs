@@ -8,43 +8,43 @@ use crate::server::{Connection, Reply, Server};
 
 const C: &str = "/buffers/a/consumers/c";
 
-fn json_of(reply: &Reply) -> Value {
+pub(crate) fn json_of(reply: &Reply) -> Value {
     serde_json::from_slice(&reply.body).unwrap_or(Value::Null)
 }
 
-fn send(client: &mut Connection, method: &str, target: &str, body: &Value) -> Reply {
+pub(crate) fn send(client: &mut Connection, method: &str, target: &str, body: &Value) -> Reply {
     client.call(method, target, &[], body.to_string().as_bytes())
 }
 
-fn made(client: &mut Connection, target: &str, settings: &Value) -> Value {
+pub(crate) fn made(client: &mut Connection, target: &str, settings: &Value) -> Value {
     let reply = send(client, "PUT", target, settings);
     assert_eq!(reply.status, 201, "{}", reply.text());
     json_of(&reply)
 }
 
-fn append(client: &mut Connection, target: &str, headers: &[(&str, &str)], body: &str) {
+pub(crate) fn append(client: &mut Connection, target: &str, headers: &[(&str, &str)], body: &str) {
     let reply = client.call("POST", target, headers, body.as_bytes());
     assert_eq!(reply.status, 201, "{}", reply.text());
 }
 
-fn next(client: &mut Connection, target: &str, query: &str) -> Vec<Value> {
+pub(crate) fn next(client: &mut Connection, target: &str, query: &str) -> Vec<Value> {
     let reply = client.post(&format!("{target}/next{query}"), "");
     assert_eq!(reply.status, 200, "{}", reply.text());
     json_of(&reply)["messages"].as_array().unwrap().clone()
 }
 
-fn bodies(messages: &[Value]) -> Vec<&str> {
+pub(crate) fn bodies(messages: &[Value]) -> Vec<&str> {
     messages
         .iter()
         .map(|it| it["body"].as_str().unwrap())
         .collect()
 }
 
-fn item(message: &Value) -> Value {
+pub(crate) fn item(message: &Value) -> Value {
     json!({ "buffer": message["buffer"], "seq": message["seq"], "lease": message["lease"] })
 }
 
-fn ack(client: &mut Connection, target: &str, message: &Value) -> String {
+pub(crate) fn ack(client: &mut Connection, target: &str, message: &Value) -> String {
     let acks = json!({ "ack": [item(message)] });
     let reply = send(client, "POST", &format!("{target}/acks"), &acks);
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -413,4 +413,33 @@ fn settings_out_of_range_are_refused_with_advice() {
         send(&mut client, "PUT", "/buffers/none/consumers/c", &json!({})).status,
         404
     );
+}
+
+#[test]
+fn who_names_a_version_of_a_consumer_that_is_gone_makes_none() {
+    let (_server, mut client) = with_messages(1);
+    made(&mut client, C, &json!({}));
+    assert_eq!(client.call("DELETE", C, &[], b"").status, 204);
+    let reply = send(&mut client, "PUT", C, &json!({ "version": 1 }));
+    assert_eq!(reply.status, 404, "{}", reply.text());
+    let problem = json_of(&reply);
+    assert_eq!(problem["type"], "urn:hbuf:problem:consumer-not-found");
+    assert_eq!(client.get(C).status, 404, "none was made");
+}
+
+#[test]
+fn a_dead_letter_buffer_that_was_deleted_by_force_is_told_as_deleted() {
+    let (_server, mut client) = with_messages(1);
+    let dead = made(&mut client, "/buffers/dead", &json!({}));
+    let settings = json!({ "deliveries_max": 2, "dead_letter": "dead" });
+    let info = made(&mut client, C, &settings);
+    assert_eq!(info["dead_letter"], "dead");
+    assert_eq!(info["dead_letter_deleted"], Value::Null);
+    let deleted = client.call("DELETE", "/buffers/dead?force", &[], b"");
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    let info = json_of(&client.get(C));
+    assert_eq!(info["dead_letter"], Value::Null);
+    assert_eq!(info["dead_letter_deleted"], dead["uuid"]);
+    let reply = send(&mut client, "PUT", C, &json!({ "dead_letter": null }));
+    assert_eq!(json_of(&reply)["dead_letter_deleted"], Value::Null);
 }

@@ -135,7 +135,7 @@ async fn list(args: &ListArgs) -> Result<()> {
             if args.json {
                 out.json(consumer)?;
             } else {
-                rows.push(COLUMNS.map(|name| fact(&consumer[name])).to_vec());
+                rows.push(row(consumer));
             }
         }
         match page["next"].as_str() {
@@ -181,6 +181,15 @@ const COLUMNS: [&str; 6] = [
     "deliveries_max",
     "dead_letter",
 ];
+
+fn row(consumer: &Value) -> Vec<String> {
+    let facts = COLUMNS.map(|name| match (name, &consumer["dead_letter_deleted"]) {
+        // Not as if nothing took its dead letters: they are kept until something does.
+        ("dead_letter", Value::String(_)) => "(deleted)".to_owned(),
+        _ => fact(&consumer[name]),
+    });
+    facts.to_vec()
+}
 
 fn fact(value: &Value) -> String {
     if value.is_null() {

@@ -136,6 +136,17 @@ fn consumers_are_listed_moved_configured_and_deleted() {
     node.refused("next shop audit --topic", 2, "consumer");
 }
 
+#[test]
+fn a_deleted_dead_letter_buffer_is_listed_as_deleted() {
+    let node = Node::new();
+    node.say("append orders --message one");
+    node.say("buffers create dead");
+    node.say("consumers create orders billing --set dead_letter=dead --set deliveries_max=2");
+    assert!(node.say("consumers list orders").contains("dead\n"));
+    node.say("buffers delete dead --force");
+    assert!(node.say("consumers list orders").contains("(deleted)\n"));
+}
+
 #[tokio::test]
 async fn the_library_extends_a_lease_and_takes_bodies_byte_by_byte() {
     let node = Node::new();

@@ -124,7 +124,7 @@ fn consumers() -> Vec<(&'static str, Value)> {
         "filter": maybe_name, "start": maybe_start,
         "ack": { "enum": ["explicit", "on-delivery", null] },
         "lease_ms": maybe(CONSUMER_LEASE_MS_MIN, CONSUMER_LEASE_MS_MAX),
-        "deliveries_max": maybe(1, CONSUMER_DELIVERIES_MAX.into()), "dead_letter": maybe_name,
+        "deliveries_max": maybe(1, CONSUMER_DELIVERIES_MAX.into()), "dead_letter": maybe_name.clone(),
         "in_flight_max": maybe(1, CONSUMER_IN_FLIGHT_MAX.into()),
         "order_by_key": { "type": ["boolean", "null"] },
         "expire_ms": maybe(1, CONSUMER_EXPIRE_MS_MAX),
@@ -153,6 +153,7 @@ fn consumers() -> Vec<(&'static str, Value)> {
         "name": text(NAME), "uuid": uuid(), "created": time(), "version": count(),
         "lag": count(), "pending": count(), "in_flight": count(), "redelivered": count(),
         "dead_lettered": count(), "lost": count(), "members": { "type": "array" },
+        "dead_letter": maybe_name, "dead_letter_deleted": uuid(),
     });
     let handed = json!({
         "messages": { "type": "array", "items": reference("Message") },

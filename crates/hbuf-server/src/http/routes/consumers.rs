@@ -314,7 +314,7 @@ fn entry(info: &ConsumerInfo) -> Value {
         "ttl_seconds": config.ttl_seconds,
     });
     if let Some(gone) = config.dead_letter.filter(|_| info.dead_letter.is_none()) {
-        value["dead_letter"] = gone.to_string().into();
+        value["dead_letter_deleted"] = gone.to_string().into();
     }
     let owner = match info.owner {
         ConsumerOwner::Buffer(_) => "buffer",
