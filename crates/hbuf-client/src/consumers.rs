@@ -47,11 +47,11 @@ pub struct Acks {
 /// What came of each message, in the order of [`Acks`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Acked {
-    /// Of those to ack: `acked`, `already-acked`, `lease-lost` or `unknown`.
+    /// Of those to ack: `acked`, `already-acked`, `lease-lost`, `unknown` or `refused`.
     pub ack: Vec<Outcome>,
-    /// Of those to give back: `nacked`, `already-acked`, `lease-lost` or `unknown`.
+    /// Of those to give back: `nacked`, `already-acked`, `lease-lost`, `unknown` or `refused`.
     pub nack: Vec<Outcome>,
-    /// Of those to keep: `extended`, `already-acked`, `lease-lost` or `unknown`.
+    /// Of those to keep: `extended`, `already-acked`, `lease-lost`, `unknown` or `refused`.
     pub extend: Vec<Outcome>,
 }
 
@@ -64,6 +64,9 @@ pub struct Outcome {
     pub seq: u64,
     /// The server's word for it.
     pub result: String,
+    /// Why its buffer refused it.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 impl Start {

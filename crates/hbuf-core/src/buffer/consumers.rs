@@ -45,6 +45,9 @@ pub enum ConsumerCall {
     },
     /// What becomes of messages that were handed out.
     Settle(Vec<(Seq, LeaseId, Settling)>),
+    /// Say whether it could be moved now: whoever moves it in several buffers asks all of them
+    /// first.
+    MaySeek,
     /// Begin anew behind a seq.
     Seek(Seq),
     /// It was deleted.
@@ -323,6 +326,7 @@ impl Buffer {
                 self.record_consumer(now, uuid, out);
                 return Some(ConsumerAnswer::Settled(settled));
             }
+            ConsumerCall::MaySeek => return Some(ConsumerAnswer::Done),
             ConsumerCall::Seek(after) => {
                 let delta = consumer.seek(uuid, after);
                 self.write_cursor(Kind::Cursor, delta.encode(), now, out);

@@ -334,6 +334,7 @@ fn a_paused_buffer_gives_nothing_takes_nothing_and_writes_nothing() {
         world.settle(consumer(1), &given, Settling::Extend { lease_ms: 1_000 }),
         world.call(consumer(1), next),
         world.call(consumer(1), ConsumerCall::Seek(Seq(5))),
+        world.call(consumer(1), ConsumerCall::MaySeek),
         world.begin(consumer(2)),
     ];
     for token in asked {
@@ -348,6 +349,26 @@ fn a_paused_buffer_gives_nothing_takes_nothing_and_writes_nothing() {
     world.input(Input::ConsumersDue);
     let again = world.next(consumer(1), 1);
     assert_eq!((again[0].seq, again[0].deliveries), (Seq(1), 2));
+}
+
+#[test]
+fn who_asks_whether_a_consumer_may_be_moved_moves_nothing() {
+    let mut world = World::new();
+    world.begin(consumer(1));
+    world.sync();
+    let given = world.next(consumer(1), 2);
+    world.settle(consumer(1), &given[..1], Settling::Ack);
+    world.sync();
+    let asked = world.call(consumer(1), ConsumerCall::MaySeek);
+    assert_eq!(world.answers.get(&asked), Some(&ConsumerAnswer::Done));
+    assert!(world.unsynced.is_empty());
+    let buffer = world.shard.buffer(&BUFFER).expect("it is open");
+    let standing = buffer.consumer_standing(&consumer(1));
+    let standing = standing.expect("it has begun");
+    assert_eq!((standing.cursor, standing.in_flight), (Seq(1), 1));
+    let unknown = world.call(consumer(2), ConsumerCall::MaySeek);
+    let refused = ConsumerAnswer::Refused(ConsumerRefused::NotBegun);
+    assert_eq!(world.answers.get(&unknown), Some(&refused));
 }
 
 #[test]

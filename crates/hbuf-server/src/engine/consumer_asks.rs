@@ -27,6 +27,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// The answer to a call that does not wait.
+    pub(super) async fn answered(mut self) -> Result<ConsumerAnswer, ConsumerError> {
+        let answer = (&mut self.answer).await;
+        answered(answer.map_err(|_| ConsumerError::Stopping)?)
+    }
+
     /// Asks for what there is, instead of waiting on.
     pub(super) fn stop(&self) {
         let next = self.token;
@@ -80,9 +86,7 @@ impl Buffer {
         consumer: Uuid,
         call: ConsumerCall,
     ) -> Result<ConsumerAnswer, ConsumerError> {
-        let mut asked = self.ask_consumer(consumer, call);
-        let answer = (&mut asked.answer).await;
-        answered(answer.map_err(|_| ConsumerError::Stopping)?)
+        self.ask_consumer(consumer, call).answered().await
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hbuf_core::consumer::ConfigError;
 pub use hbuf_core::consumer::{LeaseId, Settled, Settling};
@@ -134,6 +136,24 @@ pub enum ConsumerError {
     /// The buffer is damaged.
     #[error("the buffer is damaged and read only, and its consumers stand still")]
     Damaged,
+    /// A buffer of a topic cannot move the consumer, and so none has.
+    #[error("`{buffer}` is in the way: {why}. Nothing was moved")]
+    Unmoved {
+        /// The buffer.
+        buffer: Name,
+        /// Why it cannot.
+        why: Box<Self>,
+    },
+    /// Buffers of a topic failed to move the consumer after all of them could have.
+    #[error(
+        "the consumer was not moved in {}: {why}. In its other buffers it was: seek again", listed(.stayed)
+    )]
+    MovedInPart {
+        /// The buffers where it was not moved.
+        stayed: Vec<Name>,
+        /// Why the first of them failed.
+        why: Box<Self>,
+    },
     /// No buffer of a topic can be asked; the reason of one of them.
     #[error("no buffer of the topic hands out anything: {0}")]
     Passed(String),
@@ -145,16 +165,44 @@ pub enum ConsumerError {
     Stopping,
 }
 
+impl ConsumerError {
+    /// Whether it is one buffer that stands still, while others of the consumer may go on.
+    pub(super) const fn is_of_one_buffer(&self) -> bool {
+        match self {
+            Self::Paused | Self::Damaged | Self::Lookup(_) => true,
+            Self::Read(error) => matches!(error, ReadError::Damaged { .. } | ReadError::Io { .. }),
+            Self::Gone
+            | Self::Start(_)
+            | Self::Full
+            | Self::Failed
+            | Self::Unmoved { .. }
+            | Self::MovedInPart { .. }
+            | Self::Passed(_)
+            | Self::Busy
+            | Self::Stopping => false,
+        }
+    }
+}
+
+fn listed(names: &[Name]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+/// What came of a message that was to be settled; the error is why its buffer could not take it.
+pub type SettleResult = Result<Settled, Arc<ConsumerError>>;
+
 /// The word of a reply.
 #[must_use]
-pub const fn settled_word(settled: Settled) -> &'static str {
+pub const fn settled_word(settled: &SettleResult) -> &'static str {
     match settled {
-        Settled::Acked => "acked",
-        Settled::AlreadyAcked => "already-acked",
-        Settled::LeaseLost => "lease-lost",
-        Settled::Nacked => "nacked",
-        Settled::Extended => "extended",
-        Settled::Unknown => "unknown",
+        Ok(Settled::Acked) => "acked",
+        Ok(Settled::AlreadyAcked) => "already-acked",
+        Ok(Settled::LeaseLost) => "lease-lost",
+        Ok(Settled::Nacked) => "nacked",
+        Ok(Settled::Extended) => "extended",
+        Ok(Settled::Unknown) => "unknown",
+        Err(_) => "refused",
     }
 }
 

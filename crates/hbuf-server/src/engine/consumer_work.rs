@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use hbuf_core::buffer::{ConsumerAnswer, ConsumerCall};
 use hbuf_core::consumer::{Settled, Standing, Start};
 use hbuf_core::ids::{Micros, Seq, Uuid};
+use hbuf_core::name::Name;
 
 use super::buffer::Buffer;
-use super::consumer_asks::answered;
-use super::consumer_calls::{ConsumerError, ConsumerMember, Settle};
+use super::consumer_asks::Asked;
+use super::consumer_calls::{ConsumerError, ConsumerMember, Settle, SettleResult};
 use super::consumer_catalog::ConsumerInfo;
 use super::consumer_look::after;
 use super::{Engine, lock};
@@ -26,11 +27,13 @@ impl Engine {
     }
 
     /// Says what becomes of messages that were handed out; an ack is on disk when it is answered.
+    /// A buffer that cannot take its part hides nothing of what the others did: the error is the
+    /// answer only when none took any.
     pub async fn settle(
         &self,
         info: &ConsumerInfo,
         items: Vec<Settle>,
-    ) -> Result<Vec<Settled>, ConsumerError> {
+    ) -> Result<Vec<SettleResult>, ConsumerError> {
         self.use_consumer(info.uuid);
         let mut of_buffer: Vec<(Uuid, Vec<usize>)> = Vec::new();
         for (at, item) in items.iter().enumerate() {
@@ -39,27 +42,53 @@ impl Engine {
                 None => of_buffer.push((item.buffer, vec![at])),
             }
         }
-        let mut asked = Vec::new();
+        let mut asked = Vec::with_capacity(of_buffer.len());
         for (uuid, places) in of_buffer {
-            let buffer = self.open(uuid).await?;
-            self.begin_consumer(info, &buffer).await?;
             let call = places
                 .iter()
                 .map(|at| (items[*at].seq, items[*at].lease, items[*at].what));
             let call = ConsumerCall::Settle(call.collect());
-            asked.push((places, buffer.ask_consumer(info.uuid, call)));
+            asked.push((places, self.ask_member(info, uuid, call).await));
         }
-        let mut results = vec![Settled::Unknown; items.len()];
-        for (places, mut asked) in asked {
-            let answer = (&mut asked.answer).await;
-            let answer = answered(answer.map_err(|_| ConsumerError::Stopping)?)?;
-            if let ConsumerAnswer::Settled(settled) = answer {
-                for (at, one) in places.into_iter().zip(settled) {
-                    results[at] = one;
+        let mut results = vec![Ok(Settled::Unknown); items.len()];
+        let (mut taken, mut refused) = (asked.is_empty(), None);
+        for (places, asked) in asked {
+            match settled(asked).await {
+                Ok(settled) => {
+                    taken = true;
+                    for (at, one) in places.into_iter().zip(settled) {
+                        results[at] = Ok(one);
+                    }
+                }
+                // These are not of one buffer.
+                Err(error @ (ConsumerError::Gone | ConsumerError::Stopping)) => return Err(error),
+                Err(error) => {
+                    let error = Arc::new(error);
+                    for at in places {
+                        results[at] = Err(Arc::clone(&error));
+                    }
+                    refused.get_or_insert(error);
                 }
             }
         }
-        Ok(results)
+        match refused {
+            Some(error) if !taken => {
+                drop(results);
+                Err(Arc::into_inner(error).expect("the results that shared it are gone"))
+            }
+            _ => Ok(results),
+        }
+    }
+
+    async fn ask_member(
+        &self,
+        info: &ConsumerInfo,
+        uuid: Uuid,
+        call: ConsumerCall,
+    ) -> Result<Asked, ConsumerError> {
+        let buffer = self.open(uuid).await?;
+        self.begin_consumer(info, &buffer).await?;
+        Ok(buffer.ask_consumer(info.uuid, call))
     }
 
     /// How a consumer stands in each of its buffers.
@@ -71,12 +100,7 @@ impl Engine {
         members
     }
 
-    async fn member_status(
-        &self,
-        info: &ConsumerInfo,
-        uuid: Uuid,
-        name: &hbuf_core::name::Name,
-    ) -> ConsumerMember {
+    async fn member_status(&self, info: &ConsumerInfo, uuid: Uuid, name: &Name) -> ConsumerMember {
         let mut member = ConsumerMember {
             buffer: uuid,
             name: name.clone(),
@@ -119,18 +143,50 @@ impl Engine {
         member
     }
 
-    /// Moves a consumer in all of its buffers: its leases end.
+    /// Moves a consumer in all of its buffers, or in none when one of them cannot: its leases end.
     pub async fn seek(&self, info: &ConsumerInfo, start: Start) -> Result<(), ConsumerError> {
         start.check()?;
         self.use_consumer(info.uuid);
-        for (uuid, _) in &info.members {
-            let buffer = self.open(*uuid).await?;
-            self.begin_consumer(info, &buffer).await?;
-            let after = after(buffer.readable(), start).await?;
-            let call = ConsumerCall::Seek(after);
-            buffer.call_consumer(info.uuid, call).await?;
+        let mut places = Vec::with_capacity(info.members.len());
+        for (uuid, name) in &info.members {
+            let place = self.place_to_seek(info, *uuid, start).await;
+            places.push(place.map_err(|why| match why {
+                ConsumerError::Gone | ConsumerError::Stopping => why,
+                _ if info.members.len() == 1 => why,
+                _ => ConsumerError::Unmoved {
+                    buffer: name.clone(),
+                    why: Box::new(why),
+                },
+            })?);
         }
-        Ok(())
+        // All at once: the less time passes, the less can come in between.
+        let asked: Vec<Asked> = places
+            .iter()
+            .map(|(buffer, after)| buffer.ask_consumer(info.uuid, ConsumerCall::Seek(*after)))
+            .collect();
+        let (mut stayed, mut why) = (Vec::new(), None);
+        for ((_, name), asked) in info.members.iter().zip(asked) {
+            if let Err(error) = asked.answered().await {
+                stayed.push(name.clone());
+                why.get_or_insert(error);
+            }
+        }
+        moved(info.members.len(), stayed, why)
+    }
+
+    /// Where a consumer would begin in a buffer that can move it.
+    async fn place_to_seek(
+        &self,
+        info: &ConsumerInfo,
+        uuid: Uuid,
+        start: Start,
+    ) -> Result<(Arc<Buffer>, Seq), ConsumerError> {
+        let buffer = self.open(uuid).await?;
+        self.begin_consumer(info, &buffer).await?;
+        let may = buffer.call_consumer(info.uuid, ConsumerCall::MaySeek);
+        may.await?;
+        let after = after(buffer.readable(), start).await?;
+        Ok((buffer, after))
     }
 
     /// Makes a consumer's configuration hold in every buffer that it reads, as far as they can be
@@ -138,14 +194,19 @@ impl Engine {
     pub(super) async fn begin_everywhere(&self, info: &ConsumerInfo) -> Result<(), ConsumerError> {
         self.use_consumer(info.uuid);
         for (uuid, _) in &info.members {
-            let buffer = self.open(*uuid).await?;
-            match self.begin_consumer(info, &buffer).await {
-                // It begins when the buffer is open again.
-                Ok(()) | Err(ConsumerError::Paused) => {}
+            match self.begin_in(info, *uuid).await {
+                Ok(()) => {}
+                // It begins when the buffer can be used again.
+                Err(error) if error.is_of_one_buffer() => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    async fn begin_in(&self, info: &ConsumerInfo, uuid: Uuid) -> Result<(), ConsumerError> {
+        let buffer = self.open(uuid).await?;
+        self.begin_consumer(info, &buffer).await
     }
 
     /// Makes a consumer's configuration hold in a buffer; one that is new there begins there.
@@ -192,5 +253,48 @@ impl Engine {
 
     pub(super) fn use_consumer(&self, uuid: Uuid) {
         lock(&self.inner.consumers_used).insert(uuid, clock::now());
+    }
+}
+
+async fn settled(asked: Result<Asked, ConsumerError>) -> Result<Vec<Settled>, ConsumerError> {
+    match asked?.answered().await? {
+        ConsumerAnswer::Settled(settled) => Ok(settled),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// What is said of a seek that was asked of so many buffers.
+fn moved(
+    buffers: usize,
+    stayed: Vec<Name>,
+    why: Option<ConsumerError>,
+) -> Result<(), ConsumerError> {
+    match why {
+        None => Ok(()),
+        Some(why) if buffers == 1 => Err(why),
+        Some(why) => Err(ConsumerError::MovedInPart {
+            stayed,
+            why: Box::new(why),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seek_that_some_buffers_missed_names_them() {
+        let name = |text: &str| Name::parse(text).unwrap();
+        assert!(moved(3, Vec::new(), None).is_ok());
+        let alone = moved(1, vec![name("a")], Some(ConsumerError::Full));
+        assert!(matches!(alone, Err(ConsumerError::Full)));
+        let stayed = vec![name("a"), name("c")];
+        let part = moved(3, stayed, Some(ConsumerError::Paused)).unwrap_err();
+        assert_eq!(
+            part.to_string(),
+            "the consumer was not moved in `a`, `c`: the buffer is paused, so that its consumers \
+             stand still: set its state to open first. In its other buffers it was: seek again"
+        );
     }
 }

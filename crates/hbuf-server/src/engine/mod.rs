@@ -54,7 +54,7 @@ pub use append::{Append, AppendError, AppendReply, Content};
 pub use buffer::{Begun, Buffer, BufferStatus};
 pub use consumer_calls::{
     ConsumerError, ConsumerMember, Handed, HandedMessage, LeaseId, NextRequest, Passed, Settle,
-    Settled, Settling, lease_text, parse_lease, settled_word,
+    SettleResult, Settled, Settling, lease_text, parse_lease, settled_word,
 };
 pub use consumer_catalog::{ConsumerInfo, ConsumerLookupError, OwnerName};
 pub use described::{

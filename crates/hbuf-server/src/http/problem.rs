@@ -161,6 +161,12 @@ impl Problem {
         self
     }
 
+    /// Says it in other words.
+    pub(crate) fn reworded(mut self: Box<Self>, detail: String) -> Box<Self> {
+        self.detail = detail;
+        self
+    }
+
     /// Adds a header to the reply.
     pub(crate) fn header(mut self: Box<Self>, name: HeaderName, value: HeaderValue) -> Box<Self> {
         self.headers.push((name, value));

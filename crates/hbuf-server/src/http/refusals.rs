@@ -194,6 +194,15 @@ impl From<ConsumerError> for Box<Problem> {
             ConsumerError::Gone => Problem::new(Code::ConsumerNotFound, text),
             ConsumerError::Start(_) => Problem::new(Code::ConfigInvalid, text),
             ConsumerError::Damaged => Problem::new(Code::LogDamaged, text),
+            ConsumerError::Unmoved { buffer, why } => {
+                let why: Self = (*why).into();
+                why.reworded(text).fact("buffer", buffer.as_str())
+            }
+            ConsumerError::MovedInPart { stayed, why } => {
+                let stayed: Vec<&str> = stayed.iter().map(|name| name.as_str()).collect();
+                let why: Self = (*why).into();
+                why.reworded(text).fact("stayed", stayed)
+            }
             ConsumerError::Passed(_) => Problem::new(Code::BufferPaused, text),
             ConsumerError::Paused => Problem::new(Code::BufferPaused, text),
             ConsumerError::Lookup(error) => error.into(),
@@ -313,6 +322,21 @@ mod tests {
             document["detail"],
             "Producer number 9 does not follow: expected 7."
         );
+    }
+
+    #[test]
+    fn a_seek_that_some_buffers_missed_is_refused_as_the_first_was_and_names_them() {
+        let name = |text: &str| hbuf_core::name::Name::parse(text).unwrap();
+        let part = ConsumerError::MovedInPart {
+            stayed: vec![name("a"), name("c")],
+            why: Box::new(ConsumerError::Paused),
+        };
+        let problem: Box<Problem> = part.into();
+        assert_eq!(problem.code, Code::BufferPaused);
+        let document = problem.document();
+        assert_eq!(document["stayed"], serde_json::json!(["a", "c"]));
+        let detail = document["detail"].as_str().unwrap();
+        assert!(detail.starts_with("The consumer was not moved in `a`, `c`:"));
     }
 
     #[test]

@@ -12,4 +12,5 @@ mod mirroring;
 mod server;
 mod sockets;
 mod streams_among_buffers;
+mod topic_consumers;
 mod topic_reading;

@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hbuf_server::engine::{Engine, EngineSettings};
@@ -24,7 +25,7 @@ pub(crate) struct Server {
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
-    data: TempDir,
+    data: Arc<TempDir>,
 }
 
 impl Server {
@@ -33,7 +34,18 @@ impl Server {
     }
 
     pub(crate) fn with(settings: HttpSettings) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::on(Arc::new(tempfile::tempdir().unwrap()), settings)
+    }
+
+    /// Stops, lets the files be changed, and starts on them.
+    pub(crate) fn start_again(self, change: impl FnOnce()) -> Self {
+        let data = Arc::clone(&self.data);
+        drop(self);
+        change();
+        Self::on(data, HttpSettings::default())
+    }
+
+    fn on(data: Arc<TempDir>, settings: HttpSettings) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

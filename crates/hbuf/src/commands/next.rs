@@ -24,13 +24,14 @@ Examples:
   hbuf next shop audit --topic --json";
 
 pub(crate) const ACK_EXAMPLES: &str =
-    "Exit code 1 says that a message was not acked: its lease is over.
+    "Exit code 1 says that a message was not acked: its lease is over, or its buffer takes nothing now.
 
 Examples:
   hbuf ack orders billing orders/7/00000000000000ff";
 
 pub(crate) const NACK_EXAMPLES: &str =
-    "Exit code 1 says that a message was not given back: its lease is over.
+    "Exit code 1 says that a message was not given back: its lease is over, or its buffer takes
+nothing now.
 
 Examples:
   hbuf nack orders billing orders/7/00000000000000ff --delay-ms 5000";
@@ -146,9 +147,12 @@ async fn settle(which: &ConsumerArgs, acks: &Acks) -> Result<ExitCode> {
         buffer,
         seq,
         result,
+        reason,
     } in acked.chain(nacked)
     {
-        eprintln!("hbuf: message {seq} of `{buffer}`: {result}");
+        let reason = reason.iter().map(|reason| format!(": {reason}"));
+        let reason: String = reason.collect();
+        eprintln!("hbuf: message {seq} of `{buffer}`: {result}{reason}");
         code = ExitCode::from(1);
     }
     Ok(code)

@@ -147,6 +147,30 @@ fn a_deleted_dead_letter_buffer_is_listed_as_deleted() {
     assert!(node.say("consumers list orders").contains("(deleted)\n"));
 }
 
+#[test]
+fn what_a_paused_buffer_refuses_is_told_with_the_reason() {
+    let node = Node::new();
+    node.say("append p --message one");
+    node.say("append q --message two");
+    node.say("topics create shop --set buffers=[\"p\",\"q\"]");
+    node.say("consumers create shop audit --topic");
+    let lines = node.say("next shop audit --topic --limit 2");
+    let leased: Vec<&str> = lines
+        .lines()
+        .map(|line| line.split_once('\t').unwrap().0)
+        .collect();
+    node.say("buffers state q paused");
+    node.refused(
+        &format!("ack shop audit --topic {}", leased.join(" ")),
+        1,
+        "message 1 of `q`: refused: the buffer is paused",
+    );
+    let stands = node.json("consumers describe shop audit --topic --json");
+    assert_eq!(stands["members"][0]["cursor"], 1);
+    let seek = "consumers seek shop audit --topic first";
+    node.refused(seek, 2, "Nothing was moved");
+}
+
 #[tokio::test]
 async fn the_library_extends_a_lease_and_takes_bodies_byte_by_byte() {
     let node = Node::new();

@@ -147,7 +147,7 @@ fn consumers() -> Vec<(&'static str, Value)> {
         "extend": item(json!({ "lease_ms": maybe(CONSUMER_LEASE_MS_MIN, CONSUMER_LEASE_MS_MAX) })),
     });
     let results = json!({ "type": "array", "items": open(&["seq", "result"], json!({
-        "seq": seq(1), "result": words(),
+        "seq": seq(1), "result": words(), "reason": words(),
     })) });
     let consumer = json!({
         "name": text(NAME), "uuid": uuid(), "created": time(), "version": count(),

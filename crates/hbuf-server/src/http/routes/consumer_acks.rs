@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use super::consumers::{Of, description, find, read_start};
 use super::json_reply;
-use crate::engine::{ConsumerInfo, Settle, Settled, Settling, parse_lease, settled_word};
+use crate::engine::{
+    ConsumerInfo, Settle, SettleResult, Settled, Settling, parse_lease, settled_word,
+};
 use crate::http::call::{Call, Reply, shown};
 use crate::http::problem::{Code, Problem};
 use crate::http::whole::whole;
@@ -53,6 +55,9 @@ struct Answered<'a> {
 struct AnsweredItem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     buffer: Option<&'a str>,
+    /// Why its buffer could not take it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     result: &'static str,
     seq: Option<u64>,
 }
@@ -83,11 +88,11 @@ async fn acks(call: Call, of: Of) -> Reply {
     // A buffer that the consumer does not read is answered here.
     let asked: Vec<Settle> = wanted.iter().filter_map(|(_, settle)| *settle).collect();
     let mut settled = app.engine.settle(&info, asked).await?.into_iter();
-    let results: Vec<Settled> = wanted
+    let results: Vec<SettleResult> = wanted
         .iter()
         .map(|(_, settle)| match settle {
-            Some(_) => settled.next().unwrap_or(Settled::Unknown),
-            None => Settled::Unknown,
+            Some(_) => settled.next().unwrap_or(Ok(Settled::Unknown)),
+            None => Ok(Settled::Unknown),
         })
         .collect();
     Ok(json_reply(StatusCode::OK, &acks.answered(&results)))
@@ -152,7 +157,7 @@ impl Acks {
     }
 
     /// The lists again, each message with what came of it.
-    fn answered(&self, results: &[Settled]) -> Answered<'_> {
+    fn answered(&self, results: &[SettleResult]) -> Answered<'_> {
         let mut results = results.iter();
         Answered {
             ack: answered(&self.ack, &mut results),
@@ -164,12 +169,13 @@ impl Acks {
 
 fn answered<'a>(
     items: &'a [Item],
-    results: &mut std::slice::Iter<'_, Settled>,
+    results: &mut std::slice::Iter<'_, SettleResult>,
 ) -> Vec<AnsweredItem<'a>> {
     let items = items.iter().zip(results);
     let answered = items.map(|(item, settled)| AnsweredItem {
         buffer: item.buffer.as_deref(),
-        result: settled_word(*settled),
+        reason: settled.as_ref().err().map(ToString::to_string),
+        result: settled_word(settled),
         seq: item.seq,
     });
     answered.collect()
@@ -234,7 +240,9 @@ fn invalid(what: String) -> Box<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::LeaseId;
+    use std::sync::Arc;
+
+    use crate::engine::{ConsumerError, LeaseId};
     use hbuf_core::consumer::Config;
     use hbuf_core::ids::{Micros, Uuid};
     use hbuf_core::name::Name;
@@ -286,10 +294,16 @@ mod tests {
         );
         assert_eq!(wanted[0].unwrap().lease, LeaseId(255));
         let acks: Acks = serde_json::from_str(&text).unwrap();
-        let results = [Settled::Acked, Settled::Nacked, Settled::LeaseLost];
-        let results = [&results[..], &[Settled::Extended, Settled::Unknown]].concat();
+        let paused = || Err(Arc::new(ConsumerError::Paused));
+        let results = [Ok(Settled::Acked), paused(), Ok(Settled::LeaseLost)];
+        let rest = [Ok(Settled::Extended), Ok(Settled::Unknown)];
+        let results = [&results[..], &rest].concat();
         let answered = serde_json::to_value(acks.answered(&results)).unwrap();
         assert_eq!(answered["ack"][0]["result"], "acked");
+        assert_eq!(answered["ack"][0].get("reason"), None);
+        assert_eq!(answered["nack"][0]["result"], "refused");
+        let reason = answered["nack"][0]["reason"].as_str().unwrap();
+        assert!(reason.contains("paused"), "{reason}");
         assert_eq!(answered["nack"][1]["result"], "lease-lost");
         assert_eq!(answered["extend"][1]["buffer"], "z");
         assert_eq!(answered["extend"][1]["result"], "unknown");
