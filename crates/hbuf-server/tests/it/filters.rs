@@ -57,7 +57,7 @@ fn a_buffer_has_ten_thousand_filters_and_not_one_more() {
     assert_eq!(client.post("/buffers/b", "x").status, 201);
     let first = client.call("PUT", "/buffers/b/filters/f0", &TEXT, b"t\n");
     assert_eq!(first.status, 201, "{}", first.text());
-    let directory = server.buffer_directory("b").join("filters");
+    let directory = server.buffer_dir("b").join("filters");
     let name = fs::read_dir(&directory).unwrap().next().unwrap();
     let name = name.unwrap().file_name().into_string().unwrap();
     let suffix = name.strip_prefix("f0").unwrap();

@@ -79,11 +79,6 @@ impl Server {
         self.data.path().join("data/names/-").join(name)
     }
 
-    /// The directory of a buffer.
-    pub(crate) fn buffer_directory(&self, name: &str) -> PathBuf {
-        self.data.path().join("data/names/-").join(name)
-    }
-
     pub(crate) fn connect(&self) -> Connection {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_nodelay(true).unwrap();
