@@ -127,13 +127,12 @@ pub(super) fn recover(
             event = "manager_torn_tail_cut",
             cut = bytes.len() as u64 - tail.end
         );
-        // Not synced: a crash leaves the tail, or a part of it, to the next start, and nothing was
-        // told meanwhile. A node tells nothing before its registration is durable, and the sync of
-        // that covers the file's length, so nothing of the tail comes back behind a command that
-        // anybody was told of.
         let cut = file.set_len(tail.end);
         cut.map_err(io("cut the torn tail of", &path))?;
     }
+    // The last life may have ended before it synced what was found here. The next command says of
+    // all before it that it is durable: written behind one that is lost, it would show damage.
+    sync::sync_data(&file, SyncPoint::ManagerLog).map_err(io("sync", &path))?;
     let log = Log {
         directory: directory.to_path_buf(),
         options,
