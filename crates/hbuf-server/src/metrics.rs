@@ -110,7 +110,12 @@ impl Metrics {
     }
 
     /// Everything, in the text form of OpenMetrics.
-    pub(crate) fn text(self: &Arc<Self>, engine: &Arc<Counters>, status: &NodeStatus) -> String {
+    pub(crate) fn text(
+        self: &Arc<Self>,
+        engine: &Arc<Counters>,
+        status: &NodeStatus,
+        consumers: Load,
+    ) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Scrape {
             metrics: Arc::clone(self),
@@ -118,7 +123,7 @@ impl Metrics {
             buffers: status.buffers,
             open_buffers: status.open_buffers,
             mirrors: status.mirrors,
-            consumers: status.consumers,
+            consumers,
             now: clock::now(),
             ready: status.ready,
         }));
@@ -467,14 +472,14 @@ mod tests {
             reasons: Vec::new(),
             buffers: 5,
             mirrors: (0, 0, 0),
-            consumers: Load {
-                lag: 9,
-                ..Load::default()
-            },
             open_buffers: 1,
             started: Micros(0),
         };
-        metrics.text(&counters, &status)
+        let consumers = Load {
+            lag: 9,
+            ..Load::default()
+        };
+        metrics.text(&counters, &status, consumers)
     }
 
     #[test]

@@ -64,8 +64,7 @@ impl Engine {
                 ConsumerOwner::Buffer(_) => request,
                 ConsumerOwner::Topic(_) => request.cut_to(TOPIC_OF_ONE_LOOK),
             };
-            let buffer = self.open(*uuid).await?;
-            self.begin_consumer(info, &buffer).await?;
+            let buffer = self.begun_member(info, *uuid).await?;
             let mut handed = Handed::default();
             let given = self.next_of(info, &buffer, slice).await?;
             self.read_given(info, &buffer, &given, &mut handed).await?;
@@ -137,7 +136,9 @@ impl Engine {
         loop {
             if let Cow::Owned(changed) = self.refreshed(&info)? {
                 info = Cow::Owned(changed);
-                waiting = self.bell_of(&info).await;
+                if request.wait_until.is_some() {
+                    waiting = self.bell_of(&info).await;
+                }
             }
             let info = &*info;
             let mut handed = Handed::default();
@@ -205,8 +206,7 @@ impl Engine {
         uuid: Uuid,
         limit: usize,
     ) -> Result<(Arc<Buffer>, Vec<Given>), ConsumerError> {
-        let buffer = self.open(uuid).await?;
-        self.begin_consumer(info, &buffer).await?;
+        let buffer = self.begun_member(info, uuid).await?;
         let request = NextRequest {
             limit,
             wait_until: None,

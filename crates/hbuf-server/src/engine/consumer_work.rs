@@ -86,8 +86,7 @@ impl Engine {
         uuid: Uuid,
         call: ConsumerCall,
     ) -> Result<Asked, ConsumerError> {
-        let buffer = self.open(uuid).await?;
-        self.begin_consumer(info, &buffer).await?;
+        let buffer = self.begun_member(info, uuid).await?;
         Ok(buffer.ask_consumer(info.uuid, call))
     }
 
@@ -181,8 +180,7 @@ impl Engine {
         uuid: Uuid,
         start: Start,
     ) -> Result<(Arc<Buffer>, Seq), ConsumerError> {
-        let buffer = self.open(uuid).await?;
-        self.begin_consumer(info, &buffer).await?;
+        let buffer = self.begun_member(info, uuid).await?;
         let may = buffer.call_consumer(info.uuid, ConsumerCall::MaySeek);
         may.await?;
         let after = after(buffer.readable(), start).await?;
@@ -194,8 +192,8 @@ impl Engine {
     pub(super) async fn begin_everywhere(&self, info: &ConsumerInfo) -> Result<(), ConsumerError> {
         self.use_consumer(info.uuid);
         for (uuid, _) in &info.members {
-            match self.begin_in(info, *uuid).await {
-                Ok(()) => {}
+            match self.begun_member(info, *uuid).await {
+                Ok(_) => {}
                 // It begins when the buffer can be used again.
                 Err(error) if error.is_of_one_buffer() => {}
                 Err(error) => return Err(error),
@@ -204,9 +202,15 @@ impl Engine {
         Ok(())
     }
 
-    async fn begin_in(&self, info: &ConsumerInfo, uuid: Uuid) -> Result<(), ConsumerError> {
+    /// A buffer of the consumer, open, where its configuration holds.
+    pub(super) async fn begun_member(
+        &self,
+        info: &ConsumerInfo,
+        uuid: Uuid,
+    ) -> Result<Arc<Buffer>, ConsumerError> {
         let buffer = self.open(uuid).await?;
-        self.begin_consumer(info, &buffer).await
+        self.begin_consumer(info, &buffer).await?;
+        Ok(buffer)
     }
 
     /// Makes a consumer's configuration hold in a buffer; one that is new there begins there.

@@ -134,8 +134,6 @@ pub struct NodeStatus {
     pub open_buffers: usize,
     /// Mirrors; those of them that do not follow; records that they have still to deal with.
     pub mirrors: (usize, usize, u64),
-    /// What the consumers of buffers in memory have before them.
-    pub consumers: Load,
     /// When it started.
     pub started: Micros,
 }
@@ -168,12 +166,13 @@ impl Engine {
                 let lag = mirrors.values().map(|it| it.lag()).sum();
                 (mirrors.len(), stopped.count(), lag)
             },
-            consumers: self.consumer_load(),
             started: self.inner.started,
         }
     }
 
-    fn consumer_load(&self) -> Load {
+    /// What the consumers of buffers in memory have before them; looks at each of these buffers.
+    #[must_use]
+    pub fn consumer_load(&self) -> Load {
         let mut load = Load::default();
         for buffer in self.inner.open.all() {
             let host = self.inner.shards.host(buffer.shard());

@@ -57,9 +57,11 @@ pub(super) async fn drain(call: Call) -> Reply {
 /// `GET /metrics`
 pub(super) async fn metrics(call: Call) -> Reply {
     let app = &call.app;
-    let text = app
-        .metrics
-        .text(app.engine.counters(), &app.engine.status());
+    let text = app.metrics.text(
+        app.engine.counters(),
+        &app.engine.status(),
+        app.engine.consumer_load(),
+    );
     Ok(typed_reply(StatusCode::OK, text, OPENMETRICS))
 }
 
