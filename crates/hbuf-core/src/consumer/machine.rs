@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 
 use super::candidate::Candidate;
 use super::config::{AckMode, Config};
+use super::item::{Item, State, given_up};
 use super::place::{Delta, Progress};
 use crate::ids::{Micros, Seq, Uuid};
 use crate::input::Token;
@@ -111,61 +112,6 @@ pub enum Wish {
         /// Why.
         why: GivenUp,
     },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum State {
-    Free {
-        from: Micros,
-    },
-    Leased {
-        lease: LeaseId,
-        until: Micros,
-    },
-    Dying {
-        again: Micros,
-        tries: u32,
-        why: GivenUp,
-    },
-    /// It was put away while the buffer stood still: it is done when the buffer goes on.
-    Put,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Item {
-    time: Micros,
-    key: Option<u64>,
-    bytes: u32,
-    deliveries: u32,
-    /// It was handed out, or given back: it is put on record.
-    touched: bool,
-    state: State,
-}
-
-impl Item {
-    const fn is_leased(&self) -> bool {
-        matches!(self.state, State::Leased { .. })
-    }
-
-    /// Whether it may be handed out, or given up instead.
-    fn may_go(&self, rules: &Rules, now: Micros) -> bool {
-        match self.state {
-            State::Free { from } => from <= now,
-            State::Leased { .. } => !rules.leases_exclude,
-            State::Dying { .. } | State::Put => false,
-        }
-    }
-
-    /// It is given up: it waits until it was put away.
-    fn bury(&mut self, seq: Seq, tries: u32, why: GivenUp) -> Wish {
-        let again = Micros::MAX;
-        self.state = State::Dying { again, tries, why };
-        Wish::Bury {
-            seq,
-            deliveries: self.deliveries,
-            why,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -681,26 +627,6 @@ impl Consumer {
     fn dying(&self) -> bool {
         let dying = |item: &Item| matches!(item.state, State::Dying { .. } | State::Put);
         self.items.values().any(dying)
-    }
-}
-
-/// Whether a message is given up instead of handed out again.
-fn given_up(rules: &Rules, config: &Config, item: &Item, now: Micros) -> Option<GivenUp> {
-    if item.deliveries == 0 {
-        return None;
-    }
-    let most = config.deliveries_max;
-    let most = most.filter(|_| rules.deliveries_are_bounded);
-    let spent = item.deliveries + u32::from(!rules.given_up_when_spent);
-    let often = most.is_some_and(|most| spent >= most);
-    let age = now.0.saturating_sub(item.time.0);
-    let old = config
-        .expire_ms
-        .is_some_and(|most| age > most.saturating_mul(1_000));
-    match (often, old) {
-        (true, _) => Some(GivenUp::Deliveries),
-        (false, true) => Some(GivenUp::Expired),
-        (false, false) => None,
     }
 }
 

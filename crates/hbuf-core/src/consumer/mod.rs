@@ -2,6 +2,7 @@
 
 mod candidate;
 mod config;
+mod item;
 mod letter;
 mod load;
 mod machine;

@@ -16,6 +16,8 @@
 #[cfg(test)]
 mod cursor_damage_tests;
 #[cfg(test)]
+mod cursor_journal_tests;
+#[cfg(test)]
 mod cursor_tests;
 #[cfg(test)]
 mod held_tests;
