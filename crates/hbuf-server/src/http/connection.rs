@@ -1,14 +1,16 @@
 //! Connections: accepting them, HTTP/1.1 or HTTP/2 in clear text, and their end.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hbuf_core::limits::{HTTP2_STREAMS_MAX, REQUEST_HEAD_BYTES_MAX};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::AsyncWriteExt;
@@ -16,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::body::Body;
 use super::file_ranges::FileRanges;
 use super::problem::{Code, Problem};
 use super::socket::{Socket, plain_reply};
@@ -135,7 +138,10 @@ impl Connection {
         let ended = match version {
             Ok(Some(Version::Http1)) => {
                 let connection = protocols.http1.serve_connection(socket, service);
-                watcher.watch(connection).await
+                let ended = http1(connection, stopping).await;
+                // The server waits for the end of whoever holds one.
+                drop(watcher);
+                ended
             }
             // Boxed, so that the many connections of HTTP/1.1 need no room for the state of HTTP/2.
             Ok(Some(Version::Http2)) => {
@@ -149,6 +155,44 @@ impl Connection {
             tracing::debug!(event = "connection_broken", %error);
         }
     }
+}
+
+/// Serves a connection of HTTP/1.1 until it ends, or until the server stops and its running request
+/// has ended. hyper closes without a word when a head comes too slowly; whoever sent a part of one
+/// is told why, and whoever sent nothing was idle.
+async fn http1<S>(
+    mut connection: http1::Connection<Socket, S>,
+    mut stopping: watch::Receiver<bool>,
+) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let first = tokio::select! {
+        ended = &mut connection => Some(ended),
+        _ = stopping.wait_for(|stopping| *stopping) => None,
+    };
+    let ended = match first {
+        Some(ended) => ended,
+        None => {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+    };
+    if let Err(error) = &ended
+        && error.is_timeout()
+    {
+        let parts = connection.into_parts();
+        // Empty lines before a request are no part of it.
+        if !parts.read_buf.iter().all(|byte| b"\r\n".contains(byte)) {
+            let problem = Problem::new(
+                Code::RequestSlow,
+                "The head of the request did not arrive in time: send it again, at once.",
+            );
+            parts.io.refuse(&problem).await;
+        }
+    }
+    ended
 }
 
 enum Version {

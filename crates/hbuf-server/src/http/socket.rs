@@ -4,7 +4,7 @@
 //! hyper answers what is not HTTP by a status line alone, before any route is asked. A refusal
 //! without a sentence helps nobody, so such a head is replaced by a whole problem on its way out.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -49,6 +49,17 @@ impl Socket {
             sends: false,
             ranges,
         }
+    }
+
+    /// Sends a problem as the last that the client gets. Where a reply still waits for the client
+    /// to take it, the problem would stand within that reply, and is not sent.
+    pub(crate) async fn refuse(mut self, problem: &Problem) {
+        if self.stalled.is_some() {
+            return;
+        }
+        self.refusal = plain_reply(problem);
+        // Whoever does not take it is gone all the same.
+        let _ = poll_fn(|context| Pin::new(&mut self).poll_shutdown(context)).await;
     }
 
     /// Writes memory and ranges of files, in turn.

@@ -237,22 +237,56 @@ fn drip(connection: &mut Connection, bytes: &[u8]) -> Duration {
     started.elapsed()
 }
 
+/// Reads the refusal of a head that came too slowly, and the end of the connection behind it.
+fn slow_head_refused(mut connection: Connection) {
+    let reply = connection.reply("GET").unwrap();
+    assert_eq!(reply.status, 408);
+    assert_eq!(reply.header("connection"), Some("close"));
+    assert!(
+        reply.text().contains("urn:hbuf:problem:request-slow"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(connection.rest(), "");
+}
+
 #[test]
-fn a_head_that_comes_too_slowly_ends_the_connection() {
+fn a_head_that_comes_too_slowly_is_refused_and_ends_the_connection() {
     let server = Server::with(HttpSettings {
         head_timeout: SHORT,
         ..HttpSettings::default()
     });
     let mut slow = server.connect();
     drip(&mut slow, b"GET /buffers/b HTTP/1.1\r\nhost");
-    assert_eq!(slow.rest(), "");
+    slow_head_refused(slow);
+    let mut second = server.connect();
+    assert_eq!(second.get("/healthz").status, 200);
+    second.send(b"GET /healthz HTTP/1.1\r\nhost: local");
+    slow_head_refused(second);
+}
+
+#[test]
+fn a_connection_without_a_request_is_closed_without_a_word() {
+    let server = Server::with(HttpSettings {
+        head_timeout: SHORT,
+        ..HttpSettings::default()
+    });
     let mut silent = server.connect();
     let started = Instant::now();
     assert_eq!(silent.rest(), "");
     assert!(started.elapsed() < Duration::from_secs(5));
+    // It may be the start of HTTP/2 as well, where an answer of HTTP/1.1 is noise.
     let mut undecided = server.connect();
     undecided.send(b"PR");
     assert_eq!(undecided.rest(), "");
+    let mut idle = server.connect();
+    assert_eq!(idle.get("/healthz").status, 200);
+    assert_eq!(idle.rest(), "");
+    // An empty line before a request is no part of it (RFC 9112 §2.2).
+    let mut empty = server.connect();
+    empty.send(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n\r\n");
+    assert_eq!(empty.reply("GET").unwrap().status, 200);
+    assert_eq!(empty.rest(), "");
 }
 
 #[test]
