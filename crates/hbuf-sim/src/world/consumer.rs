@@ -96,7 +96,6 @@ pub(crate) struct Call {
 #[derive(Clone, Debug)]
 pub(crate) struct Put {
     pub(crate) into: usize,
-    pub(crate) why: GivenUp,
     pub(crate) body: Vec<u8>,
 }
 
@@ -116,6 +115,9 @@ pub(crate) struct Crew {
     timer: Option<u64>,
     /// By consumer, buffer and id of the message.
     pub(crate) letters: BTreeMap<(Uuid, usize, Seq, Hash), Put>,
+    /// Why each was ever given up. An append that a crash left without an answer may have put the
+    /// letter away with its own reason, and by the next try there may be another one.
+    pub(crate) reasons: BTreeMap<(Uuid, usize, Seq, Hash), Vec<GivenUp>>,
     /// The faults are over, and all that is left is handed out and acked.
     pub(crate) finishing: bool,
     /// Filters as they were first read, by buffer and number: for a shell that goes by them.

@@ -173,6 +173,9 @@ impl World<'_> {
             return self.buried(event, at, letter.seq, true);
         };
         let record = decode(&record).expect("it was just framed");
+        let id = record.id().expect("nothing is erased here");
+        let place = (at.consumer, at.buffer, letter.seq, id);
+        self.crew.reasons.entry(place).or_default().push(letter.why);
         let lines = letter.lines(&record).expect("nothing is erased here");
         let mut salt = [0; 32];
         for (ordinal, word) in (0..).zip(salt.chunks_exact_mut(8)) {
@@ -223,7 +226,6 @@ impl World<'_> {
         {
             let put = Put {
                 into: ask.buffer,
-                why: letter.why,
                 body: entry.content.body.to_vec(),
             };
             let place = (letter.consumer, buffer, letter.seq, entry.id);

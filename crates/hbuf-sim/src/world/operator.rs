@@ -1,6 +1,8 @@
 //! An operator makes, changes and deletes consumers, and in the end waits until all that they take
 //! was handed out.
 
+use std::collections::BTreeSet;
+
 use hbuf_core::buffer::ConsumerCall;
 use hbuf_core::consumer::{AckMode, Config, Filter, Start};
 use hbuf_core::ids::{Hash, Seq, Uuid};
@@ -289,15 +291,18 @@ impl World<'_> {
     fn letters_of(&self, place: &(Uuid, usize, Seq, Hash), put: &Put) -> usize {
         let (consumer, buffer, seq, id) = place;
         let origin = self.registry.uuid(*buffer);
-        let why = put.why.as_str();
-        let text = format!(
-            "x-hbuf-meta-dead-letter: buffer={origin}, seq={seq}, id={id}, consumer={consumer}, reason={why},"
+        let begin = format!(
+            "x-hbuf-meta-dead-letter: buffer={origin}, seq={seq}, id={id}, consumer={consumer}, "
         );
+        let tried = self.crew.reasons.get(place).into_iter().flatten();
+        let texts: BTreeSet<String> = tried
+            .map(|why| format!("{begin}reason={},", why.as_str()))
+            .collect();
         let into = &self.models[put.into];
         let entries = (1..=into.end().0).filter_map(|seq| into.entry(Seq(seq)));
         let same = entries.filter(|entry| {
             let lines = String::from_utf8_lossy(&entry.content.lines);
-            lines.contains(&text) && *entry.content.body == put.body[..]
+            texts.iter().any(|text| lines.contains(text)) && *entry.content.body == put.body[..]
         });
         same.count()
     }
