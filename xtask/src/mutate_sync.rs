@@ -411,9 +411,12 @@ impl Tests {
 fn stories(point: &str) -> &'static [&'static str] {
     match point {
         "Checkpoint" => &["what_was_journaled_is_durable_before_its_file"],
+        "FilterDirectory" => &["a_directory_of_filters_that_a_start_found"],
+        "FilterEntry" => &["a_filter_that_a_start_found"],
         "JournalFound" => &["what_a_start_shows_of_the_journal"],
         "JournalFoundEntry" => &["a_journal_file_that_a_start_relies_on"],
         "ManagerEntry" => &["a_first_start_that_ended_anywhere"],
+        "ManagerLog" => &["a_buffer_that_a_start_found_in_the_managers_log"],
         "MarkEntry" => &[
             "a_key_is_known_when_the_first_mark",
             "where_a_consumer_of_an_empty_buffer_begins",

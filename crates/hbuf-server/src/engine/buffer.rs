@@ -233,6 +233,12 @@ impl Buffer {
             })
     }
 
+    /// Whether it takes messages; `None` while it is being opened again.
+    pub(crate) fn state(&self) -> Option<BufferState> {
+        let host = self.shards.host(self.shard);
+        host.look(&self.uuid, |buffer| buffer.state())
+    }
+
     /// The last record of an origin that this log has mirrored.
     pub(crate) fn mirrored_through(&self, origin: &Uuid) -> Option<Seq> {
         let host = self.shards.host(self.shard);

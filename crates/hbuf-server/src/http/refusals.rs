@@ -136,6 +136,7 @@ impl From<FilterError> for Box<Problem> {
                 Problem::new(Code::LimitReached, text)
             }
             FilterError::Busy => Problem::new(Code::FilterBusy, text),
+            FilterError::Paused => Problem::new(Code::BufferPaused, text),
             FilterError::Read(error) => error.into(),
             FilterError::Io(error) if error.kind() == ErrorKind::StorageFull => {
                 Problem::new(Code::DiskFull, text)

@@ -13,7 +13,7 @@
 //! book.rs      the buffer's dictionary of tags     terms.rs   tags and keys of sealed segments
 //! pick.rs      a read of some messages             newest.rs  which are the newest of their key
 //! stored_filter.rs  sets of tags with a name        looked.rs  records that consumers come to next
-//! unread.rs    sealed segments as ranges of files
+//! filter_names.rs   their names on the disk         unread.rs  sealed segments as ranges of files
 //! ```
 //!
 //! Files are read with `pread` on blocking threads, in large pieces; nothing is mapped, so an error
@@ -24,6 +24,7 @@
 mod bell;
 mod book;
 mod by_time;
+mod filter_names;
 mod level_zero;
 mod looked;
 mod lru;
@@ -46,6 +47,7 @@ mod unread;
 mod walk;
 
 pub(crate) use bell::Bell;
+pub(crate) use filter_names::takes_filters;
 pub use level_zero::{derived_files, remove_derived_files};
 pub(crate) use looked::Page;
 pub(crate) use pick::{Bounds, Pick};
@@ -69,6 +71,7 @@ use hbuf_core::limits::TAIL_TOTAL_BYTES_MAX;
 use hbuf_core::recovery::Unreadable;
 use tokio::sync::Notify;
 
+use filter_names::FilterNames;
 use recent::Tail;
 use segments::{Layout, NoView, View};
 use shared::lock;
@@ -98,6 +101,7 @@ pub struct Readable {
     opening_book: Mutex<()>,
     /// Filters that are being uploaded, by the names of their files.
     uploads: Mutex<BTreeSet<String>>,
+    filter_names: Mutex<FilterNames>,
     /// The log holds, or will hold, records that are no messages.
     controls: AtomicBool,
     /// Something that may be read waits in memory for its file.
@@ -192,6 +196,7 @@ impl Readable {
             found: OnceLock::new(),
             opening_book: Mutex::new(()),
             uploads: Mutex::default(),
+            filter_names: Mutex::default(),
             controls: AtomicBool::new(false),
             behind: AtomicBool::new(false),
             writer: OnceLock::new(),

@@ -4,7 +4,6 @@
 //! it is first used after a start. A tag that no message has yet gets a number too, so a message
 //! that comes with it later matches.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -16,18 +15,16 @@ use hbuf_core::filter::{
     BadLine, LineError, Stamp, TagId, TagLines, TagList, TagListWriter, TagSet,
 };
 use hbuf_core::ids::Seq;
+use hbuf_core::input::BufferState;
 use hbuf_core::limits::{DICTIONARY_TAGS_MAX, FILTERS_PER_BUFFER_MAX, PIECE_BYTES};
 use hbuf_core::name::Name;
 
 use super::book::{Book, UNSAVED_BYTES_MAX};
+use super::filter_names::UNFINISHED_SUFFIX;
 use super::shared::lock;
 use super::{ReadError, Readable};
 use crate::disk::sync::{self, SyncPoint};
 
-/// The directory of filters in that of the buffer.
-const FILTERS_DIRECTORY: &str = "filters";
-const FILTER_SUFFIX: &str = ".filter";
-const UNFINISHED_SUFFIX: &str = ".filter.tmp";
 /// Text, and number, of tags that are looked up together: the dictionary's file is read once for
 /// them, and what they take may stay with each thread that had them.
 const TOGETHER_BYTES: usize = 1 << 20;
@@ -95,6 +92,9 @@ pub(crate) enum FilterError {
     /// The same filter is being uploaded by someone else.
     #[error("the filter is being uploaded by another request: wait for its end")]
     Busy,
+    /// The buffer is paused.
+    #[error("the buffer is paused, so that its files stand still: set its state to open first")]
+    Paused,
     /// The buffer cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -115,7 +115,7 @@ pub(crate) struct FilterUpload {
     writer: TagListWriter,
     file: BufWriter<File>,
     unfinished: PathBuf,
-    renamed: bool,
+    named: bool,
 }
 
 /// Tags on their way into a set.
@@ -181,7 +181,7 @@ impl FilterUpload {
     ) -> Result<Self, FilterError> {
         let key = name.fold();
         let directory = buffer.filters_directory()?;
-        let path = directory.join(format!("{key}{FILTER_SUFFIX}"));
+        let path = buffer.filter_path(&key);
         if !path.exists() && buffer.filter_files()?.len() >= FILTERS_PER_BUFFER_MAX {
             return Err(FilterError::TooMany);
         }
@@ -216,7 +216,7 @@ impl FilterUpload {
             writer: TagListWriter::default(),
             file,
             unfinished,
-            renamed: false,
+            named: false,
         })
     }
 
@@ -270,10 +270,12 @@ impl FilterUpload {
         Ok(())
     }
 
-    /// The body has ended: stores the filter; blocks. Answers whether there was none of this name.
-    ///
-    /// A crash before the name is given leaves the filter of before; behind it, the new one.
-    pub(crate) fn finish(mut self) -> Result<(Arc<StoredFilter>, bool), FilterError> {
+    /// The body has ended: stores the filter, unless the buffer was paused, as `state` says.
+    /// Answers whether there was none of this name. Blocks.
+    pub(crate) fn finish(
+        mut self,
+        state: impl FnOnce() -> Option<BufferState>,
+    ) -> Result<(Arc<StoredFilter>, bool), FilterError> {
         let lines = self.lines.take().unwrap_or_default();
         lines.finish(|line, text| self.take(line, text))?;
         self.settle()?;
@@ -286,12 +288,8 @@ impl FilterUpload {
             // Another opening may have read the filter of before.
             return Err(ReadError::Closed.into());
         }
-        let path = self.unfinished.with_extension("");
-        let new = !path.exists();
-        fs::rename(&self.unfinished, &path)?;
-        self.renamed = true;
-        let directory = self.buffer.dir.join(FILTERS_DIRECTORY);
-        sync::sync_dir(&directory, SyncPoint::FilterEntry)?;
+        let new = self.buffer.name_filter(&self.unfinished, state)?;
+        self.named = true;
         let set = Arc::new(std::mem::take(&mut self.gathered.set));
         let number = self.buffer.shared.number();
         let stored = self
@@ -303,7 +301,7 @@ impl FilterUpload {
 
 impl Drop for FilterUpload {
     fn drop(&mut self) {
-        if !self.renamed {
+        if !self.named {
             // What stays is overwritten by the next upload of the name.
             drop(fs::remove_file(&self.unfinished));
         }
@@ -382,7 +380,7 @@ impl Readable {
 
     /// Reads a filter's file, checks it, and finds its numbers.
     fn read_filter(&self, key: &str, book: &mut Book) -> Result<Arc<StoredFilter>, FilterError> {
-        let mut file = File::open(self.filter_path(key))?;
+        let mut file = self.filter_file(key)?;
         let (list, mut rest) = read_head(&mut file)?;
         let (mut lines, mut gathered) = (TagLines::default(), Gathered::default());
         let (mut check, mut out) = (TagListWriter::default(), Vec::new());
@@ -432,59 +430,28 @@ impl Readable {
 
     /// What one filter says about itself; blocks. `None` when there is none.
     pub(crate) fn filter_list(&self, name: &str) -> Result<Option<TagList>, FilterError> {
-        match File::open(self.filter_path(&name.to_ascii_lowercase())) {
+        match self.filter_file(&name.to_ascii_lowercase()) {
             Ok(mut file) => Ok(Some(read_head(&mut file)?.0)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Removes a filter; blocks. Answers whether there was one. Reads under way go on with it.
-    pub(crate) fn remove_filter(&self, name: &str) -> Result<bool, FilterError> {
+    /// Removes a filter, unless the buffer is paused, as `state` says. Answers whether there was
+    /// one. Reads under way go on with it. Blocks.
+    pub(crate) fn remove_filter(
+        &self,
+        name: &str,
+        state: impl FnOnce() -> Option<BufferState>,
+    ) -> Result<bool, FilterError> {
         let key = name.to_ascii_lowercase();
-        match fs::remove_file(self.filter_path(&key)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error.into()),
+        if !self.unname_filter(&key, state)? {
+            return Ok(false);
         }
-        sync::sync_dir(&self.dir.join(FILTERS_DIRECTORY), SyncPoint::FilterRemoved)?;
         self.with_book_for_filters(|book| {
             book.filters.remove(&key);
             Ok(true)
         })
-    }
-
-    fn filter_path(&self, key: &str) -> PathBuf {
-        let name = format!("{key}{FILTER_SUFFIX}");
-        self.dir.join(FILTERS_DIRECTORY).join(name)
-    }
-
-    /// The directory of filters, made when it is not there.
-    fn filters_directory(&self) -> io::Result<PathBuf> {
-        let directory = self.dir.join(FILTERS_DIRECTORY);
-        match fs::create_dir(&directory) {
-            Ok(()) => sync::sync_dir(&self.dir, SyncPoint::FilterDirectory)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-        Ok(directory)
-    }
-
-    /// The names of the filters, as they name their files, in order.
-    fn filter_files(&self) -> io::Result<BTreeSet<String>> {
-        let entries = match fs::read_dir(self.dir.join(FILTERS_DIRECTORY)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-            entries => entries?,
-        };
-        let mut names = BTreeSet::new();
-        for entry in entries {
-            let name = entry?.file_name();
-            let name = name
-                .to_str()
-                .and_then(|name| name.strip_suffix(FILTER_SUFFIX));
-            names.extend(name.map(str::to_owned));
-        }
-        Ok(names)
     }
 }
 

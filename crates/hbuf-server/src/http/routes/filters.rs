@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 
 use super::buffers::no_content;
 use super::json_reply;
-use crate::engine::Buffer;
 use crate::http::call::{Call, Reply, parse_name, shown};
 use crate::http::problem::{Code, Problem};
-use crate::read::{FilterError, FilterForm, FilterUpload};
+use crate::read::{FilterError, FilterForm, FilterUpload, takes_filters};
 
 /// `PUT /buffers/{buffer}/filters/{filter}`
 pub(super) async fn put(call: Call) -> Reply {
@@ -20,7 +19,7 @@ pub(super) async fn put(call: Call) -> Reply {
     let form = form(&call)?;
     let name = parse_name(call.second_name())?;
     let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
-    check_state(&buffer)?;
+    takes_filters(buffer.state())?;
     let readable = buffer.readable().clone();
     let mut upload = blocking(move || FilterUpload::begin(&readable, &name, form)).await?;
     let mut body = call.into_pieces(FILTER_BYTES_MAX)?;
@@ -39,8 +38,8 @@ pub(super) async fn put(call: Call) -> Reply {
         })
         .await?;
     }
-    check_state(&buffer)?;
-    let (stored, new) = blocking(move || upload.finish()).await?;
+    // It may have been paused meanwhile.
+    let (stored, new) = blocking(move || upload.finish(|| buffer.state())).await?;
     let status = if new {
         StatusCode::CREATED
     } else {
@@ -82,10 +81,12 @@ pub(super) async fn delete(call: Call) -> Reply {
     call.query(&[])?;
     let name = parse_name(call.second_name())?;
     let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
-    check_state(&buffer)?;
-    let readable = buffer.readable().clone();
     let text = name.as_str().to_owned();
-    if !blocking(move || readable.remove_filter(&text)).await? {
+    let removed = move || {
+        let readable = buffer.readable();
+        readable.remove_filter(&text, || buffer.state())
+    };
+    if !blocking(removed).await? {
         return Err(not_found(name.as_str()));
     }
     Ok(no_content())
@@ -109,18 +110,6 @@ fn form(call: &Call) -> Result<FilterForm, Box<Problem>> {
             ),
         )),
     }
-}
-
-/// A paused buffer's directory is being copied, and filters are part of it.
-fn check_state(buffer: &Buffer) -> Result<(), Box<Problem>> {
-    let state = buffer.status().map(|status| status.state);
-    if state.is_some_and(|state| !state.takes_filters()) {
-        return Err(Problem::new(
-            Code::BufferPaused,
-            "The buffer is paused, so that its files stand still: set its state to open first.",
-        ));
-    }
-    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use hbuf_core::ids::Seq;
+use hbuf_core::input::BufferState;
 use hbuf_core::limits::PIECE_BYTES;
 use hbuf_core::name::Name;
 use hbuf_core::skim::skim;
@@ -307,13 +310,21 @@ fn the_newest_are_those_of_the_commit_that_the_read_began_with() {
     assert_eq!(found, expected);
 }
 
+fn open() -> Option<BufferState> {
+    Some(BufferState::Open)
+}
+
+fn paused() -> Option<BufferState> {
+    Some(BufferState::Paused)
+}
+
 fn upload(buffer: &Arc<Readable>, name: &str, text: &str) -> Result<bool, FilterError> {
     let name = Name::parse(name).unwrap();
     let mut upload = FilterUpload::begin(buffer, &name, FilterForm::Text)?;
     for piece in text.as_bytes().chunks(7) {
         upload.feed(piece)?;
     }
-    upload.finish().map(|(_, new)| new)
+    upload.finish(open).map(|(_, new)| new)
 }
 
 async fn by_filter(buffer: &Arc<Readable>, name: &str) -> Result<Vec<u64>, ReadError> {
@@ -390,7 +401,8 @@ fn a_filter_is_replaced_as_a_whole_or_not_at_all_and_removed() {
             model(0, |seq| has(seq, "n5")),
             "a read goes on with what it began"
         );
-        assert!(buffer.remove_filter("f").unwrap() && !buffer.remove_filter("f").unwrap());
+        let remove = || buffer.remove_filter("f", open).unwrap();
+        assert!(remove() && !remove());
         let gone = by_filter(buffer, "f").await.unwrap_err();
         assert!(matches!(gone, ReadError::NoFilter { .. }));
     });
@@ -420,6 +432,59 @@ fn one_upload_of_a_name_at_a_time() {
     assert!(matches!(second, FilterError::Busy));
     drop(first);
     assert!(upload(&writer.buffer, "f", "a").unwrap());
+}
+
+#[test]
+fn a_buffer_that_was_paused_during_an_upload_keeps_the_filter_of_before() {
+    let writer = writer();
+    let buffer = &writer.buffer;
+    upload(buffer, "f", "n5").unwrap();
+    let filters = || {
+        let entries = fs::read_dir(writer.dir.path().join("filters")).unwrap();
+        entries.map(|entry| fs::read(entry.unwrap().path()).unwrap())
+    };
+    let before: Vec<_> = filters().collect();
+    let name = Name::parse("f").unwrap();
+    let mut second = FilterUpload::begin(buffer, &name, FilterForm::Text).unwrap();
+    second.feed(b"n6").unwrap();
+    let refused = second.finish(paused).map(|(_, new)| new).unwrap_err();
+    assert!(matches!(refused, FilterError::Paused), "{refused}");
+    let refused = buffer.remove_filter("f", paused).unwrap_err();
+    assert!(matches!(refused, FilterError::Paused), "{refused}");
+    assert!(filters().eq(before));
+    assert_eq!(
+        run(by_filter(buffer, "f")).unwrap(),
+        run(by_filter(&writer.reopened(), "f")).unwrap()
+    );
+}
+
+#[test]
+fn a_pause_waits_for_the_filter_that_is_getting_its_name() {
+    let writer = writer();
+    let name = Name::parse("f").unwrap();
+    let mut upload = FilterUpload::begin(&writer.buffer, &name, FilterForm::Text).unwrap();
+    upload.feed(b"n5").unwrap();
+    let (at_state, reached) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    let finishing = thread::spawn(move || {
+        let asked = || {
+            at_state.send(()).unwrap();
+            goes_on.recv().unwrap();
+            open()
+        };
+        upload.finish(asked).map(|(_, new)| new).unwrap()
+    });
+    reached.recv().unwrap();
+    let buffer = Arc::clone(&writer.buffer);
+    let settling = thread::spawn(move || {
+        buffer.settle_filters();
+        buffer.filter_list("f").unwrap().is_some()
+    });
+    thread::sleep(Duration::from_millis(50));
+    assert!(!settling.is_finished());
+    go_on.send(()).unwrap();
+    assert!(finishing.join().unwrap());
+    assert!(settling.join().unwrap());
 }
 
 #[test]

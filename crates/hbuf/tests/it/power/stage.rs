@@ -98,6 +98,12 @@ impl Stage {
         }
     }
 
+    /// Stores a filter of tags, one a line.
+    pub(crate) fn upload(&self, path: &str, tags: &[u8]) -> Result<(), String> {
+        let reply = self.http().send("PUT", path, &[], tags);
+        expect(reply, 201).map(drop)
+    }
+
     /// A counter of the server.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         let reply = self.http().send("GET", "/metrics", &[], b"");

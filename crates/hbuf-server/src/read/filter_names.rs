@@ -1,0 +1,138 @@
+//! The names of a buffer's stored filters on the disk: looked at, given and taken away.
+//!
+//! Whoever looks sees only what no loss of power takes back. The last life may have ended between
+//! the change of a name and its sync, so the first look of an opening syncs what it finds; and
+//! while a name changes nobody looks.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
+
+use hbuf_core::input::BufferState;
+
+use super::Readable;
+use super::shared::lock;
+use super::stored_filter::FilterError;
+use crate::disk::sync::{self, SyncPoint};
+
+/// The directory of filters in that of the buffer.
+const FILTERS_DIRECTORY: &str = "filters";
+const FILTER_SUFFIX: &str = ".filter";
+pub(super) const UNFINISHED_SUFFIX: &str = ".filter.tmp";
+
+/// What is known of the names; whoever changes one, or looks, holds it.
+#[derive(Debug, Default)]
+pub(super) struct FilterNames {
+    /// What the last life left is on the disk.
+    synced: bool,
+}
+
+impl Readable {
+    /// The names as they are on the disk, held still.
+    pub(super) fn filter_names(&self) -> io::Result<MutexGuard<'_, FilterNames>> {
+        let mut names = lock(&self.filter_names);
+        if !names.synced {
+            let directory = self.dir.join(FILTERS_DIRECTORY);
+            if directory.try_exists()? {
+                sync::sync_dir(&self.dir, SyncPoint::FilterDirectory)?;
+                sync::sync_dir(&directory, SyncPoint::FilterEntry)?;
+            }
+            names.synced = true;
+        }
+        Ok(names)
+    }
+
+    /// Waits for the change of a name that is under way: the next one finds that the buffer is
+    /// paused.
+    pub(crate) fn settle_filters(&self) {
+        drop(lock(&self.filter_names));
+    }
+
+    /// Gives an upload its name, and answers whether there was none of this name. Refused when the
+    /// buffer was paused meanwhile, as `state` says: its directory is being copied.
+    ///
+    /// A crash before the rename leaves the filter of before; behind it, the new one.
+    pub(super) fn name_filter(
+        &self,
+        unfinished: &Path,
+        state: impl FnOnce() -> Option<BufferState>,
+    ) -> Result<bool, FilterError> {
+        let names = self.filter_names()?;
+        takes_filters(state())?;
+        let path = unfinished.with_extension("");
+        let new = !path.exists();
+        fs::rename(unfinished, &path)?;
+        sync::sync_dir(&self.dir.join(FILTERS_DIRECTORY), SyncPoint::FilterEntry)?;
+        drop(names);
+        Ok(new)
+    }
+
+    /// Takes a name away; answers whether there was one. Refused as [`Self::name_filter`].
+    pub(super) fn unname_filter(
+        &self,
+        key: &str,
+        state: impl FnOnce() -> Option<BufferState>,
+    ) -> Result<bool, FilterError> {
+        let names = self.filter_names()?;
+        takes_filters(state())?;
+        match fs::remove_file(self.filter_path(key)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        sync::sync_dir(&self.dir.join(FILTERS_DIRECTORY), SyncPoint::FilterRemoved)?;
+        drop(names);
+        Ok(true)
+    }
+
+    /// The file of a filter.
+    pub(super) fn filter_file(&self, key: &str) -> io::Result<File> {
+        let _names = self.filter_names()?;
+        File::open(self.filter_path(key))
+    }
+
+    pub(super) fn filter_path(&self, key: &str) -> PathBuf {
+        let name = format!("{key}{FILTER_SUFFIX}");
+        self.dir.join(FILTERS_DIRECTORY).join(name)
+    }
+
+    /// The directory of filters, made when it is not there.
+    pub(super) fn filters_directory(&self) -> io::Result<PathBuf> {
+        let _names = self.filter_names()?;
+        let directory = self.dir.join(FILTERS_DIRECTORY);
+        match fs::create_dir(&directory) {
+            Ok(()) => sync::sync_dir(&self.dir, SyncPoint::FilterDirectory)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        Ok(directory)
+    }
+
+    /// The names of the filters, as they name their files, in order.
+    pub(super) fn filter_files(&self) -> io::Result<BTreeSet<String>> {
+        let _names = self.filter_names()?;
+        let entries = match fs::read_dir(self.dir.join(FILTERS_DIRECTORY)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            entries => entries?,
+        };
+        let mut names = BTreeSet::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let name = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(FILTER_SUFFIX));
+            names.extend(name.map(str::to_owned));
+        }
+        Ok(names)
+    }
+}
+
+/// Whether a buffer in this state takes filters; one that is being opened again has none.
+pub(crate) fn takes_filters(state: Option<BufferState>) -> Result<(), FilterError> {
+    match state {
+        Some(state) if !state.takes_filters() => Err(FilterError::Paused),
+        _ => Ok(()),
+    }
+}
