@@ -227,6 +227,46 @@ fn the_end_of_a_damaged_log_is_no_end_to_wait_at() {
 }
 
 #[test]
+fn a_streams_readers_are_told_of_the_damage_that_ends_it() {
+    let damaged = Damaged::with_segments_of(1 << 20);
+    let server = damaged.serve();
+    let text = [("content-type", "text/plain")];
+    let send = |server: &Server, method, body: &str| {
+        let reply = server
+            .http()
+            .send(method, "/v1/stream/s", &text, body.as_bytes());
+        assert!(reply.unwrap().is_success());
+    };
+    send(&server, "PUT", "");
+    for number in 1..=3 {
+        send(&server, "POST", &format!("message {number}"));
+    }
+    server.stop().unwrap();
+    let named = damaged.scratch.path().join("data/names/-/stream.s");
+    let directory = fs::canonicalize(named).unwrap();
+    missing(&directory.join("mark"));
+    change(&directory.join("00000000000000000001.hbuf"), |bytes| {
+        let at = find(bytes, "message 2");
+        bytes[at] ^= 1;
+    });
+    let server = damaged.serve();
+    let sound = server.http().get("/v1/stream/s").unwrap();
+    assert_eq!((sound.status, sound.text().as_str()), (200, "message 1"));
+    for live in ["", "&live=long-poll", "&live=sse"] {
+        let target = format!("/v1/stream/s?offset=now{live}");
+        assert_eq!(problem(&server, &target)["seq"], 3);
+    }
+    let followed = server.http().get("/v1/stream/s?offset=-1&live=sse");
+    let events = followed.unwrap().text();
+    let (sound, problem) = events.split_once("event: problem\n").unwrap();
+    assert!(sound.contains("data:message 1\n"), "{events}");
+    assert!(
+        problem.contains("log-damaged") && problem.ends_with("\n\n"),
+        "{events}"
+    );
+}
+
+#[test]
 fn a_topic_gives_what_is_sound_before_damage_and_names_the_gap() {
     let damaged = Damaged::with_segments_of(4 << 10);
     bad_body(&damaged, 2);

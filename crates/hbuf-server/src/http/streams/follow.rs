@@ -16,13 +16,14 @@ use tokio::time::{Instant, timeout};
 
 use super::cursor;
 use super::stream_call::{base_headers, offset_text};
-use super::stream_read::random;
+use super::stream_read::{damage, random};
 use crate::clock;
 use crate::engine::{Buffer, records};
-use crate::http::body::{Body, BrokenOff, Source, Step};
+use crate::http::body::{Body, Source, Step};
 use crate::http::call::Call;
 use crate::http::json::to_base64;
-use crate::http::sse::STILL_HERE;
+use crate::http::problem::Problem;
+use crate::http::sse::{STILL_HERE, problem_event};
 use crate::metrics::Open;
 use crate::read::{ReadError, Tailing};
 
@@ -100,29 +101,32 @@ struct Events {
 
 impl Events {
     /// The next events, or a comment; `None` at the end.
-    async fn piece(&mut self) -> Result<Option<Bytes>, BrokenOff> {
+    async fn piece(&mut self) -> Option<Bytes> {
         while !self.ended {
             // In this order: what is committed behind the look wakes the wait.
             let commit = self.buffer.readable().commit();
             let StreamSeen::Live(view) = self.buffer.stream_used().await else {
                 // Deleted or expired: whoever comes back learns it.
-                return Ok(None);
+                return None;
             };
             if self.after < view.tail {
                 match self.run(&view).await {
-                    Ok(Some(events)) => return Ok(Some(events)),
+                    Ok(Some(events)) => return Some(events),
                     Ok(None) => continue,
-                    Err(ReadError::Closed) => return Ok(None),
-                    Err(error) => return Err(BrokenOff(error.to_string())),
+                    Err(ReadError::Closed) => return None,
+                    Err(error) => return Some(self.broken(error)),
                 }
             }
             if !self.told || view.closed {
                 let mut out = Vec::new();
                 self.control(&view, &mut out);
-                return Ok(Some(Bytes::from(out)));
+                return Some(Bytes::from(out));
+            }
+            if let Some(damage) = damage(&self.buffer, &view, self.after) {
+                return Some(self.broken(damage));
             }
             if Instant::now() >= self.until {
-                return Ok(None);
+                return None;
             }
             let silence = Duration::from_secs(HEARTBEAT_SECONDS)
                 .min(self.until.saturating_duration_since(Instant::now()));
@@ -130,14 +134,22 @@ impl Events {
             tokio::select! {
                 came = came => match came {
                     // Deleted or opened anew: whoever comes back learns which.
-                    Ok(Err(_)) => return Ok(None),
-                    Err(_) if Instant::now() < self.until => return Ok(Some(STILL_HERE)),
+                    Ok(Err(_)) => return None,
+                    Err(_) if Instant::now() < self.until => return Some(STILL_HERE),
                     Ok(Ok(())) | Err(_) => {}
                 },
-                _ = self.stopping.wait_for(|stopping| *stopping) => return Ok(None),
+                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
             }
         }
-        Ok(None)
+        None
+    }
+
+    /// Why the stream ends here. The protocol knows no such event, and clients pass by what they do
+    /// not know; whoever comes back gets the problem as a reply.
+    fn broken(&mut self, error: ReadError) -> Bytes {
+        self.ended = true;
+        let problem: Box<Problem> = error.into();
+        problem_event(&problem)
     }
 
     /// The next run of messages with what follows it; `None` when there was no message in it.
@@ -227,7 +239,7 @@ fn push_lines(text: &str, out: &mut Vec<u8>) {
 impl Source for Events {
     fn next(mut self: Box<Self>) -> Step {
         Box::pin(async move {
-            let piece = self.piece().await?;
+            let piece = self.piece().await;
             Ok(piece.map(|piece| (piece.into(), self as Box<dyn Source>)))
         })
     }

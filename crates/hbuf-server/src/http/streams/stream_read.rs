@@ -33,11 +33,22 @@ pub(in crate::http) async fn get(call: Call) -> Reply {
     let buffer = find(&call).await?;
     let view = live(&call, buffer.stream_used().await)?;
     let after = wanted.from.after(&view, buffer.readable().first())?;
+    if let Some(damage) = damage(&buffer, &view, after) {
+        return Err(damage.into());
+    }
     match wanted.live {
         Some(Live::Events) => Ok(follow::follow(&call, buffer, &view, after, wanted.cursor)),
         Some(Live::Poll) => poll(&call, &buffer, after, &wanted).await,
         None => catch_up(&call, &buffer, &view, after, &wanted).await,
     }
+}
+
+/// What is damaged right behind `after`, where nothing will ever come: that is no end to wait at.
+pub(super) fn damage(buffer: &Buffer, view: &StreamView, after: Seq) -> Option<ReadError> {
+    if after < view.tail || view.closed {
+        return None;
+    }
+    buffer.readable().damage_at_end()
 }
 
 /// How a read goes on when there is nothing more.
