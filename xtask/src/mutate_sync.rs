@@ -416,7 +416,6 @@ fn stories(point: &str) -> &'static [&'static str] {
         "JournalFound" => &["what_a_start_shows_of_the_journal"],
         "JournalFoundEntry" => &["a_journal_file_that_a_start_relies_on"],
         "ManagerEntry" => &["a_first_start_that_ended_anywhere"],
-        "ManagerLog" => &["a_buffer_that_a_start_found_in_the_managers_log"],
         "MarkEntry" => &[
             "a_key_is_known_when_the_first_mark",
             "where_a_consumer_of_an_empty_buffer_begins",
