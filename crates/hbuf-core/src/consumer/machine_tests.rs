@@ -273,6 +273,25 @@ fn no_more_is_looked_at_than_the_window_holds_and_no_more_wait_than_may() {
 }
 
 #[test]
+fn delayed_messages_hold_up_only_what_is_behind_a_full_window() {
+    let mut world = World::new(config(|c| c.in_flight_max = 1), CONSUMER_WINDOW_MAX - 1);
+    for (number, message) in world.log.iter_mut().enumerate() {
+        message.1 = Some(Micros((60 + number as u64) * SECOND));
+    }
+    world.log.extend([(None, None), (None, None)]);
+    let (within, behind) = (CONSUMER_WINDOW_MAX as u64, CONSUMER_WINDOW_MAX as u64 + 1);
+    // Those that are delayed are not in flight.
+    let given = world.next(9);
+    assert_eq!(given.len(), 1);
+    assert_eq!(given[0].seq, Seq(within));
+    assert!(world.next(9).is_empty());
+    // What is done makes room for the next, wherever the cursor stands.
+    world.settle(&given[0], Settling::Ack);
+    assert_eq!(world.consumer.cursor(), Seq(0));
+    assert_eq!(world.seqs(9), [behind]);
+}
+
+#[test]
 fn what_one_request_is_given_is_bounded_in_bytes_too() {
     let mut world = World::new(Config::default(), 5);
     world.bytes = u32::try_from(CONSUMER_NEXT_BYTES_MAX / 2).unwrap();
