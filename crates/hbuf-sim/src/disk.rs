@@ -40,6 +40,8 @@ pub(crate) enum Name {
     Tables(usize, u64),
     /// Journal entries that a damaged buffer's log could not take.
     Unapplied(usize),
+    /// What is to become it.
+    UnfinishedUnapplied(usize),
     /// The journal file that starts with this position.
     Journal(Seq),
     /// A buffer's stored filter of this number.
@@ -54,7 +56,8 @@ impl Name {
             Self::Segment(buffer, _)
             | Self::Mark(buffer)
             | Self::Tables(buffer, _)
-            | Self::Unapplied(buffer) => Directory::Buffer(buffer),
+            | Self::Unapplied(buffer)
+            | Self::UnfinishedUnapplied(buffer) => Directory::Buffer(buffer),
             Self::Cursors(buffer, _) => Directory::Cursors(buffer),
             Self::Journal(_) => Directory::Journal,
             Self::Filter(buffer, _) | Self::FilterUpload(buffer, _) => Directory::Filters(buffer),
@@ -76,7 +79,7 @@ impl Name {
             Self::Cursors(..) => "cursors",
             Self::Mark(_) => "mark",
             Self::Tables(..) => "tables",
-            Self::Unapplied(_) => "unapplied",
+            Self::Unapplied(_) | Self::UnfinishedUnapplied(_) => "unapplied",
             Self::Journal(_) => "journal",
             Self::Filter(..) => "filter",
             Self::FilterUpload(..) => "upload",
@@ -275,13 +278,14 @@ impl Disk {
         });
     }
 
-    /// Whether the file and its name would outlive a crash as they are.
+    /// Whether the file and its name would outlive a crash as they are. After a failed sync nothing
+    /// is pending, and the cache may still show more than the disk has.
     pub(crate) fn is_durable(&self, name: Name) -> bool {
         let inode = self.names.get(&name);
         inode == self.stable_names.get(&name)
             && inode
                 .and_then(|inode| self.files.get(inode))
-                .is_some_and(|f| f.pending.is_empty())
+                .is_some_and(|file| file.pending.is_empty() && file.cached == file.stable)
     }
 
     /// Power goes: the page cache is gone, and what was not synced is kept, torn or lost.

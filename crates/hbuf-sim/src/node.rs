@@ -51,6 +51,11 @@ pub(crate) enum Step {
     Remove {
         name: Name,
     },
+    /// Gives a file another name, in the place of the file that has it.
+    Rename {
+        from: Name,
+        to: Name,
+    },
     /// Writes what was journaled of a buffer and waits in memory, one piece after the other.
     WriteBehind {
         buffer: usize,
@@ -129,6 +134,7 @@ impl Step {
             Self::Sync { name, .. } => format!("sync-{}", name.what()),
             Self::SyncNames { .. } | Self::SyncNew { .. } => "sync-names".to_string(),
             Self::Remove { name } => format!("remove-{}", name.what()),
+            Self::Rename { to, .. } => format!("rename-{}", to.what()),
             Self::WriteBehind { .. } => "write-behind".to_string(),
             Self::Journal { .. } => "choose-journal".to_string(),
             Self::Acknowledge { .. } => "acknowledge".to_string(),

@@ -299,7 +299,7 @@ fn below(draw: Draw, bound: usize) -> usize {
 }
 
 /// The points that a crash can hit; a sweep fails when it missed one.
-pub const CRASH_POINTS: [&str; 36] = [
+pub const CRASH_POINTS: [&str; 37] = [
     "request",
     "pipeline.write-segment",
     "pipeline.write-cursors",
@@ -315,6 +315,7 @@ pub const CRASH_POINTS: [&str; 36] = [
     "keeper.sync-segment",
     "keeper.sync-names",
     "keeper.write-tables",
+    "keeper.cut-tables",
     "keeper.sync-tables",
     "keeper.remove-tables",
     "keeper.write-mark",

@@ -1,6 +1,7 @@
 //! The keeper: marks, seals, drops and cuts back. Nothing of it is on the way of an append.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use hbuf_core::effect::MarkCause;
 use hbuf_core::ids::{Micros, Seq};
@@ -299,6 +300,23 @@ impl World<'_> {
     }
 }
 
+/// Steps that make a file hold these bytes and nothing else, durably but for its name. One that a
+/// life before left under the name may be longer.
+pub(super) fn write_whole(name: Name, bytes: Rc<[u8]>) -> [Step; 3] {
+    let length = bytes.len() as u64;
+    let write = Step::Write {
+        name,
+        offset: 0,
+        bytes,
+        of: None,
+    };
+    [
+        write,
+        Step::SetLen { name, length },
+        Step::Sync { name, of: None },
+    ]
+}
+
 /// Steps that write tables and mark.
 pub(super) fn mark_steps(
     buffer: usize,
@@ -309,13 +327,7 @@ pub(super) fn mark_steps(
     if let Some(tables) = tables {
         let name = Name::Tables(buffer, mark.generation);
         mark.table = Some(format!("tables-{}", mark.generation).into());
-        steps.push(Step::Write {
-            name,
-            offset: 0,
-            bytes: tables.into(),
-            of: None,
-        });
-        steps.push(Step::Sync { name, of: None });
+        steps.extend(write_whole(name, tables.into()));
         steps.push(Step::SyncNames {
             directory: Directory::Buffer(buffer),
         });

@@ -109,6 +109,10 @@ impl World<'_> {
             }
             Step::SyncNames { directory } => self.sync_names(cause, directory),
             Step::Remove { name } => self.remove(cause, name),
+            Step::Rename { from, to } => {
+                self.disk.rename(from, to);
+                self.disk_event(cause, Kind::DiskRenamed, to)
+            }
             Step::WriteBehind { buffer, why } => self.write_behind(cause, buffer, why),
             Step::Journal { groups } => self.journal(cause, groups),
             Step::Acknowledge { groups, journaled } => self.acknowledge(cause, &groups, journaled),
@@ -152,7 +156,7 @@ impl World<'_> {
             Name::Segment(_, first) | Name::Cursors(_, first) | Name::Journal(first) => first.0,
             Name::Tables(_, generation) => generation,
             Name::Filter(_, number) | Name::FilterUpload(_, number) => number,
-            Name::Mark(_) | Name::Unapplied(_) => 0,
+            Name::Mark(_) | Name::Unapplied(_) | Name::UnfinishedUnapplied(_) => 0,
         };
         let (buffer, note) = (name.buffer(), name.what());
         self.event(

@@ -12,7 +12,7 @@ use hbuf_core::recovery::{Found, FoundEntry, FoundFile, Recovered, Repair, recov
 use hbuf_core::segment::{End, LogKind, classify, open, walk};
 
 use super::World;
-use super::keeper::mark_steps;
+use super::keeper::{mark_steps, write_whole};
 use crate::bugs::{self, Bug};
 use crate::disk::{Directory, Disk, Name};
 use crate::invariants::Invariant;
@@ -294,20 +294,17 @@ impl World<'_> {
     /// Before the journal goes. A crash in the middle leaves the journal whole; the next recovery
     /// comes to the same entries.
     fn keep_unapplied(&self, buffer: usize, bytes: &[u8], steps: &mut Vec<Step>) {
-        let name = Name::Unapplied(buffer);
-        if self.disk.read(name).is_some_and(|found| **found == *bytes) {
-            steps.push(Step::Sync { name, of: None });
-            return;
+        let (name, unfinished) = (Name::Unapplied(buffer), Name::UnfinishedUnapplied(buffer));
+        if self.disk.read(name).is_none_or(|found| **found != *bytes) {
+            steps.extend(write_whole(unfinished, bytes.into()));
+            steps.push(Step::Rename {
+                from: unfinished,
+                to: name,
+            });
         }
-        let length = bytes.len() as u64;
-        steps.push(Step::Write {
-            name,
-            offset: 0,
-            bytes: bytes.into(),
-            of: None,
+        steps.push(Step::SyncNames {
+            directory: Directory::Buffer(buffer),
         });
-        steps.push(Step::SetLen { name, length });
-        steps.push(Step::Sync { name, of: None });
     }
 
     fn write_twice(&self, buffer: usize, repair: &Repair, steps: &mut Vec<Step>) {

@@ -7,11 +7,11 @@ use hbuf_sim::{Bug, Invariant, run, sweep};
 use serde_json::Value;
 
 /// Seeds within which each bug must be noticed.
-const NOTICED_WITHIN: u64 = 250;
+const NOTICED_WITHIN: u64 = 400;
 
 #[test]
-fn two_hundred_seeds_hold_every_invariant_and_miss_no_fault_no_crash_point_and_no_event() {
-    let swept = sweep(0..200, None);
+fn four_hundred_seeds_hold_every_invariant_and_miss_no_fault_no_crash_point_and_no_event() {
+    let swept = sweep(0..400, None);
     for failed in &swept.failed {
         println!("{}: {:?}", failed.replay(), failed.broken);
     }

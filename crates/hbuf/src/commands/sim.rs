@@ -31,7 +31,7 @@ Examples:
   hbuf sim list";
 
 /// Seeds from which on a sweep must have seen every fault, crash point and kind of event.
-const COMPLETE_FROM: u64 = 200;
+const COMPLETE_FROM: u64 = 400;
 /// Failed runs that are shown in words.
 const SHOWN_MAX: usize = 10;
 
@@ -69,7 +69,7 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
     /// How many seeds
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first one
     #[arg(long, default_value_t = 0)]
