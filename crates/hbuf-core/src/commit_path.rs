@@ -74,6 +74,40 @@ impl Deferral {
     }
 }
 
+/// Zeros behind the end of a file of the cursors log that is synced often: the syncs of what comes
+/// next change neither its size nor its extents, as in a pre-written segment. Such a file is small,
+/// and begins anew often, so it is written ahead in place and piece by piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ahead {
+    /// Direct syncs of the file after which it is worth it: of a file that is written once a day
+    /// the zeros would be most of it.
+    pub syncs: u64,
+    /// Zeros at a time.
+    pub bytes: u64,
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self {
+            syncs: 16,
+            bytes: 64 << 10,
+        }
+    }
+}
+
+impl Ahead {
+    /// How many zeros to write behind `end`, where what was just written ends. `written`: where the
+    /// zeros end that were written before.
+    #[must_use]
+    pub const fn zeros(&self, syncs: u64, end: u64, written: u64) -> u64 {
+        if syncs >= self.syncs && end > written {
+            self.bytes
+        } else {
+            0
+        }
+    }
+}
+
 /// The bounds of the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Choice {
@@ -196,6 +230,18 @@ mod tests {
         let full = |bytes| deferral.is_full(Unwritten { bytes, micros: 0 });
         assert!(!full(UNWRITTEN_BYTES_MAX));
         assert!(full(UNWRITTEN_BYTES_MAX + 1));
+    }
+
+    #[test]
+    fn a_file_that_is_synced_often_is_written_ahead_whenever_it_would_grow() {
+        let ahead = Ahead {
+            syncs: 3,
+            bytes: 100,
+        };
+        assert_eq!(ahead.zeros(2, 50, 0), 0, "it is not synced often yet");
+        assert_eq!(ahead.zeros(3, 50, 0), 100);
+        assert_eq!(ahead.zeros(4, 150, 150), 0, "it fits what was written");
+        assert_eq!(ahead.zeros(5, 151, 150), 100);
     }
 
     #[test]

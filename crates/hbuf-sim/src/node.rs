@@ -442,6 +442,9 @@ pub(crate) struct Node {
     pub(crate) unmarked: Unmarked,
     /// Files with journaled writes that were not synced themselves.
     pub(crate) dirty: BTreeSet<Name>,
+    /// Files of cursors logs: how often each was synced directly, and where the zeros end that were
+    /// written ahead.
+    pub(crate) ahead: BTreeMap<Name, (u64, u64)>,
     /// Files whose names were not synced.
     pub(crate) new_names: BTreeSet<Name>,
     pub(crate) opened: Vec<u64>,
@@ -468,6 +471,7 @@ impl Node {
             later: Vec::new(),
             unmarked: Unmarked::default(),
             dirty: BTreeSet::new(),
+            ahead: BTreeMap::new(),
             new_names: BTreeSet::new(),
             opened: vec![0; buffers],
             void: BTreeSet::new(),

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use hbuf_core::commit_path::{Choice, Deferral};
+use hbuf_core::commit_path::{Ahead, Choice, Deferral};
 use hbuf_core::retention::Retention;
 
 use crate::draw::{Draw, Draws, Purpose};
@@ -91,6 +91,7 @@ pub(crate) struct Plan {
     pub(crate) clients: usize,
     pub(crate) choice: Choice,
     pub(crate) deferral: Deferral,
+    pub(crate) ahead: Ahead,
     pub(crate) segment_bytes: u64,
     pub(crate) journal_file_bytes: u64,
     /// How often the shard looks at retention, in microseconds.
@@ -165,10 +166,8 @@ impl Plan {
                 direct_files_max,
                 direct_bytes_per_file: 1 << 20,
             },
-            deferral: Deferral {
-                bytes_max: draw(10).within(1 << 10, 32 << 10),
-                micros_max: draw(11).within(200, 40_000),
-            },
+            deferral: deferral(draw(10), draw(11)),
+            ahead: ahead(draw(16), draw(17)),
             segment_bytes: draw(4).within(4 << 10, 24 << 10),
             journal_file_bytes: draw(5).within(2 << 10, 32 << 10),
             retention_every: draw(7).within(200, 20_000),
@@ -248,6 +247,21 @@ impl fmt::Display for Plan {
             write!(f, "{comma}{}@{}", planned.fault.name(), planned.step)?;
         }
         Ok(())
+    }
+}
+
+fn deferral(bytes: Draw, micros: Draw) -> Deferral {
+    Deferral {
+        bytes_max: bytes.within(1 << 10, 32 << 10),
+        micros_max: micros.within(200, 40_000),
+    }
+}
+
+/// Small, so that files outgrow what was written ahead of them.
+fn ahead(syncs: Draw, bytes: Draw) -> Ahead {
+    Ahead {
+        syncs: syncs.below(12),
+        bytes: bytes.within(1, 4 << 10),
     }
 }
 

@@ -217,7 +217,14 @@ impl World {
     }
 
     fn crash(&mut self, bytes: usize) {
+        self.crash_ahead(bytes, 0);
+    }
+
+    /// The same with so many zeros behind the end of each file: space written ahead.
+    fn crash_ahead(&mut self, bytes: usize, zeros: usize) {
         let mut files = self.left(bytes);
+        let ends = files.values_mut();
+        ends.for_each(|file| file.resize(file.len() + zeros, 0));
         let recovered = recovered(&mut files);
         self.durable = files;
         self.unsynced.clear();
@@ -306,6 +313,33 @@ fn an_ack_is_answered_when_it_is_on_disk_and_not_before() {
         again[0].deliveries, 2,
         "that it was handed out is on record"
     );
+}
+
+#[test]
+fn zeros_behind_the_log_are_its_end_and_the_log_goes_on_in_them() {
+    let mut world = World::new();
+    world.begin(consumer(1));
+    world.sync();
+    let end = world.durable[&1].len();
+    world.crash_ahead(0, 4_096);
+    assert_eq!(world.durable[&1].len(), end + 4_096, "nothing is cut");
+    world.begin(consumer(1));
+    let given = world.next(consumer(1), 2);
+    for one in &given {
+        world.settle(consumer(1), &[*one], Settling::Ack);
+        world.sync();
+    }
+    assert_eq!(world.durable[&1].len(), end + 4_096);
+    assert_ne!(world.durable[&1][end], 0, "they are written over");
+    let found = recovered(&mut world.left(0));
+    assert_eq!(found.consumers[&consumer(1)].cursor(), Seq(2));
+    // A record that is torn in them goes, with them.
+    let given = world.next(consumer(1), 1);
+    world.settle(consumer(1), &given, Settling::Ack);
+    let kept = usize::try_from(found.end.offset).unwrap();
+    let mut torn = world.left(100);
+    let again = recovered(&mut torn);
+    assert_eq!((again.end, torn[&1].len()), (found.end, kept));
 }
 
 #[test]
@@ -520,7 +554,8 @@ enum Act {
     Next(u8, usize),
     Settle(u8, usize, bool),
     Sync,
-    Crash(usize),
+    /// Bytes that the disk kept of what was not synced, and zeros behind them.
+    Crash(usize, usize),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -529,7 +564,8 @@ fn act() -> impl Strategy<Value = Act> {
         5 => (1_u8..4, 0_usize..6, any::<bool>())
             .prop_map(|(of, at, ack)| Act::Settle(of, at, ack)),
         3 => Just(Act::Sync),
-        1 => (0_usize..3_000).prop_map(Act::Crash),
+        1 => (0_usize..3_000, 0_usize..1_000)
+            .prop_map(|(bytes, zeros)| Act::Crash(bytes, zeros / 2 * (zeros % 2))),
     ]
 }
 
@@ -572,8 +608,8 @@ proptest! {
                     }
                 }
                 Act::Sync => world.sync(),
-                Act::Crash(bytes) => {
-                    world.crash(bytes);
+                Act::Crash(bytes, zeros) => {
+                    world.crash_ahead(bytes, zeros);
                     held.clear();
                     begin(&mut world);
                 }

@@ -208,7 +208,11 @@ impl Walk {
     ) -> Result<(), ReadFailed> {
         if self.is_corrupt(file, stop)? {
             *damage = Some(damaged(stop.seq, file.first, &stop.why));
-        } else if stop.why != Why::End || stop.offset != self.position.offset {
+            return Ok(());
+        }
+        // Zeros are space written ahead: the log goes on in them.
+        let ends = matches!(stop.why, Why::End | Why::Zeros);
+        if !ends || stop.offset != self.position.offset {
             let offset = self.position.offset;
             repairs.push(Repair::Truncate {
                 log: LogKind::Cursors,

@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use hbuf_core::commit_path::{Choice, Load, Path};
+use hbuf_core::commit_path::{Ahead, Choice, Load, Path};
 use hbuf_core::ids::Seq;
 use hbuf_core::input::{DiskHealth, Input};
 use hbuf_core::record::JournalFile;
@@ -139,6 +140,7 @@ pub(crate) struct Pipeline {
     pub(crate) pool: Arc<Pool>,
     pub(crate) behind: Arc<WriteBehind>,
     pub(crate) choice: Choice,
+    pub(crate) ahead: Ahead,
     pub(crate) shards: Shards,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) counters: Arc<Counters>,
@@ -294,7 +296,32 @@ impl Pipeline {
             self.files.open(group.key)?
         };
         write_vectored(&file, &group.chunks)?;
+        if group.key.cursors {
+            self.write_ahead(&file, &group.chunks)?;
+        }
         Ok(file)
+    }
+
+    /// Writes zeros behind what was just written, where they are worth it. Nothing stands there:
+    /// all that was framed before is in the file, and what comes next comes behind. A crash leaves
+    /// some of them, or none; a reader takes both for the end.
+    fn write_ahead(&self, file: &OpenFile, chunks: &[Chunk]) -> io::Result<()> {
+        let ends = chunks.iter().map(|it| it.offset + it.bytes.len() as u64);
+        let end = ends.max().unwrap_or_default();
+        let syncs = file.syncs.load(Ordering::Relaxed);
+        let before = file.ahead.load(Ordering::Relaxed);
+        let count = self.ahead.zeros(syncs, end, before);
+        if count == 0 || !self.pool.has_room(count) {
+            return Ok(());
+        }
+        let zeros = vec![0; usize::try_from(count).expect("few are written at a time")];
+        match file.file.write_all_at(&zeros, end) {
+            Ok(()) => file.ahead.store(end + count, Ordering::Relaxed),
+            // The file grows as it did, only slower.
+            Err(error) if no_room(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Syncs each segment; several at once, since syncs of different files overlap.

@@ -52,6 +52,8 @@ pub(crate) struct OpenFile {
     pub(crate) prewritten: bool,
     /// Direct syncs since it was opened.
     pub(crate) syncs: AtomicU64,
+    /// Where the zeros end that were written ahead since then.
+    pub(crate) ahead: AtomicU64,
     /// It holds journaled writes that were not synced in the file itself.
     dirty: AtomicBool,
     /// Its directory entry was not synced yet.
@@ -188,6 +190,7 @@ impl Files {
             file,
             prewritten: new == Some(true),
             syncs: AtomicU64::new(0),
+            ahead: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
             entry_new: AtomicBool::new(entry_new),
             used: AtomicU64::new(table.clock),

@@ -128,7 +128,7 @@ impl Pool {
                 state.next += 1;
                 state.next
             };
-            let made = self.has_room().then(|| self.make(number));
+            let made = self.has_room(self.file_bytes).then(|| self.make(number));
             let mut state = self.state();
             state.wanted = 0;
             match made.transpose() {
@@ -139,10 +139,11 @@ impl Pool {
         }
     }
 
-    /// True when the disk has room for much more than the file: it must never be what fills it.
-    fn has_room(&self) -> bool {
+    /// True when the disk has room for much more than so many zeros: they must never be what fills
+    /// it.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
         let free = space::free_bytes(&self.directory);
-        free.is_some_and(|free| free / ROOM_FACTOR > self.file_bytes)
+        free.is_some_and(|free| free / ROOM_FACTOR > bytes)
     }
 
     /// A crash before the rename leaves an unfinished file, which the next start removes.

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use hbuf_core::commit_path::Choice;
+use hbuf_core::commit_path::{Ahead, Choice};
 use hbuf_core::ids::{Micros, NodeId, Uuid};
 use hbuf_core::input::DiskHealth;
 use hbuf_core::limits::{SEGMENT_BYTES_DEFAULT, UNMARKED_BYTES_MAX};
@@ -275,6 +275,7 @@ impl Parts {
             pool: Arc::clone(&self.pool),
             behind: Arc::clone(&self.behind),
             choice: settings.choice,
+            ahead: Ahead::default(),
             shards: self.shards.clone(),
             checkpoints: Arc::clone(&self.checkpoints),
             counters: Arc::clone(&self.counters),

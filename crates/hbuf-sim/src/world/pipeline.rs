@@ -99,6 +99,9 @@ impl World<'_> {
                 if of.is_some_and(|of| self.node.is_void(&of)) {
                     return cause;
                 }
+                if of.is_some() && matches!(name, Name::Cursors(..)) {
+                    self.node.ahead.entry(name).or_default().0 += 1;
+                }
                 self.sync(cause, name)
             }
             Step::SyncNew { name } => {
@@ -197,10 +200,23 @@ impl World<'_> {
                 if new {
                     self.node.new_names.insert(name);
                 }
+                if of.is_some() && matches!(name, Name::Cursors(..)) {
+                    self.write_ahead(name, offset + bytes.len() as u64);
+                }
                 self.disk_event(cause, Kind::DiskWrote, name)
             }
             Err(DiskError::Full) => self.no_room(cause, name, offset, of),
             Err(DiskError::Sync) => unreachable!("a write syncs nothing"),
+        }
+    }
+
+    /// Zeros behind what was written to a file of a cursors log; without room there are none.
+    fn write_ahead(&mut self, name: Name, end: u64) {
+        let (syncs, written) = self.node.ahead.entry(name).or_default();
+        let count = self.plan.ahead.zeros(*syncs, end, *written);
+        let zeros = vec![0; usize::try_from(count).expect("few are written at a time")];
+        if count > 0 && self.disk.write(name, end, &zeros).is_ok() {
+            *written = end + count;
         }
     }
 
@@ -273,6 +289,7 @@ impl World<'_> {
         self.check_unpaused(name);
         self.disk.remove(name);
         self.node.dirty.remove(&name);
+        self.node.ahead.remove(&name);
         self.node.new_names.remove(&name);
         self.disk_event(cause, Kind::DiskRemoved, name)
     }

@@ -434,7 +434,9 @@ impl World<'_> {
         }
         let cursors = opening.cursors;
         let behind = self.disk.read(Name::Cursors(buffer, cursors.file));
-        let behind = behind.map_or(0, |bytes| bytes.len() as u64);
+        // Zeros at the end are space written ahead.
+        let data = behind.and_then(|bytes| bytes.iter().rposition(|&byte| byte != 0));
+        let behind = data.map_or(0, |last| last as u64 + 1);
         if opening.damaged.is_none() {
             self.check(behind <= cursors.offset, Invariant::SeqDenseUnique, || {
                 format!("buffer {buffer}: {behind} bytes of cursors, the log ends at {cursors:?}")

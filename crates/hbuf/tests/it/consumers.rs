@@ -182,6 +182,36 @@ fn answered_acks_stay_while_the_buffer_is_out_of_memory() {
     answered_acks_stay(End::Evict);
 }
 
+/// The newest file of the cursors log.
+fn cursors_file(bench: &Bench) -> Vec<u8> {
+    let dir = bench.data().join("names/-/a/cursors");
+    let files = std::fs::read_dir(dir).unwrap();
+    let newest = files.map(|file| file.unwrap().path()).max();
+    std::fs::read(newest.unwrap()).unwrap()
+}
+
+#[test]
+fn a_file_of_cursors_that_is_written_ahead_goes_on_behind_each_end() {
+    let mut bench = Bench::with_messages(80);
+    assert_eq!(bench.send("PUT", C, &json!({})).0, 201);
+    for (round, how) in (1..).zip([End::Kill, End::Evict, End::Stop, End::Kill]) {
+        // As often as it takes until the file counts as busy, since it is opened anew each time.
+        for _ in 0..20 {
+            let given = bench.next(1);
+            assert_eq!(bench.settle("ack", &[&given[0]]), ["acked"]);
+        }
+        let before = cursors_file(&bench);
+        assert!(before.ends_with(&[0; 32 << 10]), "{round}: no zeros");
+        let data = before.iter().rposition(|&byte| byte != 0).unwrap();
+        assert!(before[..=data].ends_with(b"\r\n"), "{round}");
+        bench.end(how);
+        assert_eq!(bench.place(), [20 * round, 80, 0], "{how:?}");
+        let after = cursors_file(&bench);
+        assert_eq!(after[..=data], before[..=data], "{how:?}");
+    }
+    assert!(bench.next(1).is_empty());
+}
+
 #[test]
 fn a_paused_buffers_consumer_stands_still_over_each_end() {
     let mut bench = Bench::with_messages(3);
