@@ -209,7 +209,19 @@ pub const fn settled_word(settled: &SettleResult) -> &'static str {
 /// The text of a lease.
 #[must_use]
 pub fn lease_text(lease: LeaseId) -> String {
-    format!("{:016x}", lease.0)
+    String::from_utf8_lossy(&lease_digits(lease)).into_owned()
+}
+
+/// The same, for who writes many of them.
+pub(crate) const fn lease_digits(lease: LeaseId) -> [u8; 16] {
+    let mut digits = [0; 16];
+    let mut at = 0;
+    while at < digits.len() {
+        let digit = (lease.0 >> (60 - 4 * at)) as usize & 0xf;
+        digits[at] = b"0123456789abcdef"[digit];
+        at += 1;
+    }
+    digits
 }
 
 /// Reads the text of a lease.

@@ -52,6 +52,7 @@ use reasons::Reasons;
 pub(crate) use append::records;
 pub use append::{Append, AppendError, AppendReply, Content};
 pub use buffer::{Begun, Buffer, BufferStatus};
+pub(crate) use consumer_calls::lease_digits;
 pub use consumer_calls::{
     ConsumerError, ConsumerMember, Handed, HandedMessage, LeaseId, NextRequest, Passed, Settle,
     SettleResult, Settled, Settling, lease_text, parse_lease, settled_word,

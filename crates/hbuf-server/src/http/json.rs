@@ -4,6 +4,8 @@ use std::io::Write as _;
 
 use hbuf_core::record::{Kind, Record, State};
 
+use crate::engine::{LeaseId, lease_digits};
+
 /// Appends the object of a record.
 pub(crate) fn push_record(record: &Record<'_>, out: &mut Vec<u8>) {
     out.push(b'{');
@@ -21,7 +23,7 @@ pub(crate) fn push_record_of(buffer: &str, record: &Record<'_>, out: &mut Vec<u8
 /// Appends the object of a record that was handed out under a lease.
 pub(crate) fn push_handed(
     buffer: &str,
-    lease: Option<&str>,
+    lease: Option<LeaseId>,
     deliveries: u32,
     record: &Record<'_>,
     out: &mut Vec<u8>,
@@ -29,7 +31,9 @@ pub(crate) fn push_handed(
     out.extend_from_slice(b"{\"buffer\":");
     push_string(buffer, out);
     if let Some(lease) = lease {
-        push_field("lease", lease, out);
+        out.extend_from_slice(b",\"lease\":\"");
+        out.extend_from_slice(&lease_digits(lease));
+        out.push(b'"');
     }
     // Writing into a vector cannot fail.
     let _ = write!(out, ",\"deliveries\":{deliveries},");

@@ -1,6 +1,8 @@
 //! What becomes of messages that were handed out: acks, nacks, extended leases; and seeks, which
 //! move the consumer as a whole.
 
+use std::borrow::Cow;
+
 use hbuf_core::ids::Seq;
 use hbuf_core::limits::{
     CONSUMER_ACKS_BYTES_MAX, CONSUMER_ACKS_MAX, CONSUMER_DELAY_MS_MAX, CONSUMER_LEASE_MS_MAX,
@@ -21,21 +23,24 @@ use crate::http::whole::whole;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Acks {
-    ack: Vec<Item>,
-    nack: Vec<Item>,
-    extend: Vec<Item>,
+struct Acks<'a> {
+    #[serde(borrow)]
+    ack: Vec<Item<'a>>,
+    nack: Vec<Item<'a>>,
+    extend: Vec<Item<'a>>,
 }
 
 /// One message.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Item {
+struct Item<'a> {
     /// A buffer's own consumer needs no name.
-    buffer: Option<String>,
+    #[serde(borrow)]
+    buffer: Option<Cow<'a, str>>,
     #[serde(deserialize_with = "whole")]
     seq: Option<u64>,
-    lease: String,
+    #[serde(borrow)]
+    lease: Cow<'a, str>,
     #[serde(default, deserialize_with = "whole")]
     delay_ms: Option<u64>,
     #[serde(default, deserialize_with = "whole")]
@@ -83,7 +88,8 @@ async fn acks(call: Call, of: Of) -> Reply {
     let info = find(&call, of)?;
     let app = call.app.clone();
     let bytes = call.bytes(CONSUMER_ACKS_BYTES_MAX).await?;
-    let acks: Acks = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let acks: Acks<'_> =
+        serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
     let wanted = acks.settle(&info)?;
     // A buffer that the consumer does not read is answered here.
     let asked: Vec<Settle> = wanted.iter().filter_map(|(_, settle)| *settle).collect();
@@ -118,28 +124,31 @@ async fn seek(call: Call, of: Of) -> Reply {
     Ok(json_reply(StatusCode::OK, &description(&info, &members)))
 }
 
-impl Acks {
-    fn items(&self) -> impl Iterator<Item = &Item> {
+impl<'a> Acks<'a> {
+    fn items(&self) -> impl Iterator<Item = &Item<'a>> {
         self.ack.iter().chain(&self.nack).chain(&self.extend)
     }
 
     /// What is wanted of each message, in order; `None` where the consumer does not read the
     /// buffer. Everything is checked before anything is done.
-    fn settle(&self, info: &ConsumerInfo) -> Result<Vec<(&Item, Option<Settle>)>, Box<Problem>> {
+    fn settle(
+        &self,
+        info: &ConsumerInfo,
+    ) -> Result<Vec<(&Item<'a>, Option<Settle>)>, Box<Problem>> {
         let count = self.items().count();
         if count > CONSUMER_ACKS_MAX {
             return Err(invalid(format!(
                 "it settles {count} messages, at most {CONSUMER_ACKS_MAX} are taken at once"
             )));
         }
-        let ack = |item: &Item| item.only(false, false).map(|()| Settling::Ack);
-        let nack = |item: &Item| {
+        let ack = |item: &Item<'_>| item.only(false, false).map(|()| Settling::Ack);
+        let nack = |item: &Item<'_>| {
             item.only(true, false)?;
             let delay_ms = item.delay_ms.unwrap_or(0);
             in_range("delay_ms", delay_ms, 0, CONSUMER_DELAY_MS_MAX)?;
             Ok(Settling::Nack { delay_ms })
         };
-        let extend = |item: &Item| {
+        let extend = |item: &Item<'_>| {
             item.only(false, true)?;
             let lease_ms = item.lease_ms.unwrap_or(info.config.lease_ms);
             let (min, max) = (CONSUMER_LEASE_MS_MIN, CONSUMER_LEASE_MS_MAX);
@@ -168,7 +177,7 @@ impl Acks {
 }
 
 fn answered<'a>(
-    items: &'a [Item],
+    items: &'a [Item<'_>],
     results: &mut std::slice::Iter<'_, SettleResult>,
 ) -> Vec<AnsweredItem<'a>> {
     let items = items.iter().zip(results);
@@ -181,7 +190,7 @@ fn answered<'a>(
     answered.collect()
 }
 
-impl Item {
+impl Item<'_> {
     fn only(&self, delay: bool, lease: bool) -> Result<(), Box<Problem>> {
         if self.delay_ms.is_some() && !delay {
             return Err(invalid("`delay_ms` belongs to a nack".to_owned()));
@@ -267,7 +276,7 @@ mod tests {
     const LEASE: &str = "00000000000000ff";
 
     fn settle(text: &str, members: &[&str]) -> Result<Vec<Option<Settle>>, Code> {
-        let acks: Acks = serde_json::from_str(text).map_err(|_| Code::BodyInvalid)?;
+        let acks: Acks<'_> = serde_json::from_str(text).map_err(|_| Code::BodyInvalid)?;
         let wanted = acks.settle(&info(members));
         let wanted = wanted.map_err(|problem| problem.code)?;
         Ok(wanted.into_iter().map(|(_, settle)| settle).collect())
@@ -293,7 +302,7 @@ mod tests {
             ]
         );
         assert_eq!(wanted[0].unwrap().lease, LeaseId(255));
-        let acks: Acks = serde_json::from_str(&text).unwrap();
+        let acks: Acks<'_> = serde_json::from_str(&text).unwrap();
         let paused = || Err(Arc::new(ConsumerError::Paused));
         let results = [Ok(Settled::Acked), paused(), Ok(Settled::LeaseLost)];
         let rest = [Ok(Settled::Extended), Ok(Settled::Unknown)];

@@ -211,12 +211,11 @@ fn written(handed: &Handed, served: Served) -> Bytes {
 
 /// The object of a message that was handed out.
 fn push_json(message: &HandedMessage, out: &mut Vec<u8>) {
-    let lease = message.lease.map(lease_text);
     match decode(&message.record) {
         Ok(record) => {
             push_handed(
                 message.name.as_str(),
-                lease.as_deref(),
+                message.lease,
                 message.deliveries,
                 &record,
                 out,
@@ -225,7 +224,7 @@ fn push_json(message: &HandedMessage, out: &mut Vec<u8>) {
         // It was read and checked just before; a worker is told rather than left without it.
         Err(error) => {
             let value = serde_json::json!({
-                "buffer": message.name.as_str(), "lease": lease, "seq": message.seq.0,
+                "buffer": message.name.as_str(), "lease": message.lease.map(lease_text), "seq": message.seq.0,
                 "deliveries": message.deliveries, "damaged": error.to_string(),
             });
             out.extend_from_slice(value.to_string().as_bytes());
