@@ -87,14 +87,16 @@ impl Committer {
         if chunks.is_empty() {
             return;
         }
-        let mut queue = self.queue();
-        queue.chunks.append(chunks);
-        self.signal(&mut queue);
+        self.change(|queue| queue.chunks.append(chunks));
     }
 
-    fn signal(&self, queue: &mut Queue) {
-        if queue.sleeping {
-            queue.sleeping = false;
+    /// Changes the queue and wakes the thread, which finds the lock free when it comes.
+    fn change(&self, change: impl FnOnce(&mut Queue)) {
+        let mut queue = self.queue();
+        change(&mut queue);
+        let sleeping = std::mem::take(&mut queue.sleeping);
+        drop(queue);
+        if sleeping {
             self.wake.notify_one();
         }
     }
@@ -112,23 +114,17 @@ impl Committer {
     /// Lets the next journaled batch start a new file.
     pub(crate) fn close_journal(&self) {
         self.journal_bytes.store(0, Ordering::Relaxed);
-        let mut queue = self.queue();
-        queue.close_journal = true;
-        self.signal(&mut queue);
+        self.change(|queue| queue.close_journal = true);
     }
 
     /// Lets journal files go that hold nothing behind `position`.
     pub(crate) fn release_journal(&self, position: u64) {
-        let mut queue = self.queue();
-        queue.release = Some(position);
-        self.signal(&mut queue);
+        self.change(|queue| queue.release = Some(position));
     }
 
     /// Ends the thread once the queue is empty.
     pub(crate) fn stop(&self) {
-        let mut queue = self.queue();
-        queue.stopping = true;
-        self.signal(&mut queue);
+        self.change(|queue| queue.stopping = true);
     }
 }
 
