@@ -1,7 +1,7 @@
 //! The dictionary of a buffer's tags: a number for each, counting from 0 in the order of coming.
 //!
-//! In memory a tag takes eight bytes of a hash table, filled to four fifths at most, and half a
-//! byte for its place in the file; its text stays in the file. A hash leads to the text, and the
+//! In memory a tag takes seven bytes of a hash table, filled to four fifths at most, and a third of
+//! a byte for its place in the file; its text stays in the file. A hash leads to the text, and the
 //! text decides, so an answer is exact. Numbers are never given anew: what refers to them names the
 //! [`Stamp`] of the dictionary that it means.
 
@@ -44,7 +44,7 @@ pub struct Dictionary {
     slots: TagSlots,
     len: u32,
     /// Offset of every [`MARK`]th tag in the file, saved or to be saved.
-    marks: Pieced,
+    marks: Pieced<5>,
     blocks: Vec<Block>,
     /// Length of the file that is saved.
     end: u64,
@@ -91,6 +91,12 @@ impl Dictionary {
     pub fn reserve(&mut self, more: u32) {
         let tags = self.len.saturating_add(more).min(DICTIONARY_TAGS_MAX);
         self.slots.reserve(tags);
+    }
+
+    /// Makes room for so many bytes of text that is not saved, so that it is not moved as it comes.
+    pub fn reserve_text(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.pending.len());
+        self.pending.reserve_exact(more);
     }
 
     /// The number of a tag, if it has one; `text` is the dictionary's file.
@@ -201,22 +207,22 @@ impl Dictionary {
     pub fn unsaved_part(&self) -> Option<(u64, Vec<u8>)> {
         let head = file_head(self.log, &self.seed);
         let block = self.unsaved_block()?;
-        let mut part = if self.end == 0 {
-            head.to_vec()
-        } else {
-            Vec::new()
-        };
+        let mut part = Vec::with_capacity(HEAD_LEN + BLOCK_HEAD_LEN + self.pending.len());
+        if self.end == 0 {
+            part.extend_from_slice(&head);
+        }
         part.extend_from_slice(&block_head(&block, self.pending.len()));
         part.extend_from_slice(&self.pending);
         Some((self.end, part))
     }
 
-    /// What [`Dictionary::unsaved_part`] gave is written.
+    /// What [`Dictionary::unsaved_part`] gave is written. The room for more stays, until
+    /// [`Dictionary::shrink`].
     pub fn saved(&mut self) {
         if let Some(block) = self.unsaved_block() {
             self.end = block.body + self.pending.len() as u64;
             self.blocks.push(block);
-            self.pending = Vec::new();
+            self.pending.clear();
         }
     }
 
@@ -277,6 +283,7 @@ impl Dictionary {
     /// Gives back what was allotted beyond the need.
     pub fn shrink(&mut self) {
         self.blocks.shrink_to_fit();
+        self.pending.shrink_to_fit();
     }
 
     /// Takes in a block that was read and whose check was compared; false when its text is not
@@ -378,6 +385,10 @@ fn held_entry(held: &[u8], offset: u64, behind: u32) -> Option<&[u8]> {
 
 /// Tags between two known places.
 const MARK: u32 = 16;
+
+// Each tag may stand in a block of its own.
+const LONGEST: u64 = (1 + TAG_BYTES_MAX + BLOCK_HEAD_LEN) as u64;
+const _: () = assert!(DICTIONARY_TAGS_MAX as u64 * LONGEST < Pieced::<5>::MAX);
 
 #[cfg(test)]
 mod tests {
@@ -491,11 +502,13 @@ mod tests {
     }
 
     #[test]
-    fn five_million_tags_take_less_than_64_mib() {
+    fn five_million_tags_take_less_than_46_mib() {
         let mut dictionary = Dictionary::new(Uuid([1; 16]), seed(1));
         let mut file = Vec::new();
         let count = crate::limits::FILTER_TAGS_MAX;
         dictionary.reserve(count);
+        dictionary.reserve_text((1 << 20) + 2 * TAG_BYTES_MAX);
+        let room = dictionary.pending.capacity();
         for number in 0..count {
             dictionary.add(format!("tag-{number}").as_bytes());
             if dictionary.unsaved() > 1 << 20 {
@@ -503,9 +516,10 @@ mod tests {
             }
         }
         save(&mut dictionary, &mut file);
+        assert_eq!(dictionary.pending.capacity(), room, "it was never moved");
         dictionary.shrink();
         let filter = super::super::Bits::full(count);
-        assert!(dictionary.memory() + filter.memory() < 64 << 20);
+        assert!(dictionary.memory() + filter.memory() < 46 << 20);
         for number in [0, 77, count - 1] {
             let tag = format!("tag-{number}");
             let found = dictionary.find(tag.as_bytes(), &file).unwrap();
