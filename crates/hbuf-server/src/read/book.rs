@@ -178,9 +178,16 @@ impl Book {
         self.dictionary.intern(tag, &self.text)
     }
 
-    /// Writes what the dictionary's file does not have. A crash leaves a block that is cut off when
-    /// the file is opened again.
+    /// Writes what the dictionary's file does not have, and gives back the memory for it. A crash
+    /// leaves a block that is cut off when the file is opened again.
     pub(super) fn save(&mut self) -> io::Result<()> {
+        self.save_so_far()?;
+        self.dictionary.shrink();
+        Ok(())
+    }
+
+    /// The same while more is to come, which takes the place of what is written.
+    pub(super) fn save_so_far(&mut self) -> io::Result<()> {
         let Some((offset, part)) = self.dictionary.unsaved_part() else {
             return Ok(());
         };
@@ -369,10 +376,16 @@ mod tests {
         let saved = usize::try_from(book.dictionary.saved_len()).unwrap();
         assert_eq!(book.text.held.len(), saved);
         assert_eq!(intern(&mut book, &tags(0)), first);
-        // New ones get numbers, and are held with the others once they are saved.
+        // New ones get numbers, and are held with the others once they are saved; then nothing is
+        // kept for the text of more.
+        let memory = book.dictionary.memory();
         let more: Vec<u32> = (TAGS as u32..2 * TAGS as u32).collect();
         assert_eq!(intern(&mut book, &tags(TAGS)), more);
+        book.dictionary.reserve_text(UNSAVED_BYTES_MAX);
+        book.save_so_far().unwrap();
+        assert!(book.dictionary.memory() > memory + UNSAVED_BYTES_MAX);
         book.save().unwrap();
+        assert!(book.dictionary.memory() < memory + 20 * TAGS);
         assert_eq!(book.text.held.len() as u64, book.dictionary.saved_len());
         assert_eq!(intern(&mut book, &tags(TAGS)), more);
         assert!(book.memory() > book.text.held.len());

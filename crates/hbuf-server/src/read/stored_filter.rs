@@ -5,7 +5,7 @@
 //! that comes with it later matches.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use hbuf_core::filter::{
 };
 use hbuf_core::ids::Seq;
 use hbuf_core::input::BufferState;
-use hbuf_core::limits::{DICTIONARY_TAGS_MAX, FILTERS_PER_BUFFER_MAX, PIECE_BYTES};
+use hbuf_core::limits::{DICTIONARY_TAGS_MAX, FILTERS_PER_BUFFER_MAX, PIECE_BYTES, TAG_BYTES_MAX};
 use hbuf_core::name::Name;
 
 use super::book::{Book, UNSAVED_BYTES_MAX};
@@ -26,7 +26,8 @@ use super::{ReadError, Readable};
 use crate::disk::sync::{self, SyncPoint};
 
 /// Text, and number, of tags that are looked up together: the dictionary's file is read once for
-/// them, and what they take may stay with each thread that had them.
+/// them. What they take is allotted at once and kept for the next ones: each feed may run on
+/// another thread, and memory that grew would stay with each thread in all its sizes.
 const TOGETHER_BYTES: usize = 1 << 20;
 const TOGETHER_TAGS: usize = 1 << 16;
 
@@ -113,13 +114,14 @@ pub(crate) struct FilterUpload {
     line: u64,
     gathered: Gathered,
     writer: TagListWriter,
-    file: BufWriter<File>,
+    /// Lines on their way into the file.
+    out: Vec<u8>,
+    file: File,
     unfinished: PathBuf,
     named: bool,
 }
 
 /// Tags on their way into a set.
-#[derive(Default)]
 struct Gathered {
     text: Vec<u8>,
     /// End in `text`, and line, of each.
@@ -128,6 +130,14 @@ struct Gathered {
 }
 
 impl Gathered {
+    fn new() -> Self {
+        Self {
+            text: Vec::with_capacity(TOGETHER_BYTES + TAG_BYTES_MAX),
+            ends: Vec::with_capacity(TOGETHER_TAGS),
+            set: TagSet::default(),
+        }
+    }
+
     fn is_much(&self) -> bool {
         self.text.len() >= TOGETHER_BYTES || self.ends.len() >= TOGETHER_TAGS
     }
@@ -149,6 +159,8 @@ impl Gathered {
             tags.push(&self.text[start..end]);
             start = end;
         }
+        book.dictionary
+            .reserve_text(UNSAVED_BYTES_MAX + 2 * (TAG_BYTES_MAX + 1));
         let failed = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
         let found = book.find_all(&tags).map_err(|error| failed(&error))?;
         for ((tag, id), &(_, line)) in tags.iter().zip(found).zip(&self.ends) {
@@ -163,7 +175,7 @@ impl Gathered {
                 each(tag, line)?;
             }
             if book.dictionary.unsaved() > UNSAVED_BYTES_MAX {
-                book.save()?;
+                book.save_so_far()?;
             }
         }
         self.text.clear();
@@ -189,8 +201,7 @@ impl FilterUpload {
             return Err(FilterError::Busy);
         }
         let unfinished = directory.join(format!("{key}{UNFINISHED_SUFFIX}"));
-        let started = File::create(&unfinished).and_then(|file| {
-            let mut file = BufWriter::with_capacity(PIECE_BYTES, file);
+        let started = File::create(&unfinished).and_then(|mut file| {
             // Its place is kept; what it says is known at the end.
             file.write_all(
                 &TagListWriter::default()
@@ -212,8 +223,9 @@ impl FilterUpload {
             form,
             lines: Some(TagLines::default()),
             line: 0,
-            gathered: Gathered::default(),
+            gathered: Gathered::new(),
             writer: TagListWriter::default(),
+            out: Vec::with_capacity(TOGETHER_BYTES + TOGETHER_TAGS + TAG_BYTES_MAX),
             file,
             unfinished,
             named: false,
@@ -255,18 +267,19 @@ impl FilterUpload {
             buffer,
             gathered,
             writer,
+            out,
             file,
             ..
         } = self;
-        let mut out = Vec::with_capacity(gathered.text.len() + gathered.ends.len());
+        out.clear();
         buffer.with_book_for_filters(|book| {
             gathered.settle(book, |tag, line| {
                 writer
-                    .push(tag, &mut out)
+                    .push(tag, out)
                     .map_err(|why| LineError { line, why }.into())
             })
         })?;
-        file.write_all(&out)?;
+        file.write_all(out)?;
         Ok(())
     }
 
@@ -279,11 +292,9 @@ impl FilterUpload {
         let lines = self.lines.take().unwrap_or_default();
         lines.finish(|line, text| self.take(line, text))?;
         self.settle()?;
-        self.file.flush()?;
         let list = self.writer.list(self.name.as_bytes());
-        let file = self.file.get_ref();
-        file.write_all_at(&list.head(), 0)?;
-        sync::sync_all(file, SyncPoint::FilterFile)?;
+        self.file.write_all_at(&list.head(), 0)?;
+        sync::sync_all(&self.file, SyncPoint::FilterFile)?;
         if self.buffer.closed.load(Ordering::Acquire) {
             // Another opening may have read the filter of before.
             return Err(ReadError::Closed.into());
@@ -320,7 +331,6 @@ impl Book {
         number: u64,
     ) -> io::Result<Arc<StoredFilter>> {
         self.save()?;
-        self.dictionary.shrink();
         let stamp = self.dictionary.stamp();
         let stored = Arc::new(StoredFilter {
             list,
@@ -382,7 +392,7 @@ impl Readable {
     fn read_filter(&self, key: &str, book: &mut Book) -> Result<Arc<StoredFilter>, FilterError> {
         let mut file = self.filter_file(key)?;
         let (list, mut rest) = read_head(&mut file)?;
-        let (mut lines, mut gathered) = (TagLines::default(), Gathered::default());
+        let (mut lines, mut gathered) = (TagLines::default(), Gathered::new());
         let (mut check, mut out) = (TagListWriter::default(), Vec::new());
         let mut piece = vec![0; PIECE_BYTES];
         loop {

@@ -346,7 +346,7 @@ impl Readable {
                 return Err(self.damaged(view, start.seq, "its head is longer than any"));
             }
             if book.dictionary.unsaved() > UNSAVED_BYTES_MAX
-                && let Err(error) = book.save()
+                && let Err(error) = book.save_so_far()
             {
                 tracing::warn!(
                     event = "dictionary_not_written", dir = %self.dir.display(), %error,

@@ -23,7 +23,7 @@ pub(super) async fn put(call: Call) -> Reply {
     let readable = buffer.readable().clone();
     let mut upload = blocking(move || FilterUpload::begin(&readable, &name, form)).await?;
     let mut body = call.into_pieces(FILTER_BYTES_MAX)?;
-    let (mut more, mut chunk) = (true, BytesMut::with_capacity(CHUNK_BYTES));
+    let (mut more, mut chunk) = (true, BytesMut::with_capacity(CHUNK_ROOM_BYTES));
     while more {
         chunk.clear();
         while chunk.len() < CHUNK_BYTES && more {
@@ -141,5 +141,8 @@ fn not_found(name: &str) -> Box<Problem> {
     )
 }
 
-/// Bytes of an upload that are taken in together.
-const CHUNK_BYTES: usize = 4 * PIECE_BYTES;
+/// Bytes of an upload that are taken in together, at least.
+const CHUNK_BYTES: usize = 2 * PIECE_BYTES;
+/// Room for them and the rest of the last piece, of which a connection reads 408 KiB at most: what
+/// grows is moved, and leaves the memory it had before.
+const CHUNK_ROOM_BYTES: usize = 2 * CHUNK_BYTES;
