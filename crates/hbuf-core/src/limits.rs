@@ -227,8 +227,31 @@ pub const COMMANDS_WAITING_MAX: usize = 4_096;
 pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
 /// Length at which the manager's log is replaced by a snapshot.
 pub const MANAGER_LOG_BYTES_MAX: u64 = 64 << 20;
+/// Longest message between voters of the manager, without a snapshot: the longest command and what
+/// one append carries besides.
+pub const VOTER_MESSAGE_BYTES_MAX: usize = COMMAND_BYTES_MAX + (1 << 20);
+/// Longest snapshot of the manager that one voter takes from another.
+pub const VOTER_SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+/// Bytes of entries that one append between voters carries, unless one entry alone is longer.
+pub const VOTER_APPEND_BYTES: u64 = 64 << 10;
+/// Appends that may be on their way to one voter.
+pub const VOTER_APPENDS_IN_FLIGHT_MAX: usize = 64;
+/// Bytes of entries that the leader takes before they are committed.
+pub const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of committed entries that are handed out at once.
+pub const COMMITTED_BYTES: u64 = 1 << 20;
+/// Members of one group of the manager.
+pub const MEMBERS_MAX: usize = 64;
+/// Reads that may wait for the leader's proof that it still leads.
+pub const READS_WAITING_MAX: usize = 4_096;
+/// Entries behind a snapshot that the leader keeps for slow members.
+pub const TRAILING_ENTRIES: u64 = 4_096;
+/// Length at which the file of votes is written anew with its last lines alone.
+pub const VOTES_BYTES_MAX: u64 = 64 << 10;
 
 const _: () = assert!(BATCH_MESSAGES_MAX <= 1 << 16);
+const _: () = assert!(COMMAND_BYTES_MAX as u64 <= UNCOMMITTED_BYTES_MAX);
+const _: () = assert!(VOTER_MESSAGE_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(BUFFERS_PER_TOPIC_MAX <= TOPIC_SLOTS && TOPIC_SLOTS <= 1 << 12);
 const _: () = assert!(CONSUMER_IN_FLIGHT_MAX as usize <= CONSUMER_WINDOW_MAX);
 const _: () = assert!(BODY_BYTES_MAX <= u32::MAX as u64);

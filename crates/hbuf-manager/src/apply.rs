@@ -103,6 +103,20 @@ impl Catalog {
         result.map(|outcome| Applied { index, outcome })
     }
 
+    /// Counts an index as applied that holds no command: the entry with which a leader begins, or a
+    /// change of the members.
+    ///
+    /// # Panics
+    /// As [`Catalog::apply`].
+    pub fn pass(&mut self, index: u64) {
+        assert!(
+            index > self.applied,
+            "index {index} was applied before {}",
+            self.applied
+        );
+        self.applied = index;
+    }
+
     fn act(&mut self, index: u64, command: &Command) -> Result<Outcome, Refused> {
         self.check_gate(&command.action)?;
         let time = command.time;

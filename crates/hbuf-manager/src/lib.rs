@@ -16,6 +16,7 @@
 //! | what a command does, why it is refused | `apply.rs`, `apply/` |
 //! | a command as a record of the log | `record.rs` |
 //! | the catalog as bytes | `snapshot.rs` |
+//! | several nodes that keep one catalog | `raft/` |
 #![no_std]
 
 extern crate alloc;
@@ -30,6 +31,7 @@ mod consumer;
 mod lines;
 mod mirror;
 mod name;
+pub mod raft;
 mod record;
 mod snapshot;
 

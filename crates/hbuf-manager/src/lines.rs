@@ -122,6 +122,17 @@ impl<'a> Fields<'a> {
         Ok(Self(fields))
     }
 
+    /// Refuses a name that stands twice: for readers that skip names which they do not know.
+    pub(crate) fn each_once(self) -> Result<Self, FieldError> {
+        let twice = |at: usize| self.0[..at].iter().any(|(name, _)| *name == self.0[at].0);
+        match (0..self.0.len()).find(|at| twice(*at)) {
+            None => Ok(self),
+            Some(at) => Err(FieldError::Unknown {
+                field: self.0[at].0.to_string(),
+            }),
+        }
+    }
+
     pub(crate) fn take_optional(&mut self, name: &str) -> Option<&'a str> {
         let at = self.0.iter().position(|(other, _)| *other == name)?;
         Some(self.0.remove(at).1)
