@@ -8,7 +8,8 @@ use super::effect::Effect;
 use super::group::Group;
 use super::input::Refusal;
 use super::log_file::Persist;
-use super::members::{MemberChange, MemberId};
+use super::members::{MemberChange, MemberId, Members};
+use super::message::{Body, PeerMessage};
 use super::timeout::ELECTION_TICKS;
 
 /// Ticks after which a joint configuration that nobody leaves is left (P8).
@@ -89,7 +90,7 @@ impl Group {
         true
     }
 
-    pub(super) fn on_members(&mut self, index: u64, effects: &mut Vec<Effect>) {
+    pub(super) fn on_members(&mut self, index: u64, before: &Members, effects: &mut Vec<Effect>) {
         let members = self.members().clone();
         // P8: with the number of what was asked for before, so that it holds nothing up.
         effects.push(Effect::Persist(Persist {
@@ -99,6 +100,7 @@ impl Group {
             snapshot: None,
             entries: Vec::new(),
         }));
+        self.tell_removed(before, effects);
         let left = members.is_retired(self.config.id);
         self.heard.retain(|id, _| members.contains(*id));
         self.sending.retain(|id, _| members.contains(*id));
@@ -123,5 +125,34 @@ impl Group {
         } else {
             Effect::ChangeFailed(ChangeRefused::Lost)
         });
+    }
+
+    /// P10: nobody sends the entry that says so to who is removed by it. This once, and again when
+    /// anything is heard of them.
+    fn tell_removed(&mut self, before: &Members, effects: &mut Vec<Effect>) {
+        if !self.is_leader() {
+            return;
+        }
+        let gone = before
+            .disks
+            .keys()
+            .filter(|id| self.members().is_retired(**id));
+        let own = self.config.id;
+        let notices: Vec<PeerMessage> = gone
+            .filter(|id| **id != own)
+            .map(|id| self.removed_notice(*id))
+            .collect();
+        effects.extend(notices.into_iter().map(Effect::Send));
+    }
+
+    pub(super) fn removed_notice(&self, to: MemberId) -> PeerMessage {
+        PeerMessage {
+            group: self.config.group,
+            body: Body::Removed {
+                from: self.config.id,
+                to,
+                term: self.node.raft.term,
+            },
+        }
     }
 }

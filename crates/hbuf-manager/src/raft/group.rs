@@ -224,7 +224,7 @@ impl Group {
         Ok(())
     }
 
-    fn is_leader(&self) -> bool {
+    pub(super) fn is_leader(&self) -> bool {
         self.node.raft.state == StateRole::Leader
     }
 
@@ -295,13 +295,7 @@ impl Group {
         };
         // P10: who was removed may never get the entry that says so, and would ask for votes.
         if self.members().is_retired(from) {
-            let body = Body::Removed {
-                from: to,
-                to: from,
-                term: self.node.raft.term,
-            };
-            let group = self.config.group;
-            effects.push(Effect::Send(PeerMessage { group, body }));
+            effects.push(Effect::Send(self.removed_notice(from)));
             return Err(MessageRefused::FromRemoved { from }.into());
         }
         let own = Own {
@@ -389,6 +383,7 @@ impl Group {
             self.installing = None;
         }
         let mut changed = None;
+        let before = self.members().clone();
         while let Some((at, change)) = self.changes.pop_front_if(|(at, _)| *at <= index) {
             if self.apply_change(&change) {
                 changed = Some(at);
@@ -398,7 +393,7 @@ impl Group {
         // Behind the change itself: the library leaves a joint configuration from in here.
         self.call(|node| node.advance_apply_to(index));
         if let Some(at) = changed {
-            self.on_members(at, effects);
+            self.on_members(at, &before, effects);
         }
         self.confirm_change(index, effects);
     }

@@ -215,6 +215,20 @@ fn p10_a_removed_member_that_slept_is_told_and_disturbs_nobody() {
 }
 
 #[test]
+fn p10_a_learner_is_told_when_it_is_removed_since_it_never_asks_for_votes() {
+    let (mut world, leader) = group_of(3);
+    world.make(4, &Members::default(), 11);
+    world.change(&add(4));
+    world.until("a member that caught up", |world| {
+        world.nodes[&4].catalog.applied() == world.group(leader).commit()
+    });
+    // It is told without having said anything.
+    world.crash(4);
+    world.change(&remove(4));
+    assert!(world.told.contains(&4));
+}
+
+#[test]
 fn p11_ids_and_disks_are_never_given_twice() {
     let (mut world, leader) = group_of(4);
     let out = (1..=4).find(|id| *id != leader).unwrap();

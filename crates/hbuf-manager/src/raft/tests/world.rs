@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use hbuf_core::ids::{Hash, Micros, Uuid};
 use hbuf_core::segment::first_of_name;
 
+use crate::raft::message::Body;
 use crate::raft::{
     Change, Effect, FileStep, Group, GroupConfig, Input, LogFile, MemberId, Members, PeerMessage,
     Recovered, Refusal, Role, VOTES_FILE, recover,
@@ -146,6 +147,8 @@ pub(super) struct World {
     pub(super) acked: BTreeSet<u64>,
     pub(super) number: u64,
     pub(super) trace: u64,
+    /// Members that were told that they are removed, as often as they were.
+    pub(super) told: Vec<u64>,
 }
 
 impl World {
@@ -165,6 +168,7 @@ impl World {
             acked: BTreeSet::new(),
             number: 0,
             trace: 0,
+            told: Vec::new(),
         };
         let disks = (1..=voters).map(|id| (MemberId(id), disk_of(id))).collect();
         let members = Members::founding(&disks);
@@ -336,6 +340,9 @@ impl World {
 
     fn send(&mut self, message: &PeerMessage, more_ticks: u64) {
         let (from, to) = (message.from().0, message.to().0);
+        if matches!(message.body, Body::Removed { .. }) {
+            self.told.push(to);
+        }
         let lost = self.rng.percent(self.faults.loss_percent) || self.cut.contains(&(from, to));
         if message.snapshot_index().is_some() && !self.silent_snapshots {
             // Reported when the next tick comes: an effect must not call back.
@@ -536,20 +543,10 @@ impl World {
         self.commit(1);
         self.until("agreement", |world| {
             let commit = world.leader().map(|id| world.group(id).commit());
-            commit.is_some()
-                && world
-                    .nodes
-                    .values()
-                    .filter(|node| !node.removed)
-                    .all(|node| Some(node.catalog.applied()) == commit)
+            let applied = |id: &u64| Some(world.nodes[id].catalog.applied()) == commit;
+            commit.is_some() && world.live().iter().all(applied)
         });
-        let live: Vec<u64> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| !node.removed)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in live {
+        for id in self.live() {
             let index = self.nodes[&id].catalog.applied();
             self.check_hash(id, index);
         }
@@ -563,6 +560,20 @@ impl World {
             self.acked.is_subset(&held),
             "acknowledged commands are lost"
         );
+    }
+
+    /// The members as the leader knows them, of those that know it themselves.
+    pub(super) fn live(&self) -> Vec<u64> {
+        let Some(leader) = self.leader() else {
+            return Vec::new();
+        };
+        let members = self.group(leader).members();
+        let ids = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| !node.removed)
+            .map(|(id, _)| *id);
+        ids.filter(|id| members.contains(MemberId(*id))).collect()
     }
 
     pub(super) fn group(&self, id: u64) -> &Group {
