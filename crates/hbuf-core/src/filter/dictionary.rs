@@ -117,14 +117,16 @@ impl Dictionary {
         text: &impl Source,
     ) -> Result<Vec<Option<TagId>>, ReadFailed> {
         let mut found = vec![None; tags.len()];
-        let mut candidates: Vec<(TagId, usize)> = Vec::new();
-        for (at, tag) in tags.iter().enumerate() {
+        // Most have one or none. Allotted at once: a list that grows leaves what it was before.
+        let mut candidates: Vec<(TagId, u32)> = Vec::with_capacity(tags.len());
+        for (at, tag) in (0..).zip(tags) {
             let ids = self.slots.candidates(self.hash(tag));
             candidates.extend(ids.map(|id| (id, at)));
         }
         candidates.sort_unstable();
         let mut cursor = TagText::new(FAR_BYTES);
         for (id, at) in candidates {
+            let at = at as usize;
             if found[at].is_none() && cursor.is(self, id, tags[at], text)? {
                 found[at] = Some(id);
             }
@@ -289,8 +291,9 @@ impl Dictionary {
     /// Takes in a block that was read and whose check was compared; false when its text is not
     /// `count` tags.
     pub(super) fn take_block(&mut self, block: Block, text: &[u8]) -> bool {
-        let (mut at, mut entries) = (0, Vec::new());
-        let mut id = self.len;
+        let (mut at, mut id) = (0, self.len);
+        let count = block.stamp.tags.saturating_sub(id) as usize;
+        let mut entries = Vec::with_capacity(count.min(text.len() / 2));
         while at < text.len() {
             let end = at + usize::from(text[at]) + 2;
             let Some(tag) = text.get(at + 1..end) else {
