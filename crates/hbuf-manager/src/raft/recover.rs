@@ -100,8 +100,9 @@ pub enum RecoverError {
         /// What the file of votes says.
         known: Epoch,
     },
-    /// The log names no members.
-    #[error("the log names no members")]
+    /// The log names no members: a lone voter kept it. It is founded anew from its catalog, by
+    /// [`LogFile::found`].
+    #[error("the log names no members: it is that of a lone voter")]
     NoMembers,
 }
 

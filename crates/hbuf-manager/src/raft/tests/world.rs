@@ -507,7 +507,10 @@ impl World {
         let mut turns = 0;
         while !(1..=goal).all(|number| self.acked.contains(&number)) {
             if self.number < goal {
-                self.propose();
+                // Some together, so that messages and writes carry more than one.
+                for _ in 0..self.rng.below(20).min(goal - self.number) + 1 {
+                    self.propose();
+                }
             } else if turns % 50 == 49 {
                 self.repeat(goal);
             }
