@@ -352,6 +352,10 @@ impl World {
                 .insert((due, self.sent), (from, report(message.to(), !lost)));
         }
         if lost {
+            self.sent += 1;
+            let due = self.now + 1;
+            let unreachable = format!("unreachable {to}").into_bytes();
+            self.net.insert((due, self.sent), (from, unreachable));
             return;
         }
         let due = self.now + 1 + more_ticks + self.rng.below(self.faults.delay_ticks);
@@ -430,6 +434,12 @@ impl World {
     fn deliver(&mut self, to: u64, bytes: &[u8]) {
         if let Some((member, taken)) = read_report(bytes) {
             let _ = self.input(to, Input::SnapshotSent { to: member, taken });
+            return;
+        }
+        if let Some(member) = bytes.strip_prefix(b"unreachable ") {
+            let member = core::str::from_utf8(member).unwrap().parse().unwrap();
+            let member = MemberId(member);
+            let _ = self.input(to, Input::Unreachable { to: member });
             return;
         }
         let message = PeerMessage::decode(bytes).unwrap();
