@@ -5,6 +5,7 @@ mod ci;
 mod cloudevents;
 mod faults;
 mod fuzz;
+mod model;
 mod mutate_sync;
 mod node;
 mod openapi;
@@ -32,6 +33,7 @@ usage: cargo xtask <task>
                             [--seed S] first
   power-loss [--seeds N]    the power-loss tests with N seeds (200), [--seed S] first
   kill [--rounds N]         the SIGKILL test with N rounds (200)
+  model                     every interleaving of the rules of replication, within small bounds
   mutate-sync               leave out each sync of the server in turn: the power-loss tests must
                             fail within [--seeds N] (60) of each; [--jobs N] (2) at once, only
                             [--point NAME,…], only those [--after NAME]
@@ -92,6 +94,10 @@ fn run(arguments: &[String]) -> Result<()> {
             faults::power_loss(options.number("--seeds", 200), options.number("--seed", 1))
         }
         "kill" => faults::kill(Options::parse(rest, &["--rounds"])?.number("--rounds", 200)),
+        "model" => {
+            Options::parse(rest, &[])?;
+            model::run()
+        }
         "mutate-sync" => mutate_sync::run(&mutate_sync::Asked::parse(rest)?),
         "recovery-time" => {
             let options = Options::parse(rest, &["--megabytes"])?;

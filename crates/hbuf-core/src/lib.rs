@@ -31,6 +31,7 @@ pub mod mirror;
 pub mod name;
 pub mod record;
 pub mod recovery;
+pub mod replication;
 pub mod retention;
 pub mod rules;
 pub mod segment;

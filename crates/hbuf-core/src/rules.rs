@@ -62,6 +62,26 @@ pub struct Rules {
     pub given_up_when_spent: bool,
     /// A message is not handed out before its time of delivery.
     pub deliver_at_holds: bool,
+    /// A record is committed only when the whole in-sync set has it on disk.
+    pub commit_waits_for_in_sync: bool,
+    /// Whoever is being added to the in-sync set counts for the commit already.
+    pub commit_waits_for_proposed: bool,
+    /// A member counts until the manager has taken it out.
+    pub removal_waits_for_manager: bool,
+    /// A new primary commits nothing before its whole log is on all of the set in its epoch.
+    pub commit_waits_for_epoch_start: bool,
+    /// A copy that knows a higher epoch refuses a lower one.
+    pub copies_fence_epochs: bool,
+    /// A copy cuts its log back to the last record that it has in common with the primary's.
+    pub reconcile_by_epoch: bool,
+    /// A copy never cuts what it knows as committed.
+    pub committed_is_never_cut: bool,
+    /// A primary that restarts gets a new epoch.
+    pub restart_takes_a_new_epoch: bool,
+    /// A member counts under the registration under which it became one, and with its disk only.
+    pub members_are_stamped: bool,
+    /// The tail is read behind a round of acks that began after the read.
+    pub tail_reads_ask_a_round: bool,
 }
 
 impl Rules {
@@ -96,6 +116,16 @@ impl Rules {
             deliveries_are_bounded: true,
             given_up_when_spent: true,
             deliver_at_holds: true,
+            commit_waits_for_in_sync: true,
+            commit_waits_for_proposed: true,
+            removal_waits_for_manager: true,
+            commit_waits_for_epoch_start: true,
+            copies_fence_epochs: true,
+            reconcile_by_epoch: true,
+            committed_is_never_cut: true,
+            restart_takes_a_new_epoch: true,
+            members_are_stamped: true,
+            tail_reads_ask_a_round: true,
         }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) enum Purpose {
     Worker,
     /// What an operator does with stored filters.
     Filter,
+    /// What happens next in a small cluster.
+    Cluster,
 }
 
 impl Purpose {
@@ -47,6 +49,7 @@ impl Purpose {
             Self::Consumer => 0x636f_6e73,
             Self::Worker => 0x776b_6572,
             Self::Filter => 0x6669_6c74,
+            Self::Cluster => 0x636c_7573,
         }
     }
 }

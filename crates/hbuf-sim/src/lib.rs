@@ -12,6 +12,7 @@
 //! | what the stored filters should be | `filters.rs` |
 //! | what a consumer may hand out, what it owes | `ledger.rs` |
 //! | one run; many runs | `run.rs` |
+//! | the replication of one log, every interleaving | `cluster/` |
 //!
 //! Architecture invariant: a run is a function of (version, seed, bug). No clock, no thread, no
 //! randomness but keyed draws, and ordered maps only.
@@ -35,6 +36,7 @@ macro_rules! in_order_of_variants {
 
 mod bugs;
 mod clients;
+pub mod cluster;
 mod disk;
 mod draw;
 mod filters;

@@ -1,6 +1,8 @@
 //! Whole runs: all invariants hold, each bug is noticed, the same seed gives the same trace.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod replication;
+
 use std::collections::BTreeSet;
 
 use hbuf_sim::{Bug, Invariant, run, sweep};

@@ -1,0 +1,98 @@
+//! What a primary and its copies say to each other about one log. Records travel beside it.
+
+use super::assignment::NodeEpoch;
+use super::epochs::Epochs;
+use crate::ids::{Epoch, Seq};
+
+/// A record's place: its seq and the epoch that appended it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The seq; `ZERO` before the first record.
+    pub seq: Seq,
+    /// The epoch; 0 before the first record.
+    pub epoch: Epoch,
+}
+
+/// From a primary to a copy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ToCopy {
+    /// Asks a copy under which registration it runs.
+    Greet {
+        /// The primary's epoch.
+        epoch: Epoch,
+    },
+    /// The first word of an epoch: how the primary's log is, so that the copy cuts back what the
+    /// primary does not have.
+    Lead {
+        /// The primary's epoch.
+        epoch: Epoch,
+        /// For whom it was made. One that was under way to an earlier life of the copy tells how
+        /// the log was before that life took more.
+        to: NodeEpoch,
+        /// The end of its log.
+        end: Seq,
+        /// The epochs of its log.
+        epochs: Epochs,
+        /// What it knows as committed.
+        commit: Seq,
+    },
+    /// Records behind `prev` through `through`, possibly none.
+    Append {
+        /// The primary's epoch.
+        epoch: Epoch,
+        /// The record before the first.
+        prev: Position,
+        /// The last of them.
+        through: Seq,
+        /// Their epochs.
+        epochs: Epochs,
+        /// What the primary knows as committed.
+        commit: Seq,
+        /// The newest round of acks that the primary asks for.
+        round: u64,
+    },
+}
+
+impl ToCopy {
+    /// The epoch of who sent it.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        match self {
+            Self::Greet { epoch } | Self::Lead { epoch, .. } | Self::Append { epoch, .. } => *epoch,
+        }
+    }
+}
+
+/// What a copy answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FromCopy {
+    /// The epoch that it has adopted, durably.
+    pub epoch: Epoch,
+    /// Its registration.
+    pub node_epoch: NodeEpoch,
+    /// What it says.
+    pub word: Word,
+}
+
+/// What it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Word {
+    /// Its log is the beginning of the primary's, and its disk holds it through `durable`.
+    Holds {
+        /// The last seq that a crash would leave.
+        durable: Seq,
+        /// The newest round that it was asked for.
+        round: u64,
+    },
+    /// The records do not follow its log, which ends at `end`: send those behind it.
+    Gap {
+        /// The end of its log.
+        end: Seq,
+    },
+    /// It has not heard the first word of this epoch, or not since it started.
+    NotLed,
+    /// It knows a higher epoch: the primary is none any more.
+    Fenced,
+    /// It would have to cut what it knows as committed. It takes nothing more; somebody must look.
+    Quarantined,
+}

@@ -1,0 +1,23 @@
+//! Replication of one log: the manager's record, a primary and its copies, as pure state machines.
+//!
+//! ```text
+//!   manager ──Assignment──▶ primary ──Lead, Append──▶ copy ──sync──▶ Holds ──▶ primary ──▶ commit
+//!      ▲                       │                        │
+//!      └───────Alter───────────┘                        └─ Fenced: a higher epoch is known
+//! ```
+//! The rules have numbers and reasons in the project's `docs/PROTOCOL.md`. A node keeps for each
+//! log the highest epoch that it has heard of, whatever its role: that is what fences.
+
+mod assignment;
+mod copy;
+mod epochs;
+mod log;
+mod message;
+mod primary;
+
+pub use assignment::{Alter, AlterRefused, Assignment, Change, Disk, Member, NodeEpoch, NodeFacts};
+pub use copy::{Copy, Taken};
+pub use epochs::Epochs;
+pub use log::Log;
+pub use message::{FromCopy, Position, ToCopy, Word};
+pub use primary::Primary;

@@ -1,0 +1,97 @@
+//! Rules of replication that are bent on purpose, each with the rule of the cluster that it breaks.
+
+use hbuf_core::rules::Rules;
+
+use super::Rule;
+
+/// One thing done wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bent {
+    /// The primary's own disk is enough for a commit.
+    AckBeforeInSync,
+    /// Who is being added to the in-sync set does not count yet.
+    AddedTooLate,
+    /// A member is dropped before the manager has said so.
+    DroppedTooEarly,
+    /// A new primary shows the tail before it knows what was committed.
+    TailBeforeStart,
+    /// A copy takes records of a primary that is none any more.
+    NoEpochFence,
+    /// A copy cuts its log back to what it knows as committed.
+    CutToCommit,
+    /// A primary goes on in its epoch after a restart.
+    ResumedEpoch,
+    /// A member is one whatever became of its disk.
+    ReusedMember,
+    /// The tail is read without asking anybody.
+    TailUnasked,
+}
+
+impl Bent {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::AckBeforeInSync,
+        Self::AddedTooLate,
+        Self::DroppedTooEarly,
+        Self::TailBeforeStart,
+        Self::NoEpochFence,
+        Self::CutToCommit,
+        Self::ResumedEpoch,
+        Self::ReusedMember,
+        Self::TailUnasked,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AckBeforeInSync => "ack-before-in-sync",
+            Self::AddedTooLate => "added-too-late",
+            Self::DroppedTooEarly => "dropped-too-early",
+            Self::TailBeforeStart => "tail-before-start",
+            Self::NoEpochFence => "no-epoch-fence",
+            Self::CutToCommit => "cut-to-commit",
+            Self::ResumedEpoch => "resumed-epoch",
+            Self::ReusedMember => "reused-member",
+            Self::TailUnasked => "tail-unasked",
+        }
+    }
+
+    /// Reads a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|bent| bent.name() == name)
+    }
+
+    /// The rules with this one bent.
+    #[must_use]
+    pub const fn rules(self) -> Rules {
+        let mut rules = Rules::correct();
+        match self {
+            Self::AckBeforeInSync => rules.commit_waits_for_in_sync = false,
+            Self::AddedTooLate => rules.commit_waits_for_proposed = false,
+            Self::DroppedTooEarly => rules.removal_waits_for_manager = false,
+            Self::TailBeforeStart => rules.commit_waits_for_epoch_start = false,
+            Self::NoEpochFence => rules.copies_fence_epochs = false,
+            Self::CutToCommit => rules.reconcile_by_epoch = false,
+            Self::ResumedEpoch => rules.restart_takes_a_new_epoch = false,
+            Self::ReusedMember => rules.members_are_stamped = false,
+            Self::TailUnasked => rules.tail_reads_ask_a_round = false,
+        }
+        rules
+    }
+
+    /// What must notice it.
+    #[must_use]
+    pub const fn breaks(self) -> Rule {
+        match self {
+            Self::AckBeforeInSync
+            | Self::AddedTooLate
+            | Self::DroppedTooEarly
+            | Self::ReusedMember => Rule::AckedNeverLost,
+            Self::CutToCommit | Self::NoEpochFence => Rule::CommittedNeverCut,
+            Self::ResumedEpoch => Rule::PrefixAgreement,
+            Self::TailBeforeStart | Self::TailUnasked => Rule::TailIsFresh,
+        }
+    }
+}

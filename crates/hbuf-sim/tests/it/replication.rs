@@ -1,0 +1,51 @@
+//! Random walks through the small cluster: its rules hold, and each one that is bent is noticed.
+
+use hbuf_core::rules::Rules;
+use hbuf_sim::cluster::{Bent, Bounds, WALK_STEPS, walk};
+
+#[test]
+fn the_rules_hold_in_every_walk_and_walks_come_far() {
+    let mut acked = 0;
+    for seed in 0..1_000 {
+        let walk = walk(seed, &Rules::correct(), Bounds::WALK, WALK_STEPS);
+        assert_eq!(walk.broken, None, "seed {seed}: {:#?}", walk.path);
+        acked += walk.acked;
+    }
+    assert!(acked > 1_000, "{acked} messages were acknowledged");
+}
+
+fn noticed(bent: Bent) {
+    let broken = |seed| walk(seed, &bent.rules(), Bounds::WALK, WALK_STEPS).broken;
+    let found = (0..2_000).find(|seed| broken(*seed) == Some(bent.breaks()));
+    match found {
+        Some(seed) => println!("{} at seed {seed}", bent.name()),
+        None => panic!("{} was not noticed", bent.name()),
+    }
+}
+
+/// A test for each, so that they run beside each other.
+macro_rules! bent {
+    ($($test:ident: $bent:ident,)*) => {
+        $(#[test]
+        fn $test() {
+            noticed(Bent::$bent);
+        })*
+
+        #[test]
+        fn every_rule_that_can_be_bent_has_its_test() {
+            assert_eq!([$(Bent::$bent),*], Bent::ALL);
+        }
+    };
+}
+
+bent! {
+    a_commit_before_the_in_sync_set_has_it_is_noticed: AckBeforeInSync,
+    a_commit_without_who_is_being_added_is_noticed: AddedTooLate,
+    a_member_dropped_on_local_opinion_is_noticed: DroppedTooEarly,
+    a_tail_read_before_the_epochs_start_is_committed_is_noticed: TailBeforeStart,
+    a_copy_that_does_not_fence_is_noticed: NoEpochFence,
+    a_copy_cut_back_to_its_commit_is_noticed: CutToCommit,
+    a_primary_that_resumes_its_epoch_is_noticed: ResumedEpoch,
+    a_member_that_lost_its_disk_is_noticed: ReusedMember,
+    a_tail_read_without_a_round_is_noticed: TailUnasked,
+}
