@@ -67,7 +67,8 @@ pub fn encode_snapshot(place: &Place, piece: &[u8], out: &mut Vec<u8>) {
     encode_entry(place, Kind::Snapshot, piece, out);
 }
 
-fn encode_entry(place: &Place, kind: Kind, body: &[u8], out: &mut Vec<u8>) {
+/// Appends a record of the log.
+pub(crate) fn encode_entry(place: &Place, kind: Kind, body: &[u8], out: &mut Vec<u8>) {
     let frame = Frame {
         seq: Seq(place.index),
         time: place.time,

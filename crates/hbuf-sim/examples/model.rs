@@ -8,8 +8,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use hbuf_core::rules::Rules;
-use hbuf_sim::cluster::{Action, Bent, Bounds, Cluster, Rule, WALK_STEPS, walk};
+use hbuf_sim::cluster::{Action, Bent, Bounds, Cluster, Invariant, WALK_STEPS, walk};
 use stateright::{Checker, HasDiscoveries, Model, Property};
+
+/// What some interleaving must come to, or the bounds are too small to say much.
+const FAILED_OVER: &str = "a message is acknowledged behind a failover";
+const TAKEN_OUT: &str = "a member is taken out";
 
 /// The cluster as the checker wants it.
 struct Interleavings {
@@ -36,28 +40,25 @@ impl Model for Interleavings {
     fn properties(&self) -> Vec<Property<Self>> {
         // The checker takes plain functions, so each rule has its own.
         vec![
-            Property::always(Rule::AckedNeverLost.name(), |_, it: &Cluster| {
-                it.broken != Some(Rule::AckedNeverLost)
+            Property::always(Invariant::AckedNeverLost.name(), |_, it: &Cluster| {
+                it.broken != Some(Invariant::AckedNeverLost)
             }),
-            Property::always(Rule::CommittedNeverCut.name(), |_, it: &Cluster| {
-                it.broken != Some(Rule::CommittedNeverCut)
+            Property::always(Invariant::CommittedNeverCut.name(), |_, it: &Cluster| {
+                it.broken != Some(Invariant::CommittedNeverCut)
             }),
-            Property::always(Rule::PrefixAgreement.name(), |_, it: &Cluster| {
-                it.broken != Some(Rule::PrefixAgreement)
+            Property::always(Invariant::PrefixAgreement.name(), |_, it: &Cluster| {
+                it.broken != Some(Invariant::PrefixAgreement)
             }),
-            Property::always(Rule::OnePrimaryPerEpoch.name(), |_, it: &Cluster| {
-                it.broken != Some(Rule::OnePrimaryPerEpoch)
+            Property::always(Invariant::OnePrimaryPerEpoch.name(), |_, it: &Cluster| {
+                it.broken != Some(Invariant::OnePrimaryPerEpoch)
             }),
-            Property::always(Rule::TailIsFresh.name(), |_, it: &Cluster| {
-                it.broken != Some(Rule::TailIsFresh)
+            Property::always(Invariant::TailIsFresh.name(), |_, it: &Cluster| {
+                it.broken != Some(Invariant::TailIsFresh)
             }),
-            Property::sometimes(
-                "a message is acknowledged behind a failover",
-                |_, it: &Cluster| it.acked.last().is_some_and(|(epoch, _)| epoch.0 > 1),
-            ),
-            Property::sometimes("a member is taken out", |_, it: &Cluster| {
-                it.assignment.in_sync.len() < 3
+            Property::sometimes(FAILED_OVER, |_, it: &Cluster| {
+                it.acked.last().is_some_and(|(epoch, _)| epoch.0 > 1)
             }),
+            Property::sometimes(TAKEN_OUT, |_, it: &Cluster| it.assignment.in_sync.len() < 3),
         ]
     }
 }
@@ -151,17 +152,14 @@ fn random(walks: u64, bug: Option<Bent>) -> ExitCode {
 
 fn verdict(checker: &impl Checker<Interleavings>, bug: Option<Bent>, whole: bool) -> ExitCode {
     let found = checker.discoveries();
-    let breaks = |rule: &Rule| found.contains_key(rule.name());
-    for rule in Rule::ALL.iter().filter(|rule| breaks(rule)) {
+    let breaks = |rule: &Invariant| found.contains_key(rule.name());
+    for rule in Invariant::ALL.iter().filter(|rule| breaks(rule)) {
         println!("BROKEN {}:", rule.name());
         for action in found[rule.name()].clone().into_actions() {
             println!("  {action:?}");
         }
     }
-    for reached in [
-        "a message is acknowledged behind a failover",
-        "a member is taken out",
-    ] {
+    for reached in [FAILED_OVER, TAKEN_OUT] {
         let word = if found.contains_key(reached) {
             "reached"
         } else {
@@ -169,7 +167,7 @@ fn verdict(checker: &impl Checker<Interleavings>, bug: Option<Bent>, whole: bool
         };
         println!("{word}: {reached}");
     }
-    let broken = Rule::ALL.iter().any(breaks);
+    let broken = Invariant::ALL.iter().any(breaks);
     let right = match bug {
         Some(bug) => found.contains_key(bug.breaks().name()),
         None => !broken && whole,

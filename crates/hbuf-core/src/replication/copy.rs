@@ -15,10 +15,7 @@ pub struct Copy {
     epoch: Epoch,
     /// Its log was compared with the primary's in `epoch`, in this life.
     led: bool,
-    epochs: Epochs,
-    end: Seq,
-    durable: Seq,
-    commit: Seq,
+    log: Log,
     round: u64,
     quarantined: bool,
 }
@@ -44,10 +41,10 @@ impl Copy {
             node_epoch,
             epoch,
             led: false,
-            epochs: log.epochs,
-            end: log.end,
-            durable: log.durable,
-            commit: log.commit.min(log.end),
+            log: Log {
+                commit: log.commit.min(log.end),
+                ..log
+            },
             round: 0,
             quarantined: false,
         }
@@ -55,13 +52,8 @@ impl Copy {
 
     /// The log as it is.
     #[must_use]
-    pub fn log(&self) -> Log {
-        Log {
-            end: self.end,
-            durable: self.durable,
-            commit: self.commit,
-            epochs: self.epochs.clone(),
-        }
+    pub const fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Whether it takes nothing more, for somebody to look.
@@ -74,30 +66,6 @@ impl Copy {
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         self.epoch
-    }
-
-    /// The end of its log.
-    #[must_use]
-    pub const fn end(&self) -> Seq {
-        self.end
-    }
-
-    /// The last seq that a crash would leave.
-    #[must_use]
-    pub const fn durable(&self) -> Seq {
-        self.durable
-    }
-
-    /// What it knows as committed, and holds.
-    #[must_use]
-    pub const fn commit(&self) -> Seq {
-        self.commit
-    }
-
-    /// The epochs of its log.
-    #[must_use]
-    pub const fn epochs(&self) -> &Epochs {
-        &self.epochs
     }
 
     /// A message of a primary (rules 1 and 8).
@@ -152,7 +120,7 @@ impl Copy {
 
     /// Its disk holds the log through `through`.
     pub fn on_synced(&mut self, through: Seq) -> Option<FromCopy> {
-        self.durable = self.durable.max(through.min(self.end));
+        self.log.durable = self.log.durable.max(through.min(self.log.end));
         self.led.then(|| self.holds())
     }
 
@@ -170,22 +138,22 @@ impl Copy {
             return nothing.answering(self.holds());
         }
         let common = match rules.reconcile_by_epoch {
-            true => epochs.common(end, &self.epochs, self.end),
-            false => self.commit.min(end),
+            true => epochs.common(end, &self.log.epochs, self.log.end),
+            false => self.log.commit.min(end),
         };
         self.epoch = self.epoch.max(epoch);
-        if common < self.commit && rules.committed_is_never_cut {
+        if common < self.log.commit && rules.committed_is_never_cut {
             self.quarantined = true;
             return Taken { adopt, ..nothing }.answering(self.says(Word::Quarantined));
         }
         self.led = true;
         self.round = 0;
-        let cut = (common < self.end).then_some(common);
-        self.end = common.min(self.end);
-        self.durable = self.durable.min(self.end);
+        let cut = (common < self.log.end).then_some(common);
+        self.log.end = common.min(self.log.end);
+        self.log.durable = self.log.durable.min(self.log.end);
         // Also the epochs without a record, in which it was primary itself: records of earlier
         // ones may follow.
-        self.epochs.cut(self.end);
+        self.log.epochs.cut(self.log.end);
         self.learn(commit);
         Taken {
             cut,
@@ -202,19 +170,19 @@ impl Copy {
         commit: Seq,
         nothing: Taken,
     ) -> Taken {
-        let follows = prev.seq <= self.end && self.epochs.at(prev.seq) == prev.epoch;
+        let follows = prev.seq <= self.log.end && self.log.epochs.at(prev.seq) == prev.epoch;
         if !follows {
             return nothing.answering(self.says(Word::Gap {
-                end: self.end.min(prev.seq.prev()),
+                end: self.log.end.min(prev.seq.prev()),
             }));
         }
-        let after = self.end;
+        let after = self.log.end;
         let append = (through > after).then_some((after, through));
         if append.is_some() {
             for (epoch, first) in epochs.within(after, through).entries() {
-                self.epochs.note(*epoch, *first);
+                self.log.epochs.note(*epoch, *first);
             }
-            self.end = through;
+            self.log.end = through;
         }
         self.learn(commit);
         let taken = Taken { append, ..nothing };
@@ -225,12 +193,12 @@ impl Copy {
     }
 
     fn learn(&mut self, commit: Seq) {
-        self.commit = self.commit.max(commit.min(self.end));
+        self.log.commit = self.log.commit.max(commit.min(self.log.end));
     }
 
     const fn holds(&self) -> FromCopy {
         self.says(Word::Holds {
-            durable: self.durable,
+            durable: self.log.durable,
             round: self.round,
         })
     }
@@ -250,5 +218,101 @@ impl Taken {
             answer: Some(answer),
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    const SELF: NodeEpoch = NodeEpoch(7);
+
+    /// A copy of epoch 1 with five records, of which so many are known as committed.
+    fn copy(commit: u64) -> Copy {
+        let log = Log {
+            end: Seq(5),
+            durable: Seq(5),
+            commit: Seq(commit),
+            epochs: Epochs::of(vec![(Epoch(1), Seq(1))]),
+        };
+        Copy::open(SELF, Epoch(1), log)
+    }
+
+    /// The first word of a primary of epoch 2 whose log of epoch 1 ends at `end`.
+    fn lead(to: NodeEpoch, end: u64) -> ToCopy {
+        ToCopy::Lead {
+            epoch: Epoch(2),
+            to,
+            end: Seq(end),
+            epochs: Epochs::of(vec![(Epoch(1), Seq(1))]),
+            commit: Seq(0),
+        }
+    }
+
+    fn append(prev: (u64, u32), through: u64) -> ToCopy {
+        let prev = Position {
+            seq: Seq(prev.0),
+            epoch: Epoch(prev.1),
+        };
+        ToCopy::Append {
+            epoch: Epoch(2),
+            prev,
+            through: Seq(through),
+            epochs: Epochs::of(vec![(Epoch(2), prev.seq.next())]),
+            commit: Seq(0),
+            round: 0,
+        }
+    }
+
+    fn word(taken: Taken) -> Word {
+        taken.answer.expect("it answers at once").word
+    }
+
+    #[test]
+    fn what_is_known_as_committed_is_never_cut_and_nothing_is_taken_any_more() {
+        let (rules, mut copy) = (Rules::correct(), copy(4));
+        let taken = copy.on_message(&rules, &lead(SELF, 3));
+        assert_eq!((taken.cut, taken.adopt), (None, Some(Epoch(2))));
+        assert_eq!(word(taken), Word::Quarantined);
+        assert!(copy.quarantined());
+        assert_eq!(copy.log().end, Seq(5));
+        let taken = copy.on_message(&rules, &append((5, 1), 6));
+        assert_eq!((taken.append, word(taken)), (None, Word::Quarantined));
+    }
+
+    #[test]
+    fn what_nobody_knows_as_committed_is_cut_before_anything_is_said() {
+        let (rules, mut copy) = (Rules::correct(), copy(2));
+        let taken = copy.on_message(&rules, &lead(SELF, 3));
+        assert_eq!((taken.cut, taken.adopt), (Some(Seq(3)), Some(Epoch(2))));
+        let durable = Seq(3);
+        assert_eq!(word(taken), Word::Holds { durable, round: 0 });
+    }
+
+    #[test]
+    fn a_first_word_for_an_earlier_life_cuts_nothing() {
+        let (rules, mut copy) = (Rules::correct(), copy(0));
+        let taken = copy.on_message(&rules, &lead(NodeEpoch(6), 1));
+        assert_eq!((taken.cut, word(taken)), (None, Word::NotLed));
+        assert_eq!(copy.log().end, Seq(5));
+    }
+
+    #[test]
+    fn records_are_taken_behind_the_log_only_and_answered_by_the_disk() {
+        let (rules, mut copy) = (Rules::correct(), copy(0));
+        let early = copy.on_message(&rules, &append((5, 1), 6));
+        assert_eq!(word(early), Word::NotLed);
+        copy.on_message(&rules, &lead(SELF, 5));
+        let gap = copy.on_message(&rules, &append((6, 2), 7));
+        assert_eq!(word(gap), Word::Gap { end: Seq(5) });
+        let taken = copy.on_message(&rules, &append((5, 1), 6));
+        assert_eq!((taken.append, taken.answer), (Some((Seq(5), Seq(6))), None));
+        let durable = Seq(6);
+        let said = copy.on_synced(durable).map(|answer| answer.word);
+        assert_eq!(said, Some(Word::Holds { durable, round: 0 }));
+        let old = ToCopy::Greet { epoch: Epoch(1) };
+        assert_eq!(word(copy.on_message(&rules, &old)), Word::Fenced);
     }
 }

@@ -3,7 +3,6 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use super::assignment::{Alter, Assignment, Change, Member, NodeEpoch};
-use super::epochs::Epochs;
 use super::log::Log;
 use super::message::{FromCopy, Position, ToCopy, Word};
 use crate::ids::{Epoch, NodeId, Seq};
@@ -29,10 +28,7 @@ pub struct Primary {
     proposal: Option<Alter>,
     /// The end of the log when the epoch began: anything up to it may have been committed.
     start: Seq,
-    end: Seq,
-    durable: Seq,
-    commit: Seq,
-    epochs: Epochs,
+    log: Log,
     copies: BTreeMap<NodeId, Standing>,
     round: u64,
     /// A copy knows a higher epoch.
@@ -50,10 +46,7 @@ impl Primary {
             assignment,
             proposal: None,
             start: log.end,
-            end: log.end,
-            durable: log.durable,
-            commit: log.commit,
-            epochs: log.epochs,
+            log,
             copies: BTreeMap::new(),
             round: 0,
             deposed: false,
@@ -66,27 +59,10 @@ impl Primary {
         self.assignment.epoch
     }
 
-    /// The record that it goes by.
-    #[must_use]
-    pub const fn assignment(&self) -> &Assignment {
-        &self.assignment
-    }
-
-    /// What is committed.
-    #[must_use]
-    pub const fn commit(&self) -> Seq {
-        self.commit
-    }
-
     /// The log as it is.
     #[must_use]
-    pub fn log(&self) -> Log {
-        Log {
-            end: self.end,
-            durable: self.durable,
-            commit: self.commit,
-            epochs: self.epochs.clone(),
-        }
+    pub const fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Whether it may append: nobody has shown it a higher epoch. That nobody has does not mean
@@ -98,12 +74,12 @@ impl Primary {
 
     /// Records were framed through `through`.
     pub fn on_framed(&mut self, through: Seq) {
-        self.end = through;
+        self.log.end = through;
     }
 
     /// Its own disk holds the log through `through`.
     pub fn on_synced(&mut self, rules: &Rules, through: Seq) {
-        self.durable = through;
+        self.log.durable = through;
         self.advance(rules);
     }
 
@@ -175,23 +151,23 @@ impl Primary {
             return Some(ToCopy::Lead {
                 epoch,
                 to: standing.node_epoch,
-                end: self.end,
-                epochs: self.epochs.clone(),
-                commit: self.commit,
+                end: self.log.end,
+                epochs: self.log.epochs.clone(),
+                commit: self.log.commit,
             });
         };
         let after = *sent;
-        let through = self.end.min(after.plus(records));
+        let through = self.log.end.min(after.plus(records));
         *sent = through;
         Some(ToCopy::Append {
             epoch,
             prev: Position {
                 seq: after,
-                epoch: self.epochs.at(after),
+                epoch: self.log.epochs.at(after),
             },
             through,
-            epochs: self.epochs.within(after, through),
-            commit: self.commit,
+            epochs: self.log.epochs.within(after, through),
+            commit: self.log.commit,
             round: self.round,
         })
     }
@@ -214,7 +190,7 @@ impl Primary {
             let copy = self.copies.get(node);
             *node == self.me || copy.is_some_and(|copy| copy.round >= round)
         };
-        let caught_up = self.commit >= self.start || !rules.commit_waits_for_epoch_start;
+        let caught_up = self.log.commit >= self.start || !rules.commit_waits_for_epoch_start;
         !self.deposed && caught_up && self.maximal(rules).iter().all(answered)
     }
 
@@ -230,7 +206,7 @@ impl Primary {
         let copy = self.copies.get(&node)?;
         let (durable, _) = copy.holds?;
         let known = self.assignment.in_sync.contains_key(&node);
-        if known || durable < self.commit.max(self.start) {
+        if known || durable < self.log.commit.max(self.start) {
             return None;
         }
         let member = Member {
@@ -279,7 +255,7 @@ impl Primary {
     fn on_all(&self, rules: &Rules) -> Option<Seq> {
         let held = |node: &NodeId| {
             if *node == self.me {
-                return Some(self.durable);
+                return Some(self.log.durable);
             }
             let copy = self.copies.get(node)?;
             let member = self.assignment.in_sync.get(node);
@@ -291,7 +267,7 @@ impl Primary {
         let nodes = self.maximal(rules);
         let held: Option<BTreeSet<Seq>> = match rules.commit_waits_for_in_sync {
             true => nodes.iter().map(held).collect(),
-            false => Some(BTreeSet::from([self.durable])),
+            false => Some(BTreeSet::from([self.log.durable])),
         };
         held?.first().copied()
     }
@@ -304,7 +280,97 @@ impl Primary {
             return;
         };
         if all >= self.start || !rules.commit_waits_for_epoch_start {
-            self.commit = self.commit.max(all);
+            self.log.commit = self.log.commit.max(all);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Uuid;
+
+    const SELF: NodeId = NodeId(1);
+    const OTHER: NodeId = NodeId(2);
+
+    /// The primary of epoch 3 with an empty log, of two copies in sync.
+    fn primary() -> Primary {
+        let member = |node: u32| {
+            let node_epoch = NodeEpoch(u64::from(node));
+            let from = Seq::FIRST;
+            (NodeId(node), Member { node_epoch, from })
+        };
+        let assignment = Assignment {
+            history: Uuid([1; 16]),
+            epoch: Epoch(3),
+            version: 1,
+            primary: Some(SELF),
+            copies: BTreeSet::from([SELF, OTHER]),
+            in_sync: BTreeMap::from([member(1), member(2)]),
+            min_in_sync: 2,
+            kept_from: Seq::FIRST,
+        };
+        Primary::appointed(SELF, assignment, Log::default())
+    }
+
+    fn says(epoch: u32, node_epoch: u64, word: Word) -> FromCopy {
+        FromCopy {
+            epoch: Epoch(epoch),
+            node_epoch: NodeEpoch(node_epoch),
+            word,
+        }
+    }
+
+    #[test]
+    fn a_higher_epoch_deposes_and_a_late_word_of_an_older_one_does_not() {
+        let (rules, mut primary) = (Rules::correct(), primary());
+        primary.on_answer(&rules, OTHER, says(2, 2, Word::Fenced));
+        assert!(primary.appends(), "it answers what was sent in epoch 1");
+        primary.on_answer(&rules, OTHER, says(4, 2, Word::Fenced));
+        assert!(!primary.appends());
+        assert_eq!(primary.next_for(OTHER, 1), None);
+    }
+
+    #[test]
+    fn a_commit_waits_for_both_disks_and_for_the_member_that_is_meant() {
+        let (rules, mut primary) = (Rules::correct(), primary());
+        let holds = |durable| Word::Holds { durable, round: 0 };
+        primary.on_framed(Seq(2));
+        primary.on_synced(&rules, Seq(2));
+        assert_eq!(primary.log().commit, Seq(0));
+        primary.on_answer(&rules, OTHER, says(3, 2, holds(Seq(1))));
+        assert_eq!(primary.log().commit, Seq(1));
+        primary.on_answer(&rules, OTHER, says(3, 9, holds(Seq(2))));
+        assert_eq!(primary.log().commit, Seq(1), "it has restarted");
+    }
+
+    #[test]
+    fn a_copy_is_greeted_led_and_sent_what_it_lacks_again_after_a_gap() {
+        let (rules, mut primary) = (Rules::correct(), primary());
+        primary.on_framed(Seq(3));
+        let first = primary.next_for(OTHER, 2);
+        assert_eq!(first, Some(ToCopy::Greet { epoch: Epoch(3) }));
+        primary.on_answer(&rules, OTHER, says(2, 2, Word::NotLed));
+        let lead = primary.next_for(OTHER, 2);
+        assert!(matches!(
+            lead,
+            Some(ToCopy::Lead {
+                to: NodeEpoch(2),
+                ..
+            })
+        ));
+        let nothing = Word::Holds {
+            durable: Seq(0),
+            round: 0,
+        };
+        primary.on_answer(&rules, OTHER, says(3, 2, nothing));
+        let sent = |primary: &mut Primary| match primary.next_for(OTHER, 2) {
+            Some(ToCopy::Append { prev, through, .. }) => (prev.seq, through),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(sent(&mut primary), (Seq(0), Seq(2)));
+        assert_eq!(sent(&mut primary), (Seq(2), Seq(3)));
+        primary.on_answer(&rules, OTHER, says(3, 2, Word::Gap { end: Seq(0) }));
+        assert_eq!(sent(&mut primary), (Seq(0), Seq(2)));
     }
 }

@@ -7,13 +7,13 @@
 use alloc::vec::Vec;
 
 use ::raft::eraftpb::{Entry, EntryType};
-use hbuf_core::ids::{Epoch, Micros, Seq};
+use hbuf_core::ids::{Epoch, Micros};
 use hbuf_core::limits::COMMAND_BYTES_MAX;
-use hbuf_core::record::{Facts, Frame, Kind, Proof, Record, encode};
+use hbuf_core::record::{Kind, Record};
 
 use super::members::{MemberChange, MemberId, Members};
 use crate::lines::{FieldError, Fields, Layout, Writer};
-use crate::record::Place;
+use crate::record::{Place, encode_entry};
 
 /// Why a record is no entry of the group's log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,7 +112,7 @@ pub(super) fn push_head(kind: Kind, next: u64, time: Micros, body: &[u8], out: &
         time,
         distance: 0,
     };
-    push_record(&place, kind, body, out);
+    encode_entry(&place, kind, body, out);
 }
 
 /// Appends an entry's record.
@@ -137,22 +137,7 @@ pub(super) fn push_entry(entry: &Entry, time: Micros, distance: u32, out: &mut V
             &change
         }
     };
-    push_record(&place, Kind::Command, body, out);
-}
-
-fn push_record(place: &Place, kind: Kind, body: &[u8], out: &mut Vec<u8>) {
-    let frame = Frame {
-        seq: Seq(place.index),
-        time: place.time,
-        epoch: place.term,
-        distance: place.distance,
-        rest: 0,
-        facts: &Facts::of(kind),
-        lines: b"",
-        proof: Proof::None,
-        body,
-    };
-    encode(&frame, out);
+    encode_entry(&place, Kind::Command, body, out);
 }
 
 /// Reads an entry from its record.

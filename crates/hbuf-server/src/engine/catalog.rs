@@ -406,8 +406,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 impl Inner {
     /// A pause is complete when no filter is on its way to its name, its mark is on disk and
-    /// nothing waits for the segments: only then
-    /// the directory stands still, also over a crash. Without room it is asked for again.
+    /// nothing waits for the segments: only then the directory stands still, also over a crash.
+    /// Without room it is asked for again.
     fn settle(&self, buffer: &Arc<Buffer>) -> io::Result<()> {
         let uuid = buffer.uuid();
         buffer.readable().settle_filters();

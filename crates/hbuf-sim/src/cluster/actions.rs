@@ -5,7 +5,7 @@ use hbuf_core::replication::{Alter, Copy, Disk, Log, NodeEpoch, NodeFacts, Prima
 use hbuf_core::rules::Rules;
 
 use super::log_node::{Node, Record, Role, TailRead, index};
-use super::{Cluster, Packet, Rule};
+use super::{Cluster, Invariant, Packet};
 
 /// Records that one message carries at most.
 const RECORDS: u64 = 2;
@@ -305,7 +305,7 @@ impl Cluster {
         let node = self.node(id);
         node.up = false;
         node.read = None;
-        let mut log = node.log();
+        let mut log = node.log().clone();
         if !keeps {
             node.records.truncate(index(log.durable));
             log.end = log.durable;
@@ -323,7 +323,7 @@ impl Cluster {
         let node = self.node(id);
         node.up = true;
         node.node_epoch = now;
-        let (mut epoch, mut log) = (node.epoch(), node.log());
+        let (mut epoch, mut log) = (node.epoch(), node.log().clone());
         if lost {
             node.records.clear();
             (epoch, log) = (Epoch(0), Log::default());
@@ -364,7 +364,7 @@ impl Cluster {
         let read = node.read.take();
         let commit = index(node.log().commit);
         if read.is_some_and(|read| commit < read.floor) {
-            self.broken = self.broken.or(Some(Rule::TailIsFresh));
+            self.broken = self.broken.or(Some(Invariant::TailIsFresh));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use hbuf_core::rules::Rules;
 
-use super::Rule;
+use super::Invariant;
 
 /// One thing done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,15 +83,15 @@ impl Bent {
 
     /// What must notice it.
     #[must_use]
-    pub const fn breaks(self) -> Rule {
+    pub const fn breaks(self) -> Invariant {
         match self {
             Self::AckBeforeInSync
             | Self::AddedTooLate
             | Self::DroppedTooEarly
-            | Self::ReusedMember => Rule::AckedNeverLost,
-            Self::CutToCommit | Self::NoEpochFence => Rule::CommittedNeverCut,
-            Self::ResumedEpoch => Rule::PrefixAgreement,
-            Self::TailBeforeStart | Self::TailUnasked => Rule::TailIsFresh,
+            | Self::ReusedMember => Invariant::AckedNeverLost,
+            Self::CutToCommit | Self::NoEpochFence => Invariant::CommittedNeverCut,
+            Self::ResumedEpoch => Invariant::PrefixAgreement,
+            Self::TailBeforeStart | Self::TailUnasked => Invariant::TailIsFresh,
         }
     }
 }

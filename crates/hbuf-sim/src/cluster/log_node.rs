@@ -62,7 +62,7 @@ impl Node {
 
     /// Its log as its role sees it.
     #[must_use]
-    pub fn log(&self) -> Log {
+    pub fn log(&self) -> &Log {
         match &self.role {
             Role::Copy(copy) => copy.log(),
             Role::Primary(primary) => primary.log(),
@@ -90,11 +90,11 @@ impl Node {
         let resumes = !rules.restart_takes_a_new_epoch && assignment.epoch == self.epoch();
         match &mut self.role {
             Role::Copy(copy) if appointed && (assignment.epoch > copy.epoch() || resumes) => {
-                let primary = Primary::appointed(me, assignment.clone(), copy.log());
+                let primary = Primary::appointed(me, assignment.clone(), copy.log().clone());
                 self.role = Role::Primary(Box::new(primary));
             }
             Role::Primary(primary) if appointed && assignment.epoch > primary.epoch() => {
-                let primary = Primary::appointed(me, assignment.clone(), primary.log());
+                let primary = Primary::appointed(me, assignment.clone(), primary.log().clone());
                 self.role = Role::Primary(Box::new(primary));
                 self.read = None;
             }
@@ -120,7 +120,7 @@ impl Node {
                     word: Word::Fenced,
                 }));
             }
-            let copy = Copy::open(self.node_epoch, primary.epoch(), primary.log());
+            let copy = Copy::open(self.node_epoch, primary.epoch(), primary.log().clone());
             self.role = Role::Copy(copy);
             self.read = None;
         }

@@ -70,7 +70,7 @@ pub enum Packet {
 
 /// What must always hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
+pub enum Invariant {
     /// What was acknowledged is durable on the whole in-sync set, and stays what it was.
     AckedNeverLost,
     /// No member of the in-sync set cuts off what is committed, and no copy comes to where it would
@@ -84,7 +84,7 @@ pub enum Rule {
     TailIsFresh,
 }
 
-impl Rule {
+impl Invariant {
     /// All of them.
     pub const ALL: [Self; 5] = [
         Self::AckedNeverLost,
@@ -127,7 +127,7 @@ pub struct Cluster {
     /// The next registration's number.
     next_registration: u64,
     /// The first rule that did not hold.
-    pub broken: Option<Rule>,
+    pub broken: Option<Invariant>,
 }
 
 impl Cluster {
@@ -174,9 +174,10 @@ impl Cluster {
     pub(crate) fn check(&mut self) {
         self.note_commits();
         let found = [
-            self.lost().then_some(Rule::AckedNeverLost),
-            self.quarantined().then_some(Rule::CommittedNeverCut),
-            self.two_primaries().then_some(Rule::OnePrimaryPerEpoch),
+            self.lost().then_some(Invariant::AckedNeverLost),
+            self.quarantined().then_some(Invariant::CommittedNeverCut),
+            self.two_primaries()
+                .then_some(Invariant::OnePrimaryPerEpoch),
         ];
         let found = found.into_iter().flatten().next();
         self.broken = self.broken.or(found);
@@ -188,7 +189,7 @@ impl Cluster {
             let Role::Primary(primary) = &node.role else {
                 continue;
             };
-            let commit = log_node::index(primary.commit());
+            let commit = log_node::index(primary.log().commit);
             let committed = &node.records[..commit];
             let same = self
                 .acked
@@ -196,7 +197,7 @@ impl Cluster {
                 .zip(committed)
                 .all(|(one, two)| one == two);
             if !same {
-                self.broken = self.broken.or(Some(Rule::AckedNeverLost));
+                self.broken = self.broken.or(Some(Invariant::AckedNeverLost));
             } else if commit > self.acked.len() {
                 self.acked = committed.to_vec();
             }
@@ -232,8 +233,8 @@ impl Cluster {
 
     pub(crate) fn broke(&mut self, broken: Broken) {
         let rule = match broken {
-            Broken::CommittedCut => Rule::CommittedNeverCut,
-            Broken::TwoRecords => Rule::PrefixAgreement,
+            Broken::CommittedCut => Invariant::CommittedNeverCut,
+            Broken::TwoRecords => Invariant::PrefixAgreement,
         };
         self.broken = self.broken.or(Some(rule));
     }

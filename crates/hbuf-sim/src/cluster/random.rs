@@ -2,7 +2,7 @@
 
 use hbuf_core::rules::Rules;
 
-use super::{Action, Bounds, Cluster, Rule};
+use super::{Action, Bounds, Cluster, Invariant};
 use crate::draw::{Draw, Draws, Purpose};
 
 /// Steps of a walk.
@@ -28,7 +28,7 @@ pub struct Walk {
     /// Steps that were taken.
     pub steps: u64,
     /// The first rule that did not hold.
-    pub broken: Option<Rule>,
+    pub broken: Option<Invariant>,
     /// Messages that were acknowledged.
     pub acked: usize,
     /// The steps, in order.

@@ -5,6 +5,7 @@ use hbuf_core::buffer::ConsumerCall;
 use hbuf_core::consumer::Filter;
 
 use super::consumer::{At, Consumer};
+use super::keeper::write_whole;
 use super::workers::any_start;
 use super::{Due, World};
 use crate::bugs::Bug;
@@ -56,18 +57,9 @@ impl World<'_> {
     fn store_filter(&mut self, cause: EventId, buffer: usize, number: u64, tags: &Tags) {
         let (of, name) = (self.node.opened(buffer), Name::FilterUpload(buffer, number));
         let bytes = encode(number, tags);
-        let length = bytes.len() as u64;
-        let mut steps = vec![
-            Step::Write {
-                name,
-                offset: 0,
-                bytes: bytes.into(),
-                of: None,
-            },
-            Step::SetLen { name, length },
-        ];
-        if self.bug != Some(Bug::FilterUnsynced) {
-            steps.push(Step::Sync { name, of: None });
+        let mut steps = Vec::from(write_whole(name, bytes.into()));
+        if self.bug == Some(Bug::FilterUnsynced) {
+            steps.pop();
         }
         steps.push(Step::StoreFilter { of, number });
         steps.push(Step::SyncNames {

@@ -40,13 +40,7 @@ fn storm(seed: u64, voters: u64, rounds: u64) -> World {
             4 => drop(world.input(id, Input::Compact)),
             _ => drop(world.input(id, Input::Transfer)),
         }
-        let down: Vec<u64> = world
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.group.is_none())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in down {
+        for id in world.down() {
             if world.rng.below(3) == 0 {
                 world.start(id);
             }

@@ -540,17 +540,17 @@ impl World {
         }
     }
 
+    /// Who has crashed.
+    pub(super) fn down(&self) -> Vec<u64> {
+        let down = self.nodes.iter().filter(|(_, node)| node.group.is_none());
+        down.map(|(id, _)| *id).collect()
+    }
+
     /// All faults end; everyone is started, catches up, and holds whatever was acknowledged.
     pub(super) fn heal_and_check(&mut self) {
         self.faults = CALM;
         self.cut.clear();
-        let down: Vec<u64> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.group.is_none())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in down {
+        for id in self.down() {
             self.start(id);
         }
         self.commit(1);
