@@ -101,6 +101,12 @@ pub enum ConsumerRefused {
     /// Too many requests wait.
     #[error("too many requests wait for this consumer: try again shortly")]
     Busy,
+    /// What it looks for next could not be read.
+    #[error("messages behind {after} could not be read: try again shortly")]
+    Unreadable {
+        /// Behind which seq it looked.
+        after: Seq,
+    },
     /// The buffer is damaged and read only.
     #[error("the buffer is damaged, and its consumers stand still")]
     Damaged,
@@ -338,7 +344,7 @@ impl Buffer {
                 None if !context.rules.failed_looks_pass_nothing => {
                     consumer.looked(after, self.commit, &[]);
                 }
-                None => self.stand_still(uuid, out),
+                None => self.stand_still(uuid, after, out),
             },
             ConsumerCall::Buried { seq, done: true } if still => consumer.buried_while_still(seq),
             ConsumerCall::Buried { seq, done } => {
@@ -354,10 +360,10 @@ impl Buffer {
 
     /// A look failed: also when the stored filter that the consumer names is not there. Whoever
     /// waits is told.
-    fn stand_still(&mut self, uuid: Uuid, out: &mut Effects) {
+    fn stand_still(&mut self, uuid: Uuid, after: Seq, out: &mut Effects) {
         let consumer = self.consumers.begun.get_mut(&uuid);
         for token in consumer.map_or_else(Vec::new, |consumer| consumer.look_failed()) {
-            let answer = ConsumerAnswer::Refused(ConsumerRefused::Busy);
+            let answer = ConsumerAnswer::Refused(ConsumerRefused::Unreadable { after });
             out.push(self.task(uuid, ConsumerTask::Answer { token, answer }));
         }
     }

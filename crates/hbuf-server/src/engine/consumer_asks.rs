@@ -104,6 +104,7 @@ impl From<ConsumerRefused> for ConsumerError {
             ConsumerRefused::Deleted => Self::Gone,
             ConsumerRefused::Paused => Self::Paused,
             ConsumerRefused::Busy => Self::Busy,
+            ConsumerRefused::Unreadable { after } => Self::Unreadable { after },
             ConsumerRefused::Damaged => Self::Damaged,
             ConsumerRefused::DiskFull => Self::Full,
             ConsumerRefused::DiskFailed => Self::Failed,

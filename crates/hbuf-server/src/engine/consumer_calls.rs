@@ -160,6 +160,12 @@ pub enum ConsumerError {
     /// Too many requests of the consumer wait.
     #[error("too many requests wait for this consumer: try again shortly")]
     Busy,
+    /// What it looks for next could not be read, and then it could.
+    #[error("messages behind {after} could not be read: try again shortly")]
+    Unreadable {
+        /// Behind which seq it looked.
+        after: Seq,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -179,6 +185,7 @@ impl ConsumerError {
             | Self::MovedInPart { .. }
             | Self::Passed(_)
             | Self::Busy
+            | Self::Unreadable { .. }
             | Self::Stopping => false,
         }
     }

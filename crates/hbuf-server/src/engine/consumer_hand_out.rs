@@ -105,20 +105,11 @@ impl Engine {
         asked.waits = false;
         match answered(answer.map_err(|_| ConsumerError::Stopping)?) {
             Ok(ConsumerAnswer::Given(given)) => Ok(given),
-            Err(ConsumerError::Busy) => Err(self.why_unreadable(info, buffer).await),
+            Err(ConsumerError::Unreadable { after }) => {
+                Err(why_unreadable(info, buffer, after).await)
+            }
             Err(error) => Err(error),
             Ok(_) => Ok(Vec::new()),
-        }
-    }
-
-    /// A look failed, or too many wait: looking again tells which.
-    async fn why_unreadable(&self, info: &ConsumerInfo, buffer: &Arc<Buffer>) -> ConsumerError {
-        let standing = self.standing(buffer, info.uuid);
-        let after = standing.map_or_else(|| buffer.readable().first().prev(), |it| it.cursor);
-        let through = buffer.readable().commit();
-        match look(buffer.readable(), &info.config, after, through, 1).await {
-            Err(error) => error.into(),
-            Ok(_) => ConsumerError::Busy,
         }
     }
 
@@ -264,6 +255,15 @@ impl Engine {
                 }),
         );
         Ok(())
+    }
+}
+
+/// A look behind `after` failed: looking again tells why.
+async fn why_unreadable(info: &ConsumerInfo, buffer: &Arc<Buffer>, after: Seq) -> ConsumerError {
+    let through = buffer.readable().commit();
+    match look(buffer.readable(), &info.config, after, through, 1).await {
+        Err(error) => error.into(),
+        Ok(_) => ConsumerError::Unreadable { after },
     }
 }
 

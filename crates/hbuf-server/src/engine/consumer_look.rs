@@ -146,23 +146,27 @@ pub(super) async fn look(
     if last <= after {
         return Err(readable.found_damaged(after.next(), "nothing can be read there".to_owned()));
     }
-    let (mut candidates, mut page) = (Vec::new(), Page::default());
+    let mut found = Found {
+        last,
+        candidates: Vec::new(),
+        page: Page::default(),
+    };
     let mut bad = None;
     split(readable, &bytes, |seq, record| match decode(&record) {
+        _ if bad.is_some() => {}
         Ok(decoded) if filter.takes(&decoded) => {
-            candidates.push(Candidate::of(&decoded));
-            page.push(seq, record);
+            found.candidates.push(Candidate::of(&decoded));
+            found.page.push(seq, record);
         }
         Ok(_) => {}
-        Err(error) if bad.is_none() => {
+        Err(error) => {
             bad = Some(readable.found_damaged(seq, error.to_string()));
+            found.last = seq.prev();
         }
-        Err(_) => {}
     })?;
-    let found = Found {
-        last,
-        candidates,
-        page,
-    };
-    bad.map_or(Ok(found), Err)
+    // What stands before the damage is good; the next look says why it ends there.
+    match bad {
+        Some(error) if found.last <= after => Err(error),
+        _ => Ok(found),
+    }
 }

@@ -210,7 +210,9 @@ impl From<ConsumerError> for Box<Problem> {
             ConsumerError::Read(error) => error.into(),
             ConsumerError::Full => Problem::new(Code::DiskFull, text),
             ConsumerError::Failed => Problem::new(Code::DiskFailed, text),
-            ConsumerError::Busy => Problem::new(Code::Overloaded, text),
+            ConsumerError::Busy | ConsumerError::Unreadable { .. } => {
+                Problem::new(Code::Overloaded, text)
+            }
             ConsumerError::Stopping => Problem::new(Code::Stopping, text),
         }
     }

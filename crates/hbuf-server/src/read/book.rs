@@ -221,11 +221,16 @@ impl Book {
         let offset = start()?;
         let open = Open::new(Place { seq: file, offset });
         let open = Arc::new(Mutex::new(open));
-        self.opens.insert(file, Arc::clone(&open));
+        self.keep_open(file, &open);
+        Ok(open)
+    }
+
+    /// Keeps labels as far as they were walked, for those of an older segment.
+    pub(super) fn keep_open(&mut self, file: Seq, open: &Arc<Mutex<Open>>) {
+        self.opens.insert(file, Arc::clone(open));
         while self.opens.len() > OPENS_MAX {
             self.opens.pop_first();
         }
-        Ok(open)
     }
 
     /// The labels of a segment that is sealed now, as far as they were walked while it was open.

@@ -151,6 +151,7 @@ impl Readable {
             count: 0,
             next: after.next(),
             bounds,
+            damaged: None,
         };
         let mut files = 0;
         while taking.next <= bounds.through && !taking.is_full() && files < FILES_MAX {
@@ -158,6 +159,11 @@ impl Readable {
             match self.pick_next(pick, &mut taking) {
                 Ok(true) => {}
                 Ok(false) => break,
+                // It was met while looking for what is wanted: what stands before it was not
+                // looked at yet.
+                Err(ReadError::Damaged { seq, file, what }) if taking.ends_before(seq, file) => {
+                    self.note(&ReadError::Damaged { seq, file, what });
+                }
                 // What was taken before the damage is good; the next read says why it ends there.
                 Err(error) if taking.count > 0 => {
                     self.note(&error);
@@ -180,38 +186,41 @@ impl Readable {
         };
         let last = view.last.min(taking.bounds.through);
         let file = self.segment(view.file)?;
-        self.choose(pick, &view, &file, (taking.next, last))?;
+        let settled = is_settled(&view) && taking.damaged != Some(view.file);
+        self.choose(pick, &view, &file, settled, (taking.next, last))?;
         let Pick { chosen, newest, .. } = pick;
         let chosen = chosen.as_mut().expect("it was just chosen");
         self.gather(&view, &file, chosen, newest.as_ref(), last, taking)
     }
 
-    /// Finds out which messages of the file are wanted, from `next` through `last`.
+    /// Finds out which messages of the file are wanted, from `next` through `last`: by its terms
+    /// when it is settled, else by the heads of its messages.
     fn choose(
         &self,
         pick: &mut Pick,
         view: &View,
         file: &File,
+        settled: bool,
         (next, last): (Seq, Seq),
     ) -> Result<(), ReadError> {
-        let (settled, end) = (is_settled(view), place_in(view, last) + 1);
+        let end = place_in(view, last) + 1;
         let chosen = pick.chosen.take().filter(|chosen| {
             chosen.file == view.file && (chosen.end >= end || (!chosen.settled && !settled))
         });
         let mut chosen = chosen.unwrap_or_else(|| Chosen {
             file: view.file,
             settled,
-            // Of an open segment nothing before is looked at.
+            // Of heads nothing before is looked at.
             end: if settled { 0 } else { place_in(view, next) },
             bits: Bits::default(),
             place: None,
         });
         if chosen.end < end {
             if settled {
-                chosen.bits = self.choose_settled(pick, view)?;
+                chosen.bits = self.choose_by_terms(pick, view)?;
                 chosen.end = place_in(view, view.last) + 1;
             } else {
-                self.choose_open(pick, view, file, &mut chosen, end)?;
+                self.choose_by_heads(pick, view, file, &mut chosen, end)?;
             }
         }
         pick.chosen = Some(chosen);
@@ -220,7 +229,7 @@ impl Readable {
 
     /// What of a settled segment is wanted, by its terms; they are made again when they turn out to
     /// be bad.
-    fn choose_settled(&self, pick: &mut Pick, view: &View) -> Result<Bits, ReadError> {
+    fn choose_by_terms(&self, pick: &mut Pick, view: &View) -> Result<Bits, ReadError> {
         let ready = self.with_book(|book| self.make_ready(pick, view, book))?;
         let bits = match ready.select(self, view) {
             Ok(bits) => bits,
@@ -290,7 +299,7 @@ impl Readable {
         Ok(bits)
     }
 
-    fn choose_open(
+    fn choose_by_heads(
         &self,
         pick: &mut Pick,
         view: &View,
@@ -323,6 +332,9 @@ impl Readable {
                     found.insert(at);
                 });
                 bits.keep(&found);
+            }
+            if let Some(newest) = &pick.newest {
+                newest.keep(view.file, &mut bits);
             }
             bits.iter().for_each(|at| {
                 chosen.bits.insert(at);
@@ -462,9 +474,22 @@ struct Taking {
     /// The next seq to look at.
     next: Seq,
     bounds: Bounds,
+    /// A file that is damaged behind `bounds.through`: its terms cannot be made.
+    damaged: Option<Seq>,
 }
 
 impl Taking {
+    /// Narrows the read to what stands before damage that nobody came to yet; false when it is
+    /// the next message that is damaged, or the read was narrowed already.
+    fn ends_before(&mut self, seq: Seq, file: Seq) -> bool {
+        if seq <= self.next || seq > self.bounds.through || self.damaged.is_some() {
+            return false;
+        }
+        self.bounds.through = seq.prev();
+        self.damaged = Some(file);
+        true
+    }
+
     const fn is_full(&self) -> bool {
         self.count >= self.bounds.limit || self.out.len() >= self.bounds.bytes
     }

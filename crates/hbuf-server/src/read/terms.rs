@@ -261,8 +261,12 @@ impl Readable {
                 Arc::new(Mutex::new(Open::new(start)))
             }
         };
-        self.walk_labels(view, &file, view.last, &mut lock(&open), book)?;
-        Ok(open)
+        let walked = self.walk_labels(view, &file, view.last, &mut lock(&open), book);
+        if walked.is_err() {
+            // Whoever reads what stands before damage goes by what was walked.
+            book.keep_open(view.file, &open);
+        }
+        walked.map(|()| open)
     }
 
     fn write_terms(

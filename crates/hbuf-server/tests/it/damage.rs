@@ -23,7 +23,7 @@ fn damaged(server: &Server, name: &str, body: &str) {
 }
 
 /// Changes the last byte of the first place where the buffer's first file holds `text`.
-fn flip(server: &Server, name: &str, text: &str) {
+pub(crate) fn flip(server: &Server, name: &str, text: &str) {
     let path = server.buffer_dir(name).join("00000000000000000001.hbuf");
     let bytes = std::fs::read(&path).unwrap();
     // Long bodies are told apart by their ends.

@@ -5,6 +5,7 @@ mod consumers_changed;
 mod consuming;
 mod conversation;
 mod damage;
+mod damage_for_consumers;
 mod filters;
 mod following;
 mod http2;

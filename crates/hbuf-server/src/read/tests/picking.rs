@@ -487,39 +487,61 @@ fn a_pause_waits_for_the_filter_that_is_getting_its_name() {
     assert!(settling.join().unwrap());
 }
 
-#[test]
-fn a_damaged_segment_is_named_and_what_comes_before_is_given() {
-    let writer = writer();
-    for kind in ["tags", "keys"] {
-        fs::remove_file(
-            writer
-                .dir
-                .path()
-                .join(format!("00000000000000000401.{kind}")),
-        )
-        .unwrap();
-    }
-    writer.flip(Seq(401), writer.offset(450) + 3);
-    run(async {
-        let buffer = writer.reopened();
-        let error = picked(&buffer, by_tags(&["common"]), 400, (9, 9))
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(error, ReadError::Damaged { seq, .. } if seq == Seq(450)),
-            "{error}"
-        );
+/// Every seq that is picked before the read fails, and where it does.
+async fn picked_until_damage(buffer: &Arc<Readable>, pick: &[&str], after: u64) -> (Vec<u64>, Seq) {
+    let (mut seqs, mut after) = (Vec::new(), Seq(after));
+    loop {
         let bounds = Bounds {
             through: Seq(1000),
-            limit: u64::MAX,
+            limit: 7,
             bytes: usize::MAX,
         };
-        let (_, page) = buffer
-            .pick(by_tags(&["common"]), Seq(390), bounds)
-            .await
-            .unwrap();
-        assert_eq!(page.last, Seq(400));
-    });
+        match buffer.pick(by_tags(pick), after, bounds).await {
+            Err(ReadError::Damaged { seq, .. }) => return (seqs, seq),
+            Err(error) => panic!("{error}"),
+            Ok((_, page)) => {
+                assert!(
+                    page.last > after,
+                    "{pick:?} behind {after}: every page gets on"
+                );
+                after = page.last;
+                let mut rest = &page.bytes[..];
+                while let Some(record) = skim(rest) {
+                    seqs.push(record.seq.0);
+                    rest = &rest[record.record_len() as usize..];
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_comes_before_damage_is_picked_and_then_the_damage_is_named() {
+    let writer = writer();
+    // A sealed segment with its terms, one that lost them, and the open one.
+    for (file, seq, lost) in [(401, 450, false), (401, 450, true), (701, 950, false)] {
+        if lost {
+            for kind in ["tags", "keys"] {
+                let name = format!("00000000000000000401.{kind}");
+                fs::remove_file(writer.dir.path().join(name)).unwrap();
+            }
+        }
+        let at = writer.offset(seq) + 3;
+        writer.flip(Seq(file), at);
+        run(async {
+            for (tag, after) in [("common", 390), ("common", 420), ("n44", 424)] {
+                // By terms, what is not wanted is not read.
+                if tag != "common" && file == 401 && !lost {
+                    continue;
+                }
+                let (seqs, damaged) = picked_until_damage(&writer.reopened(), &[tag], after).await;
+                let sound = (after + 1..seq).filter(|&seq| has(seq, tag));
+                assert_eq!(seqs, sound.collect::<Vec<_>>(), "{tag} behind {after}");
+                assert_eq!(damaged, Seq(seq));
+            }
+        });
+        writer.flip(Seq(file), at);
+    }
 }
 
 #[test]
