@@ -478,8 +478,8 @@ fn a_look_that_fails_passes_nothing_and_who_waits_is_told() {
     // Its stored filter was removed, perhaps.
     let (after, found) = (Seq::ZERO, None);
     world.call(consumer(1), ConsumerCall::Looked { after, found });
-    let busy = ConsumerAnswer::Refused(ConsumerRefused::Busy);
-    assert_eq!(world.answers.get(&waiting), Some(&busy));
+    let unreadable = ConsumerAnswer::Refused(ConsumerRefused::Unreadable { after });
+    assert_eq!(world.answers.get(&waiting), Some(&unreadable));
     world.tasks = None;
     assert_eq!(world.next(consumer(1), 1)[0].seq, Seq(1));
 }

@@ -51,6 +51,14 @@ pub struct StreamView {
     pub closed: bool,
 }
 
+impl StreamView {
+    /// Whether a read that ends with `through` has come to the end of a closed stream.
+    #[must_use]
+    pub fn closed_at(&self, through: Seq) -> bool {
+        self.closed && through == self.tail
+    }
+}
+
 /// What a look at a buffer's stream finds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StreamSeen {

@@ -6,6 +6,7 @@ mod consuming;
 mod conversation;
 mod damage;
 mod damage_for_consumers;
+mod damage_in_streams;
 mod filters;
 mod following;
 mod http2;

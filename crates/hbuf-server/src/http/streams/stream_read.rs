@@ -182,7 +182,15 @@ async fn catch_up(
     after: Seq,
     wanted: &Wanted,
 ) -> Reply {
-    let through = end(view, after);
+    let mut through = end(buffer, view, after);
+    let tagged = wanted.from != StartAt::Now;
+    let tag = etag(buffer.log(), after, through, view.closed_at(through));
+    let mut reply = Response::new(Body::empty());
+    if tagged && etag_is_known(call.headers(), &tag) {
+        *reply.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        (*reply.body_mut(), through) = content(buffer, view, after, through).await?;
+    }
     let mut headers = content_headers(view);
     let tail = through == view.tail;
     let cache = match (wanted.from, tail) {
@@ -198,30 +206,29 @@ async fn catch_up(
     if tail {
         headers.insert(UP_TO_DATE, TRUE);
     }
-    let closed = tail && view.closed;
+    let closed = view.closed_at(through);
     if closed {
         headers.insert(CLOSED, TRUE);
     }
-    let mut reply = Response::new(Body::empty());
-    if wanted.from != StartAt::Now {
-        let tag = etag(buffer.log(), after, through, closed);
-        let known = etag_is_known(call.headers(), &tag);
-        headers.insert(ETAG, tag);
-        if known {
-            *reply.status_mut() = StatusCode::NOT_MODIFIED;
-            *reply.headers_mut() = headers;
-            return Ok(reply);
-        }
+    if tagged {
+        headers.insert(ETAG, etag(buffer.log(), after, through, closed));
     }
-    *reply.body_mut() = content(buffer, view, after, through).await?;
     *reply.headers_mut() = headers;
     Ok(reply)
 }
 
 /// The seq with which a reply ends. The bound is one of seqs, so that the same offset always gives
-/// the same reply.
-fn end(view: &StreamView, after: Seq) -> Seq {
-    view.tail.min(after.plus(READ_LIMIT_MAX))
+/// the same reply; but what stands before damage that is known comes by itself.
+fn end(buffer: &Buffer, view: &StreamView, after: Seq) -> Seq {
+    let end = view.tail.min(after.plus(READ_LIMIT_MAX));
+    let damage = buffer.readable().damage();
+    let sound = damage.and_then(|damage| sound_before(damage.seq, after, end));
+    sound.unwrap_or(end)
+}
+
+/// The last message of a range before a damaged one, if there is any.
+fn sound_before(damaged: Seq, after: Seq, through: Seq) -> Option<Seq> {
+    (after < damaged.prev() && damaged <= through).then(|| damaged.prev())
 }
 
 /// Names one run of messages of one stream; a closed end is another thing than an open one.
@@ -231,41 +238,53 @@ fn etag(log: Uuid, after: Seq, through: Seq, closed: bool) -> HeaderValue {
     HeaderValue::try_from(tag).expect("hex digits and marks are visible ASCII")
 }
 
+/// The content behind `after`, and the seq with which it ends: `through`, or the one before damage
+/// that is met at once.
 async fn content(
     buffer: &Arc<Buffer>,
     view: &StreamView,
     after: Seq,
     through: Seq,
-) -> Result<Body, Box<Problem>> {
+) -> Result<(Body, Seq), ReadError> {
     let json = view.definition.is_json();
     if after >= through {
-        return Ok(Body::full(if json { "[]" } else { "" }));
+        return Ok((Body::full(if json { "[]" } else { "" }), through));
     }
-    let pieces = buffer.readable().stream(after, through);
-    Ok(bodies(Bodies::new(pieces, json)).await?)
+    let content = async |through| {
+        let pieces = buffer.readable().stream(after, through);
+        Ok((bodies(Bodies::new(pieces, json)).await?, through))
+    };
+    match content(through).await {
+        Err(ReadError::Damaged { seq, file, what }) => match sound_before(seq, after, through) {
+            Some(sound) => content(sound).await,
+            None => Err(ReadError::Damaged { seq, file, what }),
+        },
+        whole => whole,
+    }
 }
 
 /// What is there, or comes within the wait.
 async fn poll(call: &Call, buffer: &Arc<Buffer>, after: Seq, wanted: &Wanted) -> Reply {
     let view = wait(call, buffer, after).await?;
-    let through = end(&view, after);
+    let mut through = end(buffer, &view, after);
+    let mut reply = Response::new(Body::empty());
+    if after < through {
+        (*reply.body_mut(), through) = content(buffer, &view, after, through).await?;
+    } else {
+        *reply.status_mut() = StatusCode::NO_CONTENT;
+    }
     let mut headers = content_headers(&view);
     headers.insert(NEXT_OFFSET, offset(through));
-    let tail = through == view.tail;
-    if tail {
+    if through == view.tail {
         headers.insert(UP_TO_DATE, TRUE);
     }
-    if tail && view.closed {
+    if view.closed_at(through) {
         headers.insert(CLOSED, TRUE);
     } else {
         let cursor = cursor::cursor(clock::now(), wanted.cursor, random());
         headers.insert(CURSOR, HeaderValue::from(cursor));
     }
-    let mut reply = Response::new(Body::empty());
-    if after < through {
-        *reply.body_mut() = content(buffer, &view, after, through).await?;
-    } else {
-        *reply.status_mut() = StatusCode::NO_CONTENT;
+    if reply.status() == StatusCode::NO_CONTENT {
         headers.remove(http::header::CONTENT_TYPE);
         headers.remove(http::header::CONTENT_DISPOSITION);
     }
