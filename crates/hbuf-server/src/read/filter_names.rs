@@ -7,26 +7,38 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
 
 use hbuf_core::input::BufferState;
+use hbuf_core::limits::FILTERS_PER_BUFFER_MAX;
+use tokio::sync::watch;
 
-use super::Readable;
 use super::shared::lock;
 use super::stored_filter::FilterError;
+use super::{ReadError, Readable};
 use crate::disk::sync::{self, SyncPoint};
 
 /// The directory of filters in that of the buffer.
 const FILTERS_DIRECTORY: &str = "filters";
 const FILTER_SUFFIX: &str = ".filter";
-pub(super) const UNFINISHED_SUFFIX: &str = ".filter.tmp";
+const UNFINISHED_SUFFIX: &str = ".filter.tmp";
 
 /// What is known of the names; whoever changes one, or looks, holds it.
 #[derive(Debug, Default)]
 pub(super) struct FilterNames {
     /// What the last life left is on the disk.
     synced: bool,
+}
+
+/// The file of an upload, until it gets its name.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+    /// Turns true when the buffer is paused: the file is gone then, and nothing may be written.
+    pub(super) paused: watch::Receiver<bool>,
 }
 
 impl Readable {
@@ -44,26 +56,87 @@ impl Readable {
         Ok(names)
     }
 
-    /// Waits for the change of a name that is under way: the next one finds that the buffer is
-    /// paused.
+    /// Waits for the change of a name, or the write of an upload, that is under way, and breaks the
+    /// uploads off: the next one finds that the buffer is paused.
     pub(crate) fn settle_filters(&self) {
-        drop(lock(&self.filter_names));
+        let names = lock(&self.filter_names);
+        for (key, paused) in lock(&self.uploads).iter() {
+            paused.send_replace(true);
+            // What stays is no filter, and the next upload of the name overwrites it.
+            drop(fs::remove_file(self.unfinished_path(key)));
+        }
+        drop(names);
+    }
+
+    /// Makes the file of an upload, which is the only one of its name until
+    /// [`Self::forget_upload`]. Refused when the buffer is paused, as `state` says.
+    pub(super) fn start_upload(
+        &self,
+        key: &str,
+        state: impl FnOnce() -> Option<BufferState>,
+    ) -> Result<Unfinished, FilterError> {
+        self.filters_directory()?;
+        let others = self.filter_files()?;
+        if !others.contains(key) && others.len() >= FILTERS_PER_BUFFER_MAX {
+            return Err(FilterError::TooMany);
+        }
+        // A pause after this look finds the upload, and one before it is seen.
+        let _names = self.filter_names()?;
+        takes_filters(state())?;
+        let mut uploads = lock(&self.uploads);
+        if uploads.contains_key(key) {
+            return Err(FilterError::Busy);
+        }
+        let path = self.unfinished_path(key);
+        let file = File::create(&path)?;
+        let (pause, paused) = watch::channel(false);
+        uploads.insert(key.to_owned(), pause);
+        Ok(Unfinished { file, path, paused })
+    }
+
+    /// Writes to the file of an upload, unless the buffer was paused since it began.
+    pub(super) fn write_upload(
+        &self,
+        unfinished: &mut Unfinished,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), FilterError> {
+        let _names = self.filter_names()?;
+        self.goes_on(unfinished)?;
+        Ok(write(&mut unfinished.file)?)
+    }
+
+    /// Whether an upload may go on: neither paused meanwhile nor opened again, with readers that
+    /// know the filter of before.
+    fn goes_on(&self, unfinished: &Unfinished) -> Result<(), FilterError> {
+        if *unfinished.paused.borrow() {
+            return Err(FilterError::Paused);
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(ReadError::Closed.into());
+        }
+        Ok(())
+    }
+
+    /// Lets others upload a filter of this name.
+    pub(super) fn forget_upload(&self, key: &str) {
+        lock(&self.uploads).remove(key);
     }
 
     /// Gives an upload its name, and answers whether there was none of this name. Refused when the
-    /// buffer was paused meanwhile, as `state` says: its directory is being copied.
+    /// buffer was paused meanwhile, or is now as `state` says: its directory is being copied.
     ///
     /// A crash before the rename leaves the filter of before; behind it, the new one.
     pub(super) fn name_filter(
         &self,
-        unfinished: &Path,
+        unfinished: &Unfinished,
         state: impl FnOnce() -> Option<BufferState>,
     ) -> Result<bool, FilterError> {
         let names = self.filter_names()?;
         takes_filters(state())?;
-        let path = unfinished.with_extension("");
+        self.goes_on(unfinished)?;
+        let path = unfinished.path.with_extension("");
         let new = !path.exists();
-        fs::rename(unfinished, &path)?;
+        fs::rename(&unfinished.path, &path)?;
         sync::sync_dir(&self.dir.join(FILTERS_DIRECTORY), SyncPoint::FilterEntry)?;
         drop(names);
         Ok(new)
@@ -98,8 +171,13 @@ impl Readable {
         self.dir.join(FILTERS_DIRECTORY).join(name)
     }
 
+    fn unfinished_path(&self, key: &str) -> PathBuf {
+        let name = format!("{key}{UNFINISHED_SUFFIX}");
+        self.dir.join(FILTERS_DIRECTORY).join(name)
+    }
+
     /// The directory of filters, made when it is not there.
-    pub(super) fn filters_directory(&self) -> io::Result<PathBuf> {
+    fn filters_directory(&self) -> io::Result<()> {
         let _names = self.filter_names()?;
         let directory = self.dir.join(FILTERS_DIRECTORY);
         match fs::create_dir(&directory) {
@@ -107,7 +185,7 @@ impl Readable {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        Ok(directory)
+        Ok(())
     }
 
     /// The names of the filters, as they name their files, in order.
@@ -130,7 +208,7 @@ impl Readable {
 }
 
 /// Whether a buffer in this state takes filters; one that is being opened again has none.
-pub(crate) fn takes_filters(state: Option<BufferState>) -> Result<(), FilterError> {
+fn takes_filters(state: Option<BufferState>) -> Result<(), FilterError> {
     match state {
         Some(state) if !state.takes_filters() => Err(FilterError::Paused),
         _ => Ok(()),

@@ -47,7 +47,6 @@ mod unread;
 mod walk;
 
 pub(crate) use bell::Bell;
-pub(crate) use filter_names::takes_filters;
 pub use level_zero::{derived_files, remove_derived_files};
 pub(crate) use looked::Page;
 pub(crate) use pick::{Bounds, Pick};
@@ -59,7 +58,7 @@ pub use shared::ReadShared;
 pub(crate) use stored_filter::{FilterError, FilterForm, FilterUpload};
 pub use unread::{FileRange, Part};
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -69,7 +68,7 @@ use bytes::Bytes;
 use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::limits::TAIL_TOTAL_BYTES_MAX;
 use hbuf_core::recovery::Unreadable;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use filter_names::FilterNames;
 use recent::Tail;
@@ -99,8 +98,8 @@ pub struct Readable {
     found: OnceLock<Box<(Damage, Vec<Unreadable>)>>,
     /// Held while the book is read from its files.
     opening_book: Mutex<()>,
-    /// Filters that are being uploaded, by the names of their files.
-    uploads: Mutex<BTreeSet<String>>,
+    /// Filters that are being uploaded, by the names of their files, and how each hears of a pause.
+    uploads: Mutex<BTreeMap<String, watch::Sender<bool>>>,
     filter_names: Mutex<FilterNames>,
     /// The log holds, or will hold, records that are no messages.
     controls: AtomicBool,

@@ -7,9 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use hbuf_core::filter::{
     BadLine, LineError, Stamp, TagId, TagLines, TagList, TagListWriter, TagSet,
@@ -18,10 +16,10 @@ use hbuf_core::ids::Seq;
 use hbuf_core::input::BufferState;
 use hbuf_core::limits::{DICTIONARY_TAGS_MAX, FILTERS_PER_BUFFER_MAX, PIECE_BYTES, TAG_BYTES_MAX};
 use hbuf_core::name::Name;
+use tokio::sync::watch;
 
 use super::book::{Book, UNSAVED_BYTES_MAX};
-use super::filter_names::UNFINISHED_SUFFIX;
-use super::shared::lock;
+use super::filter_names::Unfinished;
 use super::{ReadError, Readable};
 use crate::disk::sync::{self, SyncPoint};
 
@@ -116,8 +114,7 @@ pub(crate) struct FilterUpload {
     writer: TagListWriter,
     /// Lines on their way into the file.
     out: Vec<u8>,
-    file: File,
-    unfinished: PathBuf,
+    unfinished: Unfinished,
     named: bool,
 }
 
@@ -185,39 +182,15 @@ impl Gathered {
 }
 
 impl FilterUpload {
-    /// Begins an upload; blocks.
+    /// Begins an upload, unless the buffer is paused, as `state` says; blocks.
     pub(crate) fn begin(
         buffer: &Arc<Readable>,
         name: &Name,
         form: FilterForm,
+        state: impl FnOnce() -> Option<BufferState>,
     ) -> Result<Self, FilterError> {
-        let key = name.fold();
-        let directory = buffer.filters_directory()?;
-        let path = buffer.filter_path(&key);
-        if !path.exists() && buffer.filter_files()?.len() >= FILTERS_PER_BUFFER_MAX {
-            return Err(FilterError::TooMany);
-        }
-        if !lock(&buffer.uploads).insert(key.clone()) {
-            return Err(FilterError::Busy);
-        }
-        let unfinished = directory.join(format!("{key}{UNFINISHED_SUFFIX}"));
-        let started = File::create(&unfinished).and_then(|mut file| {
-            // Its place is kept; what it says is known at the end.
-            file.write_all(
-                &TagListWriter::default()
-                    .list(name.as_str().as_bytes())
-                    .head(),
-            )?;
-            Ok(file)
-        });
-        let file = match started {
-            Ok(file) => file,
-            Err(error) => {
-                lock(&buffer.uploads).remove(&key);
-                return Err(error.into());
-            }
-        };
-        Ok(Self {
+        let mut upload = Self {
+            unfinished: buffer.start_upload(&name.fold(), state)?,
             buffer: Arc::clone(buffer),
             name: name.as_str().to_owned(),
             form,
@@ -226,10 +199,17 @@ impl FilterUpload {
             gathered: Gathered::new(),
             writer: TagListWriter::default(),
             out: Vec::with_capacity(TOGETHER_BYTES + TOGETHER_TAGS + TAG_BYTES_MAX),
-            file,
-            unfinished,
             named: false,
-        })
+        };
+        // Its place is kept; what it says is known at the end.
+        let head = upload.writer.list(upload.name.as_bytes()).head();
+        buffer.write_upload(&mut upload.unfinished, |file| file.write_all(&head))?;
+        Ok(upload)
+    }
+
+    /// Turns true when the buffer is paused: the upload is over then.
+    pub(crate) fn paused(&self) -> watch::Receiver<bool> {
+        self.unfinished.paused.clone()
     }
 
     /// Takes in the next bytes of the body; blocks.
@@ -268,7 +248,7 @@ impl FilterUpload {
             gathered,
             writer,
             out,
-            file,
+            unfinished,
             ..
         } = self;
         out.clear();
@@ -279,8 +259,7 @@ impl FilterUpload {
                     .map_err(|why| LineError { line, why }.into())
             })
         })?;
-        file.write_all(out)?;
-        Ok(())
+        buffer.write_upload(unfinished, |file| file.write_all(out))
     }
 
     /// The body has ended: stores the filter, unless the buffer was paused, as `state` says.
@@ -293,12 +272,10 @@ impl FilterUpload {
         lines.finish(|line, text| self.take(line, text))?;
         self.settle()?;
         let list = self.writer.list(self.name.as_bytes());
-        self.file.write_all_at(&list.head(), 0)?;
-        sync::sync_all(&self.file, SyncPoint::FilterFile)?;
-        if self.buffer.closed.load(Ordering::Acquire) {
-            // Another opening may have read the filter of before.
-            return Err(ReadError::Closed.into());
-        }
+        let head = list.head();
+        self.buffer
+            .write_upload(&mut self.unfinished, |file| file.write_all_at(&head, 0))?;
+        sync::sync_all(&self.unfinished.file, SyncPoint::FilterFile)?;
         let new = self.buffer.name_filter(&self.unfinished, state)?;
         self.named = true;
         let set = Arc::new(std::mem::take(&mut self.gathered.set));
@@ -314,11 +291,9 @@ impl Drop for FilterUpload {
     fn drop(&mut self) {
         if !self.named {
             // What stays is overwritten by the next upload of the name.
-            drop(fs::remove_file(&self.unfinished));
+            drop(fs::remove_file(&self.unfinished.path));
         }
-        let name = self.unfinished.file_name().unwrap_or_default();
-        let name = name.to_string_lossy();
-        lock(&self.buffer.uploads).remove(name.trim_end_matches(UNFINISHED_SUFFIX));
+        self.buffer.forget_upload(&self.name.to_ascii_lowercase());
     }
 }
 

@@ -98,3 +98,35 @@ fn a_body_that_claims_more_than_a_filter_may_have_is_refused_before_it_is_read()
     assert_eq!(reply.status, 413, "{}", reply.text());
     assert_eq!(server.connect().get("/buffers/b/filters/f").status, 404);
 }
+
+#[test]
+fn a_pause_ends_an_upload_at_once_and_leaves_nothing_of_it() {
+    let server = Server::start();
+    let mut client = server.connect();
+    assert_eq!(client.post("/buffers/b", "x").status, 201);
+    let mut slow = server.connect();
+    let head = format!(
+        "PUT /buffers/b/filters/f HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\
+         content-length: {FILTER_BYTES_MAX}\r\n\r\n"
+    );
+    slow.send(head.as_bytes());
+    let unfinished = server.buffer_dir("b").join("filters/f.filter.tmp");
+    let mut tag = 0;
+    while !fs::metadata(&unfinished).is_ok_and(|file| file.len() > 1 << 20) {
+        let lines =
+            (tag..tag + 1000).fold(String::new(), |lines, tag| lines + &format!("t{tag}\n"));
+        slow.send(lines.as_bytes());
+        tag += 1000;
+    }
+    let state = client.call("PUT", "/buffers/b/state", &[], b"{\"state\":\"paused\"}");
+    assert_eq!(state.status, 200, "{}", state.text());
+    assert!(!unfinished.exists());
+    // The client sends no more.
+    let reply = slow.reply("PUT").unwrap();
+    assert_eq!(reply.status, 423, "{}", reply.text());
+    assert!(reply.text().contains("buffer-paused"), "{}", reply.text());
+    let state = client.call("PUT", "/buffers/b/state", &[], b"{\"state\":\"open\"}");
+    assert_eq!(state.status, 200, "{}", state.text());
+    let again = client.call("PUT", "/buffers/b/filters/f", &TEXT, b"t\n");
+    assert_eq!(again.status, 201, "{}", again.text());
+}

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use super::buffers::no_content;
 use super::json_reply;
 use crate::http::call::{Call, Reply, parse_name, shown};
+use crate::http::collect::Pieces;
 use crate::http::problem::{Code, Problem};
-use crate::read::{FilterError, FilterForm, FilterUpload, takes_filters};
+use crate::read::{FilterError, FilterForm, FilterUpload};
 
 /// `PUT /buffers/{buffer}/filters/{filter}`
 pub(super) async fn put(call: Call) -> Reply {
@@ -19,19 +20,18 @@ pub(super) async fn put(call: Call) -> Reply {
     let form = form(&call)?;
     let name = parse_name(call.second_name())?;
     let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
-    takes_filters(buffer.state())?;
-    let readable = buffer.readable().clone();
-    let mut upload = blocking(move || FilterUpload::begin(&readable, &name, form)).await?;
+    let of = buffer.clone();
+    let begin = move || FilterUpload::begin(of.readable(), &name, form, || of.state());
+    let mut upload = blocking(begin).await?;
     let mut body = call.into_pieces(FILTER_BYTES_MAX)?;
     let (mut more, mut chunk) = (true, BytesMut::with_capacity(CHUNK_ROOM_BYTES));
     while more {
-        chunk.clear();
-        while chunk.len() < CHUNK_BYTES && more {
-            match body.next().await? {
-                Some(piece) => chunk.extend_from_slice(&piece),
-                None => more = false,
-            }
-        }
+        let mut paused = upload.paused();
+        more = tokio::select! {
+            more = gather(&mut body, &mut chunk) => more?,
+            // Its file is gone; the client may take long over the rest.
+            _ = paused.wait_for(|&paused| paused) => return Err(FilterError::Paused.into()),
+        };
         (upload, chunk) = blocking(move || {
             upload.feed(&chunk)?;
             Ok((upload, chunk))
@@ -46,6 +46,18 @@ pub(super) async fn put(call: Call) -> Reply {
         StatusCode::OK
     };
     Ok(json_reply(status, &described(stored.list())))
+}
+
+/// Fills the chunk from the body; answers whether there is more.
+async fn gather(body: &mut Pieces, chunk: &mut BytesMut) -> Result<bool, Box<Problem>> {
+    chunk.clear();
+    while chunk.len() < CHUNK_BYTES {
+        match body.next().await? {
+            Some(piece) => chunk.extend_from_slice(&piece),
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// `GET /buffers/{buffer}/filters/{filter}`

@@ -320,7 +320,7 @@ fn paused() -> Option<BufferState> {
 
 fn upload(buffer: &Arc<Readable>, name: &str, text: &str) -> Result<bool, FilterError> {
     let name = Name::parse(name).unwrap();
-    let mut upload = FilterUpload::begin(buffer, &name, FilterForm::Text)?;
+    let mut upload = FilterUpload::begin(buffer, &name, FilterForm::Text, open)?;
     for piece in text.as_bytes().chunks(7) {
         upload.feed(piece)?;
     }
@@ -427,7 +427,7 @@ fn a_filter_whose_file_was_altered_is_not_used() {
 fn one_upload_of_a_name_at_a_time() {
     let writer = writer();
     let name = Name::parse("F").unwrap();
-    let first = FilterUpload::begin(&writer.buffer, &name, FilterForm::Text).unwrap();
+    let first = FilterUpload::begin(&writer.buffer, &name, FilterForm::Text, open).unwrap();
     let second = upload(&writer.buffer, "f", "a").unwrap_err();
     assert!(matches!(second, FilterError::Busy));
     drop(first);
@@ -445,7 +445,7 @@ fn a_buffer_that_was_paused_during_an_upload_keeps_the_filter_of_before() {
     };
     let before: Vec<_> = filters().collect();
     let name = Name::parse("f").unwrap();
-    let mut second = FilterUpload::begin(buffer, &name, FilterForm::Text).unwrap();
+    let mut second = FilterUpload::begin(buffer, &name, FilterForm::Text, open).unwrap();
     second.feed(b"n6").unwrap();
     let refused = second.finish(paused).map(|(_, new)| new).unwrap_err();
     assert!(matches!(refused, FilterError::Paused), "{refused}");
@@ -459,10 +459,36 @@ fn a_buffer_that_was_paused_during_an_upload_keeps_the_filter_of_before() {
 }
 
 #[test]
+fn a_pause_breaks_uploads_off_also_when_it_is_over_soon() {
+    let writer = writer();
+    let buffer = &writer.buffer;
+    let files = || fs::read_dir(writer.dir.path().join("filters")).unwrap();
+    let name = Name::parse("F").unwrap();
+    let start = |state: fn() -> Option<BufferState>| {
+        FilterUpload::begin(buffer, &name, FilterForm::Text, state)
+    };
+    let mut first = start(open).unwrap();
+    let hears = first.paused();
+    first.feed(b"n5\n").unwrap();
+    assert_eq!((files().count(), *hears.borrow()), (1, false));
+    buffer.settle_filters();
+    assert_eq!((files().count(), *hears.borrow()), (0, true));
+    let refused = start(paused).err().unwrap();
+    assert!(matches!(refused, FilterError::Paused), "{refused}");
+    // The buffer is open again.
+    let busy = start(open).err().unwrap();
+    assert!(matches!(busy, FilterError::Busy), "{busy}");
+    let refused = first.finish(open).map(|(_, new)| new).unwrap_err();
+    assert!(matches!(refused, FilterError::Paused), "{refused}");
+    assert_eq!(files().count(), 0);
+    assert!(upload(buffer, "f", "n5").unwrap());
+}
+
+#[test]
 fn a_pause_waits_for_the_filter_that_is_getting_its_name() {
     let writer = writer();
     let name = Name::parse("f").unwrap();
-    let mut upload = FilterUpload::begin(&writer.buffer, &name, FilterForm::Text).unwrap();
+    let mut upload = FilterUpload::begin(&writer.buffer, &name, FilterForm::Text, open).unwrap();
     upload.feed(b"n5").unwrap();
     let (at_state, reached) = mpsc::channel();
     let (go_on, goes_on) = mpsc::channel();
