@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hbuf_core::limits::{HTTP2_STREAMS_MAX, REQUEST_HEAD_BYTES_MAX};
+use hbuf_core::limits::{HTTP2_STREAMS_MAX, LINGER_SECONDS_MAX, REQUEST_HEAD_BYTES_MAX};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::body::Body;
 use super::file_ranges::FileRanges;
+use super::open_streams::OpenStreams;
 use super::problem::{Code, Problem};
 use super::socket::{Socket, plain_reply};
 use super::{App, HttpSettings, routes};
@@ -130,27 +131,22 @@ impl Connection {
         // Frames of HTTP/2 are cut and mixed with others: its replies hold bytes alone.
         let ranges = matches!(version, Ok(Some(Version::Http1))).then(FileRanges::default);
         let known = ranges.clone();
-        let service = service_fn(move |request| {
-            let (app, ranges) = (Arc::clone(&app), ranges.clone());
-            async move { Ok::<_, Infallible>(routes::answer(app, ranges, request).await) }
-        });
         let socket = Socket::new(stream, protocols.stall_timeout, known);
         let ended = match version {
             Ok(Some(Version::Http1)) => {
-                let connection = protocols.http1.serve_connection(socket, service);
-                let ended = http1(connection, stopping).await;
-                // The server waits for the end of whoever holds one.
-                drop(watcher);
-                ended
+                let service = service_fn(move |request| {
+                    let (app, ranges) = (Arc::clone(&app), ranges.clone());
+                    async move { Ok::<_, Infallible>(routes::answer(app, ranges, request).await) }
+                });
+                http1(protocols.http1.serve_connection(socket, service), stopping).await
             }
             // Boxed, so that the many connections of HTTP/1.1 need no room for the state of HTTP/2.
-            Ok(Some(Version::Http2)) => {
-                let connection = protocols.http2.serve_connection(socket, service);
-                Box::pin(watcher.watch(connection)).await
-            }
+            Ok(Some(Version::Http2)) => Box::pin(http2(&protocols, socket, app, stopping)).await,
             // Nothing came in time, or the client went away.
             Ok(None) | Err(_) => return,
         };
+        // The server waits for the end of whoever holds one.
+        drop(watcher);
         if let Err(error) = ended {
             tracing::debug!(event = "connection_broken", %error);
         }
@@ -195,6 +191,38 @@ where
     ended
 }
 
+/// Serves a connection of HTTP/2 until it ends, the server stops, or no stream was open for as long
+/// as a head may take; then the client is told to open no more. Pings keep nothing open.
+async fn http2(
+    protocols: &Protocols,
+    socket: Socket,
+    app: Arc<App>,
+    mut stopping: watch::Receiver<bool>,
+) -> hyper::Result<()> {
+    let streams = OpenStreams::default();
+    let counted = streams.clone();
+    let service = service_fn(move |request| {
+        let (app, stream) = (Arc::clone(&app), counted.enter());
+        async move {
+            let reply = routes::answer(app, None, request).await;
+            Ok::<_, Infallible>(stream.until_sent(reply))
+        }
+    });
+    let mut connection = protocols.http2.serve_connection(socket, service);
+    tokio::select! {
+        ended = &mut connection => return ended,
+        () = streams.idle_for(protocols.head_timeout) => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+    Pin::new(&mut connection).graceful_shutdown();
+    // It ends when the client has heard of it and what is under way has ended. Whoever does not
+    // hear is not waited for.
+    tokio::select! {
+        ended = &mut connection => ended,
+        () = streams.idle_for(GOODBYE_TIME) => Ok(()),
+    }
+}
+
 enum Version {
     Http1,
     Http2,
@@ -234,6 +262,8 @@ async fn refuse(mut stream: TcpStream, most: usize) {
 const HTTP2_START: &[u8; 3] = b"PRI";
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long an idle client of HTTP/2 may take to hear that its connection ends.
+const GOODBYE_TIME: Duration = Duration::from_secs(LINGER_SECONDS_MAX);
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Bytes of one request's body that may be on their way.
 const HTTP2_STREAM_WINDOW: u32 = 1 << 20;

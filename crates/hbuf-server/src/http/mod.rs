@@ -11,7 +11,7 @@
 //! topic_scan.rs  a read over several buffers,  member.rs   one of them; member_page.rs what is
 //!                placed by topic_start.rs                  fetched of it
 //! body.rs        what a reply consists of      file_ranges.rs  what of it is sent by sendfile
-//! under_way.rs   what of it has not left yet
+//! under_way.rs   what of it has not left yet   open_streams.rs  those of HTTP/2, counted
 //! ```
 //!
 //! Architecture invariant: a route parses, sends one input, awaits one output, renders. It never
@@ -29,6 +29,7 @@ mod json;
 mod member;
 mod member_page;
 mod ndjson;
+mod open_streams;
 mod openapi;
 mod problem;
 mod refusals;
