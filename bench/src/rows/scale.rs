@@ -35,37 +35,57 @@ fn pages<'a>(settings: &'a Settings, hbuf: &'a Hbuf, path: &'a str, limit: u64) 
 /// One worker that takes and acks hundreds, against a reader of hundreds.
 pub(super) fn consumer(settings: &Settings) -> anyhow::Result<Row> {
     eprintln!("   filling two buffers with {MESSAGES} messages each");
-    let worked = named(settings, "hbuf, next and ack")?;
+    let worked = named(settings, "hbuf, next with acks")?;
     worked.fill(MESSAGES, &BODY)?;
     let plain = named(settings, "hbuf, plain reads")?;
     plain.fill(MESSAGES, &BODY)?;
     let address = worked.process.address;
-    let path = consumer_path(BUFFER, 0);
-    let made = json_request(address, "PUT", &path, "{}");
-    on_this_thread(send_all(address, [made].into_iter()))?;
-    let work: Measure<'_> = Box::new(|| {
+    let paths = [0, 1].map(|n| consumer_path(BUFFER, n));
+    let made = paths
+        .iter()
+        .map(|path| json_request(address, "PUT", path, "{}"));
+    on_this_thread(send_all(address, made))?;
+    let work = |path: &str, name: &'static str, together: bool| -> Measure<'_> {
+        let (path, mut about) = (path.to_owned(), worked.about.clone());
+        about.name = name;
         let pid = worked.process.pid();
-        let connect = |_| Worker::connect(address, path.clone(), HUNDRED);
-        let run = closed_loop(settings, pid, 1, connect)?;
-        Ok((worked.about.clone(), run))
-    });
+        Box::new(move || {
+            let connect = |_| Worker::connect(address, path.clone(), HUNDRED, together);
+            let run = closed_loop(settings, pid, 1, connect)?;
+            Ok((about.clone(), run))
+        })
+    };
     let buffer = format!("/buffers/{BUFFER}");
-    let mut targets = [work, pages(settings, &plain, &buffer, HUNDRED)];
+    let mut targets = [
+        work(&paths[0], "hbuf, next with acks", true),
+        work(&paths[1], "hbuf, next, then acks", false),
+        pages(settings, &plain, &buffer, HUNDRED),
+    ];
     let targets = alternate(settings, Unit::MessagesPerS, &mut targets)?;
-    let to_plain = ratios(&targets[0].values, &targets[1].values);
+    let to_plain = ratios(&targets[0].values, &targets[2].values);
+    let apart = ratios(&targets[1].values, &targets[2].values);
     Ok(Row {
         name: "consumer",
         title: "next and ack in hundreds, one worker",
-        client: "1 connection: 100 messages as lines, each with its lease, then one ack of all, \
-                 on disk when it is answered; against reads of 100 as lines"
+        client: "1 connection: 100 messages as lines, each with its lease, and one ack of all, on \
+                 disk when it is answered: in the request for the next 100, or in one of its own; \
+                 against reads of 100 as lines"
             .to_owned(),
         targets,
-        checks: vec![Check::new(
-            "next and ack / plain reads",
-            to_plain,
-            Bound::AtLeast(0.4),
-            Bound::AtLeast(0.7),
-        )],
+        checks: vec![
+            Check::new(
+                "next with acks / plain reads",
+                to_plain,
+                Bound::AtLeast(0.4),
+                Bound::AtLeast(0.7),
+            ),
+            Check::new(
+                "next, then acks / plain reads",
+                apart,
+                Bound::AtLeast(0.4),
+                Bound::AtLeast(0.7),
+            ),
+        ],
         note: "",
     })
 }

@@ -7,7 +7,7 @@ use memchr::memmem;
 use serde::Deserialize;
 
 use crate::drive::Work;
-use crate::wire::Connection;
+use crate::wire::{Connection, Reply};
 
 /// Size of one read of a connection.
 const INPUT_BYTES: usize = 256 << 10;
@@ -40,7 +40,7 @@ impl Caller {
         })
     }
 
-    async fn ask(&mut self, request: &[u8]) -> anyhow::Result<()> {
+    async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Reply> {
         whole(&mut self.connection, request, &mut self.page).await
     }
 
@@ -152,7 +152,13 @@ impl Work for Pages {
 
 /// Takes messages in hundreds and acks them. Of each line it looks for the two values that an ack
 /// needs and passes the rest, as the reader of pages does: what is measured is the server.
-pub(crate) struct Worker(Caller);
+pub(crate) struct Worker {
+    caller: Caller,
+    /// Acks go with the next request, instead of in one of their own.
+    together: bool,
+    /// What was handed out last, and how many messages that were.
+    acks: (String, u64),
+}
 
 /// The ack of the messages of a page, and how many they are.
 fn acks<'p>(lines: impl Iterator<Item = &'p [u8]>) -> (String, u64) {
@@ -184,49 +190,74 @@ impl Worker {
         address: SocketAddr,
         path: String,
         limit: u64,
+        together: bool,
     ) -> anyhow::Result<Self> {
-        Caller::connect(address, path, limit).await.map(Self)
+        Ok(Self {
+            caller: Caller::connect(address, path, limit).await?,
+            together,
+            acks: (String::new(), 0),
+        })
     }
 
-    async fn post(&mut self, to: &str, json: &str) -> anyhow::Result<()> {
+    async fn post(&mut self, to: &str, json: &str) -> anyhow::Result<Reply> {
         let request = format!(
             "POST {}/{to} HTTP/1.1\r\nhost: {}\r\naccept: application/x-ndjson, */*;q=0.5\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
-            self.0.path,
-            self.0.address,
+            self.caller.path,
+            self.caller.address,
             json.len()
         );
-        self.0.ask(request.as_bytes()).await
+        self.caller.ask(request.as_bytes()).await
+    }
+
+    /// Takes the next messages, and acks those of before in the same request; how many were acked,
+    /// and bytes.
+    async fn next_with_acks(&mut self) -> anyhow::Result<(u64, u64)> {
+        let next = format!("next?limit={}", self.caller.limit);
+        let (before, count) = std::mem::take(&mut self.acks);
+        let acked = self.post(&next, &before).await?.acked.unwrap_or(0);
+        ensure!(acked == count, "{acked} of {count} messages were acked");
+        self.acks = acks(self.caller.lines());
+        let bytes = self.caller.page.len() as u64;
+        if self.acks.1 == 0 {
+            self.acks.0.clear();
+            self.post("seek", r#"{"start": "first"}"#).await?;
+        }
+        Ok((count, bytes))
     }
 }
 
 impl Work for Worker {
     async fn once(&mut self) -> anyhow::Result<(u64, u64)> {
-        let next = format!("next?limit={}", self.0.limit);
+        if self.together {
+            return self.next_with_acks().await;
+        }
+        let next = format!("next?limit={}", self.caller.limit);
         self.post(&next, "").await?;
-        let (acks, count) = acks(self.0.lines());
+        let (acks, count) = acks(self.caller.lines());
         if count == 0 {
             self.post("seek", r#"{"start": "first"}"#).await?;
             return Ok((0, 0));
         }
-        let bytes = self.0.page.len() as u64;
+        let bytes = self.caller.page.len() as u64;
         self.post("acks", &acks).await?;
-        let acked = memmem::find_iter(&self.0.page, b"\"acked\"").count() as u64;
+        let acked = memmem::find_iter(&self.caller.page, b"\"acked\"").count() as u64;
         ensure!(acked == count, "{acked} of {count} messages were acked");
         Ok((count, bytes))
     }
 }
 
 /// Sends a request and takes the whole body of its reply, which must be a success.
-async fn whole(on: &mut Connection, request: &[u8], body: &mut Vec<u8>) -> anyhow::Result<()> {
+async fn whole(on: &mut Connection, request: &[u8], body: &mut Vec<u8>) -> anyhow::Result<Reply> {
     body.clear();
-    let status = on.send(request).await?.status;
+    let reply = on.send(request).await?;
     while let Some(piece) = on.chunk().await? {
         body.extend_from_slice(piece);
     }
     let text = || String::from_utf8_lossy(body).into_owned();
+    let status = reply.status;
     ensure!((200..300).contains(&status), "status {status}: {}", text());
-    Ok(())
+    Ok(reply)
 }
 
 /// Sends prepared requests, one after the other; each must succeed.

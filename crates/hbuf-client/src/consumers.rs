@@ -83,7 +83,7 @@ impl Start {
 }
 
 impl Acks {
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let with = |list: &[(Leased, u64)], name: &str| -> Vec<Value> {
             let item = |(leased, ms): &(Leased, u64)| {
                 let mut item = json!(leased);

@@ -1,6 +1,7 @@
 //! `next`: messages that a consumer hands out, each in a request of its own whose head says under
 //! which lease.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use http::Method;
 
 use crate::catalog::Collection;
 use crate::client::{Call, CallError, Client};
-use crate::consumers::Leased;
+use crate::consumers::{Acks, Leased};
 use crate::records::Record;
 
 /// How many messages to take, and how long to wait for the first.
@@ -36,6 +37,8 @@ pub struct Handed {
     pub messages: Vec<HandedMessage>,
     /// Buffers that were passed, being paused or unavailable.
     pub passed: Vec<String>,
+    /// What came of what the request settled: the server's words, and how often each.
+    pub settled: BTreeMap<String, u64>,
 }
 
 /// A message that was handed out.
@@ -73,27 +76,60 @@ impl Client {
         consumer: &str,
         options: NextOptions,
     ) -> Result<Handed, CallError> {
+        let acks = Acks::default();
+        self.next_with(collection, of, consumer, options, &acks)
+            .await
+    }
+
+    /// Settles messages that were handed out before, and takes the next ones, in one request. What
+    /// the reply calls acked is on disk. After an error all may be settled or none: sent once more,
+    /// they are told as `already-acked`, or are settled now.
+    pub async fn next_with(
+        &self,
+        collection: Collection,
+        of: &str,
+        consumer: &str,
+        options: NextOptions,
+        acks: &Acks,
+    ) -> Result<Handed, CallError> {
         let NextOptions {
             limit,
             wait_seconds,
         } = options;
         let rest = format!("/next?limit={limit}&wait={wait_seconds}");
         let path = self.consumer_path(collection, of, consumer, &rest);
-        let mut call = Call::new(Method::POST, path).header("accept", "application/http")?;
+        let mut call = Call::new(Method::POST, path);
+        if *acks != Acks::default() {
+            call = call.json(&acks.to_json());
+        }
+        let mut call = call.header("accept", "application/http")?;
         call.wait = Duration::from_secs(wait_seconds);
         let response = self.send(call).await?;
-        let passed = response.headers().get("x-hbuf-gaps");
-        let passed = passed.and_then(|names| names.to_str().ok());
-        let passed = passed.map_or_else(Vec::new, |names| {
-            names.split(',').map(|name| name.trim().into()).collect()
+        let list = |name: &str| -> Vec<String> {
+            let value = response.headers().get(name);
+            let value = value.and_then(|value| value.to_str().ok());
+            value.map_or_else(Vec::new, |names| {
+                names.split(',').map(|name| name.trim().into()).collect()
+            })
+        };
+        let passed = list("x-hbuf-gaps");
+        let settled = list("x-hbuf-settled");
+        let settled = settled.iter().filter_map(|count| {
+            let (word, count) = count.split_once('=')?;
+            Some((word.to_owned(), count.parse().ok()?))
         });
+        let settled = settled.collect();
         let mut rest = self.collect(response.into_body(), HANDED_BYTES_MAX).await?;
         let mut messages = Vec::new();
         while !rest.is_empty() {
             let message = cut(&mut rest).map_err(|reason| self.not_ours(reason))?;
             messages.push(message);
         }
-        Ok(Handed { messages, passed })
+        Ok(Handed {
+            messages,
+            passed,
+            settled,
+        })
     }
 }
 

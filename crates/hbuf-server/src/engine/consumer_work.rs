@@ -1,17 +1,17 @@
-//! What a worker or an operator changes of a consumer, and how it stands: acks, seeks, where it
-//! begins and ends in each buffer.
+//! What an operator changes of a consumer, and how it stands: seeks, where it begins and ends in
+//! each buffer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use hbuf_core::buffer::{ConsumerAnswer, ConsumerCall};
-use hbuf_core::consumer::{Settled, Standing, Start};
+use hbuf_core::consumer::{Standing, Start};
 use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::name::Name;
 
 use super::buffer::Buffer;
 use super::consumer_asks::Asked;
-use super::consumer_calls::{ConsumerError, ConsumerMember, Settle, SettleResult};
+use super::consumer_calls::{ConsumerError, ConsumerMember};
 use super::consumer_catalog::ConsumerInfo;
 use super::consumer_look::after;
 use super::{Engine, lock};
@@ -24,70 +24,6 @@ impl Engine {
     pub(super) fn standing(&self, buffer: &Buffer, consumer: Uuid) -> Option<Standing> {
         let host = self.inner.shards.host(buffer.shard());
         host.look(&buffer.uuid(), |buffer| buffer.consumer_standing(&consumer))?
-    }
-
-    /// Says what becomes of messages that were handed out; an ack is on disk when it is answered.
-    /// A buffer that cannot take its part hides nothing of what the others did: the error is the
-    /// answer only when none took any.
-    pub async fn settle(
-        &self,
-        info: &ConsumerInfo,
-        items: Vec<Settle>,
-    ) -> Result<Vec<SettleResult>, ConsumerError> {
-        self.use_consumer(info.uuid);
-        let mut of_buffer: Vec<(Uuid, Vec<usize>)> = Vec::new();
-        for (at, item) in items.iter().enumerate() {
-            match of_buffer.iter_mut().find(|(uuid, _)| *uuid == item.buffer) {
-                Some((_, places)) => places.push(at),
-                None => of_buffer.push((item.buffer, vec![at])),
-            }
-        }
-        let mut asked = Vec::with_capacity(of_buffer.len());
-        for (uuid, places) in of_buffer {
-            let call = places
-                .iter()
-                .map(|at| (items[*at].seq, items[*at].lease, items[*at].what));
-            let call = ConsumerCall::Settle(call.collect());
-            asked.push((places, self.ask_member(info, uuid, call).await));
-        }
-        let mut results = vec![Ok(Settled::Unknown); items.len()];
-        let (mut taken, mut refused) = (asked.is_empty(), None);
-        for (places, asked) in asked {
-            match settled(asked).await {
-                Ok(settled) => {
-                    taken = true;
-                    for (at, one) in places.into_iter().zip(settled) {
-                        results[at] = Ok(one);
-                    }
-                }
-                // These are not of one buffer.
-                Err(error @ (ConsumerError::Gone | ConsumerError::Stopping)) => return Err(error),
-                Err(error) => {
-                    let error = Arc::new(error);
-                    for at in places {
-                        results[at] = Err(Arc::clone(&error));
-                    }
-                    refused.get_or_insert(error);
-                }
-            }
-        }
-        match refused {
-            Some(error) if !taken => {
-                drop(results);
-                Err(Arc::into_inner(error).expect("the results that shared it are gone"))
-            }
-            _ => Ok(results),
-        }
-    }
-
-    async fn ask_member(
-        &self,
-        info: &ConsumerInfo,
-        uuid: Uuid,
-        call: ConsumerCall,
-    ) -> Result<Asked, ConsumerError> {
-        let buffer = self.begun_member(info, uuid).await?;
-        Ok(buffer.ask_consumer(info.uuid, call))
     }
 
     /// How a consumer stands in each of its buffers.
@@ -257,13 +193,6 @@ impl Engine {
 
     pub(super) fn use_consumer(&self, uuid: Uuid) {
         lock(&self.inner.consumers_used).insert(uuid, clock::now());
-    }
-}
-
-async fn settled(asked: Result<Asked, ConsumerError>) -> Result<Vec<Settled>, ConsumerError> {
-    match asked?.answered().await? {
-        ConsumerAnswer::Settled(settled) => Ok(settled),
-        _ => Ok(Vec::new()),
     }
 }
 

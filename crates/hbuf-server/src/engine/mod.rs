@@ -9,6 +9,7 @@ pub mod consumer_calls;
 pub mod consumer_catalog;
 mod consumer_hand_out;
 mod consumer_look;
+mod consumer_settle;
 mod consumer_tasks;
 mod consumer_work;
 pub mod counters;
@@ -58,6 +59,7 @@ pub use consumer_calls::{
     SettleResult, Settled, Settling, lease_text, parse_lease, settled_word,
 };
 pub use consumer_catalog::{ConsumerInfo, ConsumerLookupError, OwnerName};
+pub use consumer_settle::BeingSettled;
 pub use described::{
     BufferInfo, BufferSettings, CatalogError, MemberInfo, MirrorSettings, Page, TopicInfo,
 };

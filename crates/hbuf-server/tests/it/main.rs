@@ -12,6 +12,7 @@ mod following;
 mod http2;
 mod mirroring;
 mod server;
+mod settling_with_next;
 mod sockets;
 mod streams_among_buffers;
 mod topic_consumers;

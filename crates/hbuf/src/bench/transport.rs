@@ -114,6 +114,8 @@ impl Http2 {
             status: head.status.as_u16(),
             closes: false,
             seq,
+            // Nobody settles over it.
+            acked: None,
         })
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct Reply {
     pub(crate) closes: bool,
     /// `x-hbuf-seq`: the seq of an append, or of the first message of a batch.
     pub(crate) seq: Option<u64>,
+    /// `x-hbuf-settled`, when all that the request settled was acked: how many messages.
+    pub(crate) acked: Option<u64>,
 }
 
 /// How much of the reply's body is still to come.
@@ -235,6 +237,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Reply, Body, usize)>, WireError> {
         status,
         closes: false,
         seq: None,
+        acked: None,
     };
     let mut length = None;
     let mut chunked = false;
@@ -266,6 +269,8 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Reply, Body, usize)>, WireError> {
             b'x' => {
                 if let Some(value) = value_of(line, b"x-hbuf-seq") {
                     reply.seq = decimal(value);
+                } else if let Some(value) = value_of(line, b"x-hbuf-settled") {
+                    reply.acked = value.strip_prefix(b"acked=").and_then(decimal);
                 }
             }
             _ => {}

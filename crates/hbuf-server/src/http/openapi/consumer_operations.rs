@@ -43,7 +43,7 @@ const CONSUMER_SHOWN: &[Gives] = &[json(
 const CONSUMERS: &[Gives] = &[json(200, "A page", &[Media::Json("ConsumerList")])];
 const HANDED: &[Gives] = &[Gives {
     status: 200,
-    what: "The messages, in the accepted type, each with its lease",
+    what: "The messages, in the accepted type, each with its lease; and what came of what was settled",
     media: &[
         Media::Json("Handed"),
         Media::Text("application/x-ndjson"),
@@ -102,7 +102,10 @@ const fn delete(id: &'static str) -> Operation {
 }
 
 const fn next(id: &'static str) -> Operation {
-    asked(&["limit", "wait"], plain(id, HANDED, USE_CONSUMER))
+    asked(
+        &["limit", "wait"],
+        configure(id, ACKS, HANDED, USE_CONSUMER),
+    )
 }
 
 pub(super) static OPERATIONS: &[(&str, &str, Operation)] = &[

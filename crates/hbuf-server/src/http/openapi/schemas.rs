@@ -158,6 +158,7 @@ fn consumers() -> Vec<(&'static str, Value)> {
     let handed = json!({
         "messages": { "type": "array", "items": reference("Message") },
         "passed": { "type": "array" },
+        "settled": reference("Settled"),
     });
     let settled = json!({ "ack": results, "nack": results, "extend": results });
     vec![
@@ -167,7 +168,7 @@ fn consumers() -> Vec<(&'static str, Value)> {
             open(&["name", "uuid", "created", "version"], consumer),
         ),
         ("ConsumerList", page("consumers", "Consumer")),
-        ("Handed", closed_of_all(handed)),
+        ("Handed", closed(&["messages", "passed"], handed)),
         ("Acks", closed(&[], acks)),
         ("Settled", closed_of_all(settled)),
         ("Seek", closed(&["start"], json!({ "start": start }))),

@@ -21,9 +21,10 @@ use crate::http::call::{Call, Reply, shown};
 use crate::http::problem::{Code, Problem};
 use crate::http::whole::whole;
 
+/// The messages of a body, and what is to become of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Acks<'a> {
+pub(super) struct Acks<'a> {
     #[serde(borrow)]
     ack: Vec<Item<'a>>,
     nack: Vec<Item<'a>>,
@@ -49,7 +50,7 @@ struct Item<'a> {
 
 /// What is answered.
 #[derive(Debug, Serialize)]
-struct Answered<'a> {
+pub(super) struct Answered<'a> {
     ack: Vec<AnsweredItem<'a>>,
     extend: Vec<AnsweredItem<'a>>,
     nack: Vec<AnsweredItem<'a>>,
@@ -88,20 +89,29 @@ async fn acks(call: Call, of: Of) -> Reply {
     let info = find(&call, of)?;
     let app = call.app.clone();
     let bytes = call.bytes(CONSUMER_ACKS_BYTES_MAX).await?;
-    let acks: Acks<'_> =
-        serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-    let wanted = acks.settle(&info)?;
-    // A buffer that the consumer does not read is answered here.
-    let asked: Vec<Settle> = wanted.iter().filter_map(|(_, settle)| *settle).collect();
-    let mut settled = app.engine.settle(&info, asked).await?.into_iter();
-    let results: Vec<SettleResult> = wanted
-        .iter()
-        .map(|(_, settle)| match settle {
-            Some(_) => settled.next().unwrap_or(Ok(Settled::Unknown)),
-            None => Ok(Settled::Unknown),
-        })
-        .collect();
+    let acks = Acks::read(&bytes)?;
+    let wanted = acks.wanted(&info)?;
+    let settling = app.engine.settle(&info, &asked(&wanted)).await;
+    let results = all_results(&wanted, settling.results().await?);
     Ok(json_reply(StatusCode::OK, &acks.answered(&results)))
+}
+
+/// Those that the consumer's buffers are asked: what it does not read is answered here.
+pub(super) fn asked(wanted: &[Option<Settle>]) -> Vec<Settle> {
+    wanted.iter().flatten().copied().collect()
+}
+
+/// What came of all that is wanted, by what came of those that were asked.
+pub(super) fn all_results(
+    wanted: &[Option<Settle>],
+    results: Vec<SettleResult>,
+) -> Vec<SettleResult> {
+    let mut results = results.into_iter();
+    let all = wanted.iter().map(|settle| match settle {
+        Some(_) => results.next().unwrap_or(Ok(Settled::Unknown)),
+        None => Ok(Settled::Unknown),
+    });
+    all.collect()
 }
 
 /// `POST /buffers/{buffer}/consumers/{consumer}/seek`
@@ -125,16 +135,17 @@ async fn seek(call: Call, of: Of) -> Reply {
 }
 
 impl<'a> Acks<'a> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Box<Problem>> {
+        serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))
+    }
+
     fn items(&self) -> impl Iterator<Item = &Item<'a>> {
         self.ack.iter().chain(&self.nack).chain(&self.extend)
     }
 
     /// What is wanted of each message, in order; `None` where the consumer does not read the
     /// buffer. Everything is checked before anything is done.
-    fn settle(
-        &self,
-        info: &ConsumerInfo,
-    ) -> Result<Vec<(&Item<'a>, Option<Settle>)>, Box<Problem>> {
+    pub(super) fn wanted(&self, info: &ConsumerInfo) -> Result<Vec<Option<Settle>>, Box<Problem>> {
         let count = self.items().count();
         if count > CONSUMER_ACKS_MAX {
             return Err(invalid(format!(
@@ -160,13 +171,13 @@ impl<'a> Acks<'a> {
         let nacks = self.nack.iter().map(|item| (item, nack(item)));
         let extends = self.extend.iter().map(|item| (item, extend(item)));
         for (item, what) in acks.chain(nacks).chain(extends) {
-            wanted.push((item, item.settle(info, what?)?));
+            wanted.push(item.settle(info, what?)?);
         }
         Ok(wanted)
     }
 
     /// The lists again, each message with what came of it.
-    fn answered(&self, results: &[SettleResult]) -> Answered<'_> {
+    pub(super) fn answered(&self, results: &[SettleResult]) -> Answered<'_> {
         let mut results = results.iter();
         Answered {
             ack: answered(&self.ack, &mut results),
@@ -277,9 +288,7 @@ mod tests {
 
     fn settle(text: &str, members: &[&str]) -> Result<Vec<Option<Settle>>, Code> {
         let acks: Acks<'_> = serde_json::from_str(text).map_err(|_| Code::BodyInvalid)?;
-        let wanted = acks.settle(&info(members));
-        let wanted = wanted.map_err(|problem| problem.code)?;
-        Ok(wanted.into_iter().map(|(_, settle)| settle).collect())
+        acks.wanted(&info(members)).map_err(|problem| problem.code)
     }
 
     #[test]

@@ -11,21 +11,21 @@ use tokio::time::Instant;
 
 use super::consumer_next::push_event;
 use crate::engine::{ConsumerError, ConsumerInfo, Engine, NextRequest};
+use crate::http::App;
 use crate::http::body::{Body, BrokenOff, Source, Step};
 use crate::http::browser::confine;
-use crate::http::call::Call;
 use crate::http::problem::Problem;
 use crate::http::sse::{HELLO, STILL_HERE, problem_event};
 use crate::metrics::Open;
 
 /// The reply that hands out messages as they come; `limit` ends it after so many.
-pub(super) fn follow(call: &Call, consumer: ConsumerInfo, limit: Option<u64>) -> Response<Body> {
+pub(super) fn follow(app: &App, consumer: ConsumerInfo, limit: Option<u64>) -> Response<Body> {
     let mut reply = Response::new(Body::stream(Box::new(Tail {
-        engine: call.app.engine.clone(),
+        engine: app.engine.clone(),
         consumer,
         left: limit,
-        _open: Open::tail(&call.app.metrics),
-        stopping: call.app.stopping.clone(),
+        _open: Open::tail(&app.metrics),
+        stopping: app.stopping.clone(),
         begun: false,
         ended: false,
     })));

@@ -1,19 +1,25 @@
 //! `next`: a consumer hands out messages, one or many, now or when they come.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hbuf_core::limits::READ_LIMIT_MAX;
+use hbuf_core::limits::{CONSUMER_ACKS_BYTES_MAX, READ_LIMIT_MAX};
 use hbuf_core::record::decode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 
+use super::consumer_acks::{Acks, all_results, asked};
 use super::consumer_events;
 use super::consumers::{Of, find};
 use super::event_reply;
 use super::read::wait;
-use crate::engine::{ConsumerError, ConsumerInfo, Handed, HandedMessage, NextRequest, lease_text};
+use crate::engine::{
+    BeingSettled, ConsumerError, ConsumerInfo, Engine, Handed, HandedMessage, NextRequest, Passed,
+    SettleResult, lease_text, settled_word,
+};
+use crate::http::App;
 use crate::http::accept;
 use crate::http::body::Body;
 use crate::http::browser::confine;
@@ -53,13 +59,61 @@ async fn many(call: Call, of: Of) -> Reply {
     let limit = query.number("limit", 1, READ_LIMIT_MAX)?;
     let waits = wait(&query, call.headers())?;
     let info = find(&call, of)?;
+    let app = call.app.clone();
+    let bytes = call.bytes(CONSUMER_ACKS_BYTES_MAX).await?;
+    let settles = !bytes.trim_ascii().is_empty();
     if served == Served::Events {
-        return Ok(consumer_events::follow(&call, info, limit));
+        return match settles {
+            false => Ok(consumer_events::follow(&app, info, limit)),
+            true => Err(Problem::new(
+                Code::BodyInvalid,
+                "Events hand out and settle nothing: send these to `acks`.",
+            )),
+        };
     }
-    let handed = next(&call, &info, limit.unwrap_or(1), waits).await?;
-    let mut reply = Response::new(Body::full(written(&handed, served)));
-    *reply.headers_mut() = headers(served.content_type(), &handed);
-    Ok(reply)
+    let request = request(limit.unwrap_or(1), waits);
+    if !settles {
+        return Ok(reply(&next(&app, &info, request).await?, None, served));
+    }
+    let acks = Acks::read(&bytes)?;
+    let wanted = acks.wanted(&info)?;
+    let settling = app.engine.settle(&info, &asked(&wanted)).await;
+    let handed = next(&app, &info, request).await;
+    let (results, handed) = both(&app.engine, &info, settling, handed).await?;
+    let results = all_results(&wanted, results);
+    Ok(reply(&handed, Some((&acks, &results)), served))
+}
+
+/// What was settled, and what was handed out behind it: what the disk has of the first, it is told
+/// whatever became of the second.
+async fn both(
+    engine: &Engine,
+    info: &ConsumerInfo,
+    settling: BeingSettled,
+    handed: Result<Handed, ConsumerError>,
+) -> Result<(Vec<SettleResult>, Handed), ConsumerError> {
+    match (settling.results().await, handed) {
+        (Ok(results), Ok(handed)) => Ok((results, handed)),
+        (Err(error), handed) => {
+            if let Ok(handed) = handed {
+                engine.give_back(info, &handed).await;
+            }
+            Err(error)
+        }
+        (_, Err(error @ (ConsumerError::Gone | ConsumerError::Stopping))) => Err(error),
+        (Ok(results), Err(error)) => {
+            let why = error.to_string();
+            let passed = info.members.iter().map(|(_, name)| Passed {
+                name: name.clone(),
+                why: why.clone(),
+            });
+            let handed = Handed {
+                passed: passed.collect(),
+                ..Handed::default()
+            };
+            Ok((results, handed))
+        }
+    }
 }
 
 /// `GET /buffers/{buffer}/next`
@@ -93,7 +147,7 @@ async fn one(call: Call, of: Of) -> Reply {
         .app
         .engine
         .describe_consumer(call.tenant(), owner, name)?;
-    let handed = next(&call, &info, 1, waits).await?;
+    let handed = next(&call.app, &info, request(1, waits)).await?;
     let Some(message) = handed.messages.first() else {
         let mut reply = Response::new(Body::empty());
         *reply.status_mut() = StatusCode::NO_CONTENT;
@@ -126,25 +180,26 @@ async fn one(call: Call, of: Of) -> Reply {
     Ok(reply)
 }
 
-/// What is handed out, waited for where that was asked. A node that stops ends the wait.
-async fn next(
-    call: &Call,
-    info: &ConsumerInfo,
-    limit: u64,
-    wait: Option<Duration>,
-) -> Result<Handed, Box<Problem>> {
-    let request = NextRequest {
+fn request(limit: u64, wait: Option<Duration>) -> NextRequest {
+    NextRequest {
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
         wait_until: wait.map(|wait| Instant::now() + wait),
-    };
-    let mut stopping = call.app.stopping.clone();
-    let handed = tokio::select! {
+    }
+}
+
+/// What is handed out, waited for where that was asked. A node that stops ends the wait.
+async fn next(
+    app: &App,
+    info: &ConsumerInfo,
+    request: NextRequest,
+) -> Result<Handed, ConsumerError> {
+    let mut stopping = app.stopping.clone();
+    tokio::select! {
         // What is at hand is given first: once it is handed out, it must not be dropped.
         biased;
-        handed = call.app.engine.next(info, request) => handed?,
-        _ = stopping.wait_for(|stopping| *stopping) => return Err(ConsumerError::Stopping.into()),
-    };
-    Ok(handed)
+        handed = app.engine.next(info, request) => handed,
+        _ = stopping.wait_for(|stopping| *stopping) => Err(ConsumerError::Stopping),
+    }
 }
 
 impl Served {
@@ -156,6 +211,29 @@ impl Served {
             Self::Events => "text/event-stream",
         }
     }
+}
+
+/// What a request settled, and what came of each.
+type SettledOf<'a> = (&'a Acks<'a>, &'a [SettleResult]);
+
+fn reply(handed: &Handed, settled: Option<SettledOf<'_>>, served: Served) -> Response<Body> {
+    let mut headers = headers(served.content_type(), handed);
+    if let Some((_, results)) = settled.filter(|_| served != Served::Json) {
+        headers.insert(SETTLED, ascii(&counted(results)));
+    }
+    let mut reply = Response::new(Body::full(written(handed, settled, served)));
+    *reply.headers_mut() = headers;
+    reply
+}
+
+/// How often each word came of what was settled, as `x-hbuf-settled` has it.
+fn counted(results: &[SettleResult]) -> String {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for result in results {
+        *counts.entry(settled_word(result)).or_default() += 1;
+    }
+    let counts = counts.iter().map(|(word, count)| format!("{word}={count}"));
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 fn headers(content_type: &'static str, handed: &Handed) -> HeaderMap {
@@ -173,7 +251,7 @@ fn headers(content_type: &'static str, handed: &Handed) -> HeaderMap {
     headers
 }
 
-fn written(handed: &Handed, served: Served) -> Bytes {
+fn written(handed: &Handed, settled: Option<SettledOf<'_>>, served: Served) -> Bytes {
     let records: usize = handed.messages.iter().map(|one| one.record.len()).sum();
     let mut out = Vec::with_capacity(records + records / 4 + 256 * handed.messages.len() + 64);
     match served {
@@ -187,7 +265,12 @@ fn written(handed: &Handed, served: Served) -> Bytes {
                 |passed| serde_json::json!({ "buffer": passed.name.as_str(), "why": passed.why }),
             );
             let passed: serde_json::Value = passed.collect();
-            out.extend_from_slice(format!("],\"passed\":{passed}}}\n").as_bytes());
+            out.extend_from_slice(format!("],\"passed\":{passed}").as_bytes());
+            if let Some((acks, results)) = settled {
+                let settled = serde_json::json!(acks.answered(results));
+                out.extend_from_slice(format!(",\"settled\":{settled}").as_bytes());
+            }
+            out.extend_from_slice(b"}\n");
         }
         Served::Lines => {
             for message in &handed.messages {
@@ -265,6 +348,8 @@ fn ascii(text: &str) -> HeaderValue {
 const LEASE: HeaderName = HeaderName::from_static("x-hbuf-lease");
 const DELIVERIES: HeaderName = HeaderName::from_static("x-hbuf-deliveries");
 const BUFFER_NAME: HeaderName = HeaderName::from_static("x-hbuf-buffer-name");
+/// Of a request that settles: how often each word came of it.
+const SETTLED: HeaderName = HeaderName::from_static("x-hbuf-settled");
 const GAPS: HeaderName = HeaderName::from_static("x-hbuf-gaps");
 /// Buffers that the header names; the body of a JSON reply names all.
 const GAPS_SHOWN_MAX: usize = 32;
