@@ -114,6 +114,7 @@ impl Metrics {
         self: &Arc<Self>,
         engine: &Arc<Counters>,
         status: &NodeStatus,
+        damaged_buffers: usize,
         consumers: Load,
     ) -> String {
         let mut registry = Registry::default();
@@ -122,6 +123,7 @@ impl Metrics {
             engine: Arc::clone(engine),
             buffers: status.buffers,
             open_buffers: status.open_buffers,
+            damaged_buffers,
             mirrors: status.mirrors,
             consumers,
             now: clock::now(),
@@ -208,6 +210,7 @@ struct Scrape {
     engine: Arc<Counters>,
     buffers: usize,
     open_buffers: usize,
+    damaged_buffers: usize,
     mirrors: (usize, usize, u64),
     consumers: Load,
     now: Micros,
@@ -298,7 +301,7 @@ fn consumer_gauges(load: &Load, now: Micros) -> [(&'static str, &'static str, u6
 }
 
 impl Scrape {
-    fn buffer_gauges(&self) -> [(&'static str, &'static str, u64); 5] {
+    fn buffer_gauges(&self) -> [(&'static str, &'static str, u64); 6] {
         let (mirrors, stopped, lag) = self.mirrors;
         [
             (
@@ -310,6 +313,11 @@ impl Scrape {
                 "hbuf_buffers",
                 "Buffers that the node knows",
                 self.buffers as u64,
+            ),
+            (
+                "hbuf_buffers_damaged",
+                "Buffers of which damage is known, found by a start, an opening, a read or the scrubber",
+                self.damaged_buffers as u64,
             ),
             (
                 "hbuf_mirrors",
@@ -351,7 +359,7 @@ fn consumer_counters(counters: &Counters) -> [(&'static str, &'static str, &Atom
     ]
 }
 
-fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 14] {
+fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &AtomicU64); 13] {
     [
         (
             "hbuf_mirrored_messages",
@@ -414,11 +422,6 @@ fn engine_counters(counters: &Counters) -> [(&'static str, &'static str, &Atomic
             "Records that recovery restored from the journal",
             &counters.replayed_records,
         ),
-        (
-            "hbuf_buffers_damaged",
-            "Buffers that were found damaged",
-            &counters.damaged,
-        ),
     ]
 }
 
@@ -479,7 +482,7 @@ mod tests {
             lag: 9,
             ..Load::default()
         };
-        metrics.text(&counters, &status, consumers)
+        metrics.text(&counters, &status, 2, consumers)
     }
 
     #[test]
@@ -492,6 +495,7 @@ mod tests {
             "hbuf_http_connections_open 1\n",
             "hbuf_buffers 5\n",
             "hbuf_buffers_open 1\n",
+            "hbuf_buffers_damaged 2\n",
             "hbuf_consumer_lag_messages 9\n",
             "hbuf_http_request_duration_seconds_count{method=\"POST\",route=\"/buffers/{buffer}\"} 1\n",
             "# EOF\n",

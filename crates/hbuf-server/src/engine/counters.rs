@@ -46,8 +46,6 @@ pub struct Counters {
     pub torn_bytes: AtomicU64,
     /// Records that recovery restored from the journal.
     pub replayed_records: AtomicU64,
-    /// Buffers found damaged.
-    pub damaged: AtomicU64,
     /// What the scrubber did.
     pub scrub: Arc<ScrubProgress>,
 }

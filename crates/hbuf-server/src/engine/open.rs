@@ -260,13 +260,13 @@ impl Inner {
             tracing::info!(event = "torn_tail_cut", %buffer, bytes, end = %recovered.opening.end);
         }
         if let Some(damage) = &recovered.damage {
-            Counters::add(&self.counters.damaged, 1);
             let (seq, file) = (damage.seq, damage.file);
             tracing::error!(event = "buffer_damaged", %buffer, %seq, %file, reason = %damage.reason);
-            self.reasons.push(format!(
+            let text = format!(
                 "buffer {buffer} is damaged at seq {seq} and read only: {}",
                 damage.reason
-            ));
+            );
+            self.reasons.push(buffer, text);
         }
     }
 

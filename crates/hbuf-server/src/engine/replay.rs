@@ -15,6 +15,7 @@ use hbuf_manager::Lifecycle;
 use super::counters::Counters;
 use super::described;
 use super::lock;
+use super::reasons::Reasons;
 use super::start::StartError;
 use crate::disk::doubt::Cache;
 use crate::disk::journal_found::JournalFound;
@@ -44,7 +45,7 @@ pub(super) struct Replayed {
     /// The journal's files, for a checkpoint to let go of.
     pub(super) rolled: Vec<(u64, PathBuf)>,
     /// What a person must look at.
-    pub(super) reasons: Vec<String>,
+    pub(super) reasons: Reasons,
 }
 
 /// What the threads found.
@@ -66,10 +67,11 @@ impl Replay<'_> {
         };
         let found = self.recover_all(&journal, stays)?;
         let damage = journal.damage.iter();
-        let mut reasons: Vec<String> = damage
-            .map(|damage| format!("the journal is damaged: {damage}"))
-            .collect();
-        reasons.extend(found.damaged.into_values());
+        let damage = damage.map(|damage| format!("the journal is damaged: {damage}"));
+        let reasons = Reasons::new(damage.collect());
+        for (buffer, text) in found.damaged {
+            reasons.push(buffer, text);
+        }
         // What nobody may rely on longer is set aside now; the rest goes with a checkpoint.
         let rolled = match stays {
             JournalStays::UntilMarked => journal.into_rolled(),

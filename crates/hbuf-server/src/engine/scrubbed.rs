@@ -149,6 +149,7 @@ mod tests {
         assert_eq!(engine.status().open_buffers, 0, "scrubbing opens nothing");
         let reasons = engine.status().reasons;
         assert_eq!(reasons.len(), 1, "{reasons:?}");
+        assert_eq!(engine.damaged_buffers(), 1);
         assert!(
             reasons[0].starts_with(&format!("buffer {uuid}: message ")),
             "{reasons:?}"

@@ -299,7 +299,7 @@ impl Parts {
         settings: EngineSettings,
         directory: DataDirectory,
         (manager, node): (crate::manager::ManagerHandle, NodeId),
-        (reasons, checkpointed): (Vec<String>, Micros),
+        (reasons, checkpointed): (Reasons, Micros),
     ) -> Inner {
         Inner {
             node_name: settings.node.clone(),
@@ -323,7 +323,7 @@ impl Parts {
             read: ReadShared::new(),
             counters: self.counters,
             disk: Mutex::new(DiskHealth::Sound),
-            reasons: Arc::new(Reasons::new(reasons)),
+            reasons: Arc::new(reasons),
             checkpointed: Mutex::new(checkpointed),
             draining: AtomicBool::new(false),
             removing: Mutex::default(),

@@ -151,3 +151,23 @@ fn a_tail_says_what_is_damaged_before_it_ends() {
         );
     }
 }
+
+#[test]
+fn a_buffer_that_a_read_finds_damaged_is_counted_once_while_it_is_there() {
+    let server = Server::start();
+    damaged(&server, "b", "message ");
+    let count = || {
+        let text = server.connect().get("/metrics").text();
+        let (_, rest) = text.split_once("\nhbuf_buffers_damaged ").unwrap();
+        rest.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(count(), "0");
+    for _ in 0..2 {
+        let reply = server.connect().get("/buffers/b/messages?after=2");
+        assert_eq!(reply.status, 500);
+        assert_eq!(count(), "1");
+    }
+    let gone = server.connect().call("DELETE", "/buffers/b", &[], b"");
+    assert_eq!(gone.status, 204, "{}", gone.text());
+    assert_eq!(count(), "0");
+}

@@ -60,6 +60,7 @@ pub(super) async fn metrics(call: Call) -> Reply {
     let text = app.metrics.text(
         app.engine.counters(),
         &app.engine.status(),
+        app.engine.damaged_buffers(),
         app.engine.consumer_load(),
     );
     Ok(typed_reply(StatusCode::OK, text, OPENMETRICS))
