@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use hbuf_core::ids::Seq;
 use hbuf_core::name::Name;
-use http::header::IF_NONE_MATCH;
+use http::header::{CONTENT_ENCODING, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use serde::de::DeserializeOwned;
@@ -90,15 +90,17 @@ impl Call {
         Query::parse(self.parts.uri.query().unwrap_or_default(), known)
     }
 
-    /// The whole body, at most `bytes_max` of it.
+    /// The whole body, at most `bytes_max` of it, which is read as it is.
     pub(crate) async fn bytes(self, bytes_max: u64) -> Result<Bytes, Box<Problem>> {
+        uncoded(self.headers())?;
         collect(self.body, bytes_max, &self.app.budget)
             .await
             .map(|collected| collected.bytes)
     }
 
-    /// The body in pieces as they come, at most `bytes_max` of it.
+    /// The body in pieces as they come, at most `bytes_max` of it, which are read as they are.
     pub(crate) fn into_pieces(self, bytes_max: u64) -> Result<Pieces, Box<Problem>> {
+        uncoded(self.headers())?;
         Pieces::new(self.body, bytes_max, &self.app.budget)
     }
 
@@ -123,6 +125,22 @@ impl Call {
         }
         serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))
     }
+}
+
+/// Whether a body is said to stand for other bytes than its own.
+pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn uncoded(headers: &HeaderMap) -> Result<(), Box<Problem>> {
+    if is_coded(headers) {
+        return Err(Problem::new(
+            Code::ContentTypeUnsupported,
+            "The body is taken without `content-encoding`: send it as it is. Nothing was changed.",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the client knows this representation already (`if-none-match`), by the weak comparison.

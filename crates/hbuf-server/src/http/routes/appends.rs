@@ -7,14 +7,14 @@ use bytes::Bytes;
 use hbuf_core::cloudevents::{BATCH_TYPE, EventError, Mode, is_type, mode};
 use hbuf_core::content::{Source, kept_names, parse_batch, stored_lines};
 use hbuf_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::controls::Controls;
 use super::replies::{Place, batch_reply, lines_reply, single_reply};
 use super::topic_appends;
 use crate::engine::{Append, Buffer, CatalogError, Content, LookupError};
-use crate::http::call::{Call, Reply, parse_name, tenant_or_default};
+use crate::http::call::{Call, Reply, is_coded, parse_name, tenant_or_default};
 use crate::http::collect::collect;
 use crate::http::event_json::{settle, settle_batch};
 use crate::http::ndjson::{self, Lines, refused};
@@ -226,8 +226,7 @@ fn as_it_is(headers: &HeaderMap) -> Result<(), Box<Problem>> {
             format!("{what} Nothing was stored."),
         ))
     };
-    let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+    if is_coded(headers) {
         return refused("A batch is taken without `content-encoding`: send it as it is.");
     }
     let kind = headers.get(CONTENT_TYPE);

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::engine::Buffer;
 use crate::http::browser::{confine, may_show};
-use crate::http::call::{Call, shown, single};
+use crate::http::call::{Call, is_coded, shown, single};
 use crate::http::problem::{Code, Problem};
 
 pub(super) const NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
@@ -145,7 +145,7 @@ pub(super) fn refuse_buffer_controls(headers: &HeaderMap) -> Result<(), Box<Prob
             )));
         }
     }
-    if headers.get(http::header::CONTENT_ENCODING).is_some() {
+    if is_coded(headers) {
         return Err(Problem::new(
             Code::ContentTypeUnsupported,
             "A stream's messages are one run of bytes without an encoding of their own: send them without \
