@@ -28,7 +28,8 @@ pub enum ConsumerCall {
         /// The version of its record that says so. What an older one says changes nothing: the call
         /// was made before the other, and was late.
         version: u64,
-        /// Where it begins; nothing when the caller does not know, and is told that it is needed.
+        /// Where it begins, as after a seek; nothing when the caller does not know, and is told
+        /// that it is needed.
         after: Option<Seq>,
     },
     /// Hand out messages.
@@ -48,7 +49,8 @@ pub enum ConsumerCall {
     /// Say whether it could be moved now: whoever moves it in several buffers asks all of them
     /// first.
     MaySeek,
-    /// Begin anew behind a seq.
+    /// Begin anew behind a seq, or at the end when the log does not reach so far: what is not there
+    /// yet was never meant to be passed.
     Seek(Seq),
     /// It was deleted.
     Forget,
@@ -334,7 +336,7 @@ impl Buffer {
             }
             ConsumerCall::MaySeek => return Some(ConsumerAnswer::Done),
             ConsumerCall::Seek(after) => {
-                let delta = consumer.seek(uuid, after);
+                let delta = consumer.seek(uuid, after.min(self.commit));
                 self.write_cursor(Kind::Cursor, delta.encode(), now, out);
                 return Some(ConsumerAnswer::Done);
             }
@@ -396,7 +398,8 @@ impl Buffer {
         }
         let known = self.consumers.dormant.remove(&uuid);
         let new = known.is_none();
-        let Some(progress) = known.or_else(|| after.map(Progress::behind)) else {
+        let begins = after.map(|after| Progress::behind(after.min(self.commit)));
+        let Some(progress) = known.or(begins) else {
             return ConsumerAnswer::NeedsStart;
         };
         // Leases are numbered by the time, so that none has the number of one of before.

@@ -385,6 +385,32 @@ fn a_paused_buffer_gives_nothing_takes_nothing_and_writes_nothing() {
 }
 
 #[test]
+fn a_consumer_never_begins_behind_the_end() {
+    let mut world = World::new();
+    world.begin(consumer(1));
+    world.sync();
+    let end = world.shard.buffer(&BUFFER).expect("it is open").commit();
+    let through = |world: &World, number| {
+        let buffer = world.shard.buffer(&BUFFER).expect("it is open");
+        buffer
+            .consumer_standing(&consumer(number))
+            .expect("it has begun")
+            .cursor
+    };
+    world.call(consumer(1), ConsumerCall::Seek(Seq(end.0 + 5)));
+    world.sync();
+    assert_eq!(through(&world, 1), end);
+    let begin = ConsumerCall::Begin {
+        config: Box::new(Config::default()),
+        version: 1,
+        after: Some(Seq::MAX),
+    };
+    world.call(consumer(2), begin);
+    world.sync();
+    assert_eq!(through(&world, 2), end);
+}
+
+#[test]
 fn who_asks_whether_a_consumer_may_be_moved_moves_nothing() {
     let mut world = World::new();
     world.begin(consumer(1));

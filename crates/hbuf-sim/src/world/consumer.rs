@@ -386,7 +386,8 @@ impl World<'_> {
         match start {
             Start::First => before,
             Start::Last => model.commit,
-            Start::Seq(seq) => seq.prev().max(before),
+            // What is not there yet is not passed.
+            Start::Seq(seq) => seq.prev().max(before).min(model.commit),
             Start::Time(time) => {
                 let later = |seq: &u64| model.entry(Seq(*seq)).is_some_and(|it| it.time >= time);
                 let found = (model.first.0..=model.commit.0).find(later);
