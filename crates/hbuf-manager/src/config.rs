@@ -2,9 +2,10 @@
 
 use core::num::NonZeroU64;
 
+use hbuf_core::filter::BadTag;
 use hbuf_core::limits::{
     COPIES_MAX, MIRROR_TAGS_MAX, RETENTION_SECONDS_MAX, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN, TAG_BYTES_MAX,
+    SEGMENT_BYTES_MIN,
 };
 
 use crate::lines::{FieldError, Fields, Writer};
@@ -70,13 +71,19 @@ pub enum ConfigError {
         /// The value asked for.
         got: u8,
     },
-    /// Too many tags of a mirror, or one that no message can have.
-    #[error(
-        "a mirror takes at most {MIRROR_TAGS_MAX} tags, each of 1 to {TAG_BYTES_MAX} bytes without commas; {got} are named"
-    )]
+    /// Too many tags of a mirror.
+    #[error("a mirror takes at most {MIRROR_TAGS_MAX} tags; {got} are named")]
     MirrorTags {
         /// Tags that are named.
         got: usize,
+    },
+    /// A tag of a mirror that no message can have.
+    #[error("tag {number} of the mirror's `tags` {why}")]
+    MirrorTag {
+        /// Which one, counting from 1.
+        number: usize,
+        /// What is wrong with it.
+        why: BadTag,
     },
     /// `min_insync` is 0 or more than the copies.
     #[error("`min_insync` is {got}; choose between 1 and the {copies} copies (replicas + 1)")]

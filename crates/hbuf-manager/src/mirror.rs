@@ -5,8 +5,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
+use hbuf_core::filter::BadTag;
 use hbuf_core::ids::{Seq, Uuid};
-use hbuf_core::limits::{MIRROR_TAGS_MAX, TAG_BYTES_MAX};
+use hbuf_core::limits::MIRROR_TAGS_MAX;
 use hbuf_core::name::Name;
 
 use crate::config::ConfigError;
@@ -29,11 +30,13 @@ impl MirrorConfig {
     /// Checks every value against its range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let got = self.tags.len();
-        let fits = |tag: &[u8]| (1..=TAG_BYTES_MAX).contains(&tag.len()) && !tag.contains(&b',');
-        if got > MIRROR_TAGS_MAX || !self.tags.iter().all(|tag| fits(tag)) {
+        if got > MIRROR_TAGS_MAX {
             return Err(ConfigError::MirrorTags { got });
         }
-        Ok(())
+        match BadTag::find(&self.tags) {
+            Some((number, why)) => Err(ConfigError::MirrorTag { number, why }),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
@@ -133,6 +136,7 @@ pub(crate) fn unescaped(word: &str) -> Option<Box<[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hbuf_core::limits::TAG_BYTES_MAX;
 
     #[test]
     fn any_tag_is_a_word_and_reads_back() {
@@ -164,8 +168,13 @@ mod tests {
                 got: MIRROR_TAGS_MAX + 1
             })
         );
-        for bad in [&b""[..], b"a,b", &[b'a'; TAG_BYTES_MAX + 1]] {
-            assert!(with(alloc::vec![bad.into()]).check().is_err());
+        for (bad, why) in [
+            (&b""[..], BadTag::Empty),
+            (b"a,b", BadTag::Comma),
+            (&[b'a'; TAG_BYTES_MAX + 1], BadTag::Long),
+        ] {
+            let refused = with(alloc::vec![bad.into()]).check();
+            assert_eq!(refused, Err(ConfigError::MirrorTag { number: 1, why }));
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use alloc::boxed::Box;
 
+use crate::filter::BadTag;
 use crate::ids::{Micros, Seq, Uuid};
 use crate::limits::{
     CONSUMER_DELIVERIES_MAX, CONSUMER_EXPIRE_MS_MAX, CONSUMER_IN_FLIGHT_DEFAULT,
     CONSUMER_IN_FLIGHT_MAX, CONSUMER_LEASE_MS_DEFAULT, CONSUMER_LEASE_MS_MAX,
     CONSUMER_LEASE_MS_MIN, CONSUMER_TAGS_MAX, CONSUMER_TTL_SECONDS_MAX, KEY_BYTES_MAX,
-    TAG_BYTES_MAX,
 };
 
 /// What a consumer is handed; all that is set must hold.
@@ -76,13 +76,21 @@ pub struct Config {
 /// Why a configuration is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ConfigError {
-    /// Too many tags, or one that no message can have.
+    /// Too many tags.
     #[error(
-        "the filter of a consumer names at most {CONSUMER_TAGS_MAX} tags, each of 1 to {TAG_BYTES_MAX} bytes without commas; {got} are named: store more as a filter of the buffer and name that"
+        "the filter of a consumer names at most {CONSUMER_TAGS_MAX} tags; {got} are named: store more as a filter of the buffer and name that"
     )]
     Tags {
         /// Tags that are named.
         got: usize,
+    },
+    /// A tag that no message can have.
+    #[error("tag {number} of `tags` {why}")]
+    Tag {
+        /// Which one, counting from 1.
+        number: usize,
+        /// What is wrong with it.
+        why: BadTag,
     },
     /// A key that no message can have.
     #[error("the key of a filter has 1 to {KEY_BYTES_MAX} bytes; this one has {got}")]
@@ -195,9 +203,11 @@ impl Filter {
 
     fn check(&self) -> Result<(), ConfigError> {
         let got = self.tags.len();
-        let fits = |tag: &[u8]| (1..=TAG_BYTES_MAX).contains(&tag.len()) && !tag.contains(&b',');
-        if got > CONSUMER_TAGS_MAX || !self.tags.iter().all(|tag| fits(tag)) {
+        if got > CONSUMER_TAGS_MAX {
             return Err(ConfigError::Tags { got });
+        }
+        if let Some((number, why)) = BadTag::find(&self.tags) {
+            return Err(ConfigError::Tag { number, why });
         }
         match self.key.as_ref().map(|key| key.len()) {
             Some(got) if !(1..=KEY_BYTES_MAX).contains(&got) => Err(ConfigError::Key { got }),
@@ -251,6 +261,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::TAG_BYTES_MAX;
     use alloc::string::ToString;
     use alloc::vec;
     use alloc::vec::Vec;
@@ -338,9 +349,21 @@ mod tests {
         let got = CONSUMER_TAGS_MAX + 1;
         let refused = Err(ConfigError::Tags { got });
         assert_eq!(check(tags(vec![tag; got])), refused);
-        for bad in [&b""[..], b"a,b", &[b'a'; TAG_BYTES_MAX + 1]] {
-            assert!(check(tags(vec![bad.into()])).is_err());
+        for (bad, why) in [
+            (&b""[..], BadTag::Empty),
+            (b"a,b", BadTag::Comma),
+            (&[b'a'; TAG_BYTES_MAX + 1], BadTag::Long),
+        ] {
+            let refused = check(tags(vec![b"a"[..].into(), bad.into()]));
+            assert_eq!(refused, Err(ConfigError::Tag { number: 2, why }));
         }
+        let comma = check(tags(vec![b"a,b"[..].into()]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            comma.starts_with("tag 1 of `tags` holds a comma"),
+            "{comma}"
+        );
         let key = |len| move |c: &mut Config| c.filter.key = Some(vec![b'k'; len].into());
         assert_eq!(check(key(KEY_BYTES_MAX)), Ok(()));
         assert!(check(key(0)).is_err());

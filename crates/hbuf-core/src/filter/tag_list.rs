@@ -38,6 +38,33 @@ pub enum BadLine {
     Json,
 }
 
+/// Why no message can have a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum BadTag {
+    /// Nothing.
+    #[error("is empty: leave it out")]
+    Empty,
+    /// Too many bytes.
+    #[error("has more than {TAG_BYTES_MAX} bytes, which no tag has")]
+    Long,
+    /// Tags are separated by commas where a message names them.
+    #[error("holds a comma, which separates tags: name each tag by itself")]
+    Comma,
+}
+
+impl BadTag {
+    /// Checks tags that settings name, in order. The number of the first bad one counts from 1.
+    pub fn find<T: AsRef<[u8]>>(tags: &[T]) -> Option<(usize, Self)> {
+        let bad = |tag: &[u8]| match tag.len() {
+            0 => Some(Self::Empty),
+            _ if tag.contains(&b',') => Some(Self::Comma),
+            bytes => (bytes > TAG_BYTES_MAX).then_some(Self::Long),
+        };
+        let mut tags = tags.iter().enumerate();
+        tags.find_map(|(at, tag)| bad(tag.as_ref()).map(|why| (at + 1, why)))
+    }
+}
+
 /// A line that is no tag; nothing of the list is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("line {line}: {why}")]

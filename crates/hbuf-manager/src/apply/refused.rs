@@ -1,5 +1,8 @@
 //! Why the manager refuses a command. Each text says what the caller can do.
 
+use alloc::format;
+use alloc::string::String;
+
 use hbuf_core::consumer;
 use hbuf_core::ids::Uuid;
 use hbuf_core::limits::{
@@ -168,9 +171,7 @@ pub enum Refused {
         buffer: Name,
     },
     /// The buffer is in topics.
-    #[error(
-        "the buffer is in {count} topics, `{topic}` among them; take it out of them, or use force"
-    )]
+    #[error("the buffer is in {}, or use force", in_topics(topic, *count))]
     InTopics {
         /// One of them.
         topic: Name,
@@ -310,4 +311,33 @@ pub enum Refused {
         /// Its number.
         number: u64,
     },
+}
+
+fn in_topics(one: &Name, count: usize) -> String {
+    match count {
+        1 => format!("the topic `{one}`; take it out of it"),
+        _ => format!("{count} topics, `{one}` among them; take it out of them"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString as _;
+
+    #[test]
+    fn one_topic_is_named_and_of_several_one() {
+        let text = |count| {
+            let topic = Name::parse("t").unwrap();
+            Refused::InTopics { topic, count }.to_string()
+        };
+        assert_eq!(
+            text(1),
+            "the buffer is in the topic `t`; take it out of it, or use force"
+        );
+        assert_eq!(
+            text(3),
+            "the buffer is in 3 topics, `t` among them; take it out of them, or use force"
+        );
+    }
 }
