@@ -15,7 +15,7 @@ use hbuf_core::skim::skim;
 use hbuf_core::tree::{Frontier, node_hash, prove_consistency, prove_inclusion};
 
 use super::shared::{Block, BlockKey, lock};
-use super::walk::read_at;
+use super::walk::{HEAD_LINE_BYTES_MAX, read_at};
 use super::{ReadError, Readable};
 
 /// The proof that a message is in the log.
@@ -358,5 +358,3 @@ fn combined(nodes: &[Hash]) -> Hash {
 
 /// Leaves of a tile, and subtrees of a block.
 const TILE: u64 = 256;
-/// No head line is longer: frontier and epoch table are bounded.
-const HEAD_LINE_BYTES_MAX: u64 = 256 << 10;

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use hbuf_core::ids::Seq;
 use hbuf_core::index::{Place, PushError, SegmentIndex};
 use hbuf_core::limits::PIECE_BYTES;
-use hbuf_core::record::{LINE_LEN, Line, State};
+use hbuf_core::record::{LINE_LEN, Line, State, decode};
 use hbuf_core::segment::{FORMAT_WITHIN, check_format, file_name};
-use hbuf_core::skim::{Skim, Skimmer, time_of};
+use hbuf_core::skim::{Skim, Skimmer, crc_holds, time_of};
 
 use super::level_zero::{INDEX_SUFFIX, derived_name, write_derived};
 use super::segments::View;
@@ -264,23 +264,38 @@ impl Readable {
         }
     }
 
-    /// Where the first record starts: behind the head line.
+    /// Where the first record starts: behind the head line. Whoever enters a file at its start
+    /// looks here, so the whole line is checked: its CRC costs less than the read.
     pub(super) fn head_len(&self, view: &View, file: &File) -> Result<u64, ReadError> {
-        let mut bytes = [0; FORMAT_WITHIN];
+        let mut bytes = [0; HEAD_GUESS_BYTES];
         let count = read_at(file, &mut bytes, 0).map_err(|source| ReadError::Io {
             file: view.file,
             source,
         })?;
         check_format(&bytes[..count])
             .map_err(|error| self.damaged(view, view.file, &error.to_string()))?;
-        match Line::parse(&bytes[..count.min(LINE_LEN)]) {
-            Ok(line) if line.state == State::Head && line.seq == view.file => Ok(line.record_len()),
-            Ok(_) => Err(self.damaged(
-                view,
-                view.file,
-                "the file does not start with its head line",
-            )),
-            Err(error) => Err(self.damaged(view, view.file, &format!("head line: {error}"))),
+        let damaged = |what: &str| self.damaged(view, view.file, what);
+        let line = Line::parse(&bytes[..count.min(LINE_LEN)])
+            .map_err(|error| damaged(&format!("head line: {error}")))?;
+        if line.state != State::Head || line.seq != view.file {
+            return Err(damaged("the file does not start with its head line"));
+        }
+        let len = line.record_len();
+        let broken = match usize::try_from(len).ok().and_then(|len| bytes.get(..len)) {
+            Some(head) => broken_head(head),
+            None if len > HEAD_LINE_BYTES_MAX => Some("it claims more bytes than one has".into()),
+            None => {
+                let mut head = vec![0; usize::try_from(len).unwrap_or_default()];
+                let count = read_at(file, &mut head, 0).map_err(|source| ReadError::Io {
+                    file: view.file,
+                    source,
+                })?;
+                broken_head(&head[..count])
+            }
+        };
+        match broken {
+            Some(why) => Err(damaged(&format!("head line: {why}"))),
+            None => Ok(len),
         }
     }
 
@@ -348,6 +363,15 @@ pub(super) fn read_at(file: &File, out: &mut [u8], offset: u64) -> io::Result<us
     Ok(read)
 }
 
+/// What is wrong with a head line whose checksum does not hold.
+fn broken_head(head: &[u8]) -> Option<String> {
+    if crc_holds(head) {
+        return None;
+    }
+    let why = decode(head).err().map(|error| error.to_string());
+    Some(why.unwrap_or_else(|| "its checksum does not hold".into()))
+}
+
 /// Whether the index covers all of a sealed segment, and nothing else.
 fn is_whole(view: &View, index: &SegmentIndex) -> bool {
     let Place { seq, offset } = index.end();
@@ -368,6 +392,13 @@ impl From<PushError> for NoIndex {
 
 /// What is wrong with a line whose time cannot be read.
 pub(super) const NO_TIME: &str = "its request line holds no time";
+
+/// Most head lines are shorter. Not less than what [`check_format`] looks at.
+const HEAD_GUESS_BYTES: usize = 4 << 10;
+const _: () = assert!(HEAD_GUESS_BYTES >= FORMAT_WITHIN);
+
+/// No head line is longer: frontier and epoch table are bounded.
+pub(super) const HEAD_LINE_BYTES_MAX: u64 = 256 << 10;
 
 /// Bytes of the first read of a walk to a near record: a stride of the index and a record.
 pub(super) const NEAR_BYTES: usize = 20 << 10;

@@ -61,6 +61,31 @@ fn a_single_message_of_a_sealed_segment_is_checked() {
 }
 
 #[test]
+fn a_head_line_with_another_checksum_is_damage_wherever_a_read_enters_its_file() {
+    let writer = writer_of_three_segments();
+    let second = writer.segments[1].first;
+    for at in [150, 200] {
+        for file in [Seq(1), second] {
+            writer.flip(file, at);
+            run(async {
+                let buffer = writer.reopened();
+                let error = buffer.read(file.prev(), 9, usize::MAX).await.unwrap_err();
+                let text = error.to_string();
+                let ReadError::Damaged { seq, .. } = error else {
+                    panic!("{text}")
+                };
+                assert_eq!(seq, file);
+                assert!(text.contains("head line: CRC is "), "{text}");
+                let error = collect(buffer.stream(Seq(0), Seq(1000))).await.unwrap_err();
+                assert!(matches!(error, ReadError::Damaged { seq, .. } if seq == file));
+            });
+            writer.flip(file, at);
+        }
+    }
+    run(check_range(&writer.reopened(), 0, 1000));
+}
+
+#[test]
 fn a_damaged_line_of_a_sealed_segment_ends_the_read_before_it() {
     let writer = writer_of_three_segments();
     // The seq, a fixed part, the head's and the body's length: the walk would go astray.
