@@ -15,6 +15,7 @@ use super::App;
 use super::body::Body;
 use super::collect::{Pieces, collect};
 use super::file_ranges::FileRanges;
+use super::object::Object;
 use super::problem::{Code, Problem};
 use super::upload::Upload;
 
@@ -119,11 +120,9 @@ impl Call {
             let detail = format!("The body is not the JSON that is expected here: {what}.");
             Problem::new(Code::BodyInvalid, detail)
         };
-        // An array would be taken for the object's values in their order.
-        if !text.trim_ascii_start().starts_with(b"{") && !text.is_empty() {
-            return Err(invalid("it is no object".to_owned()));
-        }
-        serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))
+        let Object(read) =
+            serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))?;
+        Ok(read)
     }
 }
 

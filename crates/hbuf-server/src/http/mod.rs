@@ -6,7 +6,8 @@
 //! call.rs        a request taken apart         collect.rs  its body, within bounds, from upload.rs
 //! accept.rs      which type to serve           problem.rs  refusals: the table of codes
 //! streams/       the Durable Streams protocol  refusals.rs refusals of the engine as problems
-//! scan.rs        records for a read, filtered  json.rs     records as JSON; ndjson.rs back again
+//! scan.rs        records for a read, filtered  json.rs     records as JSON; ndjson.rs back again,
+//! object.rs      objects alone as structs                  whole.rs numbers
 //! openapi/       the description of all routes for programs
 //! topic_scan.rs  a read over several buffers,  member.rs   one of them; member_page.rs what is
 //!                placed by topic_start.rs                  fetched of it
@@ -29,6 +30,7 @@ mod json;
 mod member;
 mod member_page;
 mod ndjson;
+mod object;
 mod open_streams;
 mod openapi;
 mod problem;

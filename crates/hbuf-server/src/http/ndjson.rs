@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::json::{encode_key, from_base64};
+use super::object::Object;
 use super::problem::{Code, Problem};
 
 /// How the lines of a request are to be taken.
@@ -96,7 +97,7 @@ fn plain(line: &[u8], whole: &Bytes) -> Result<Parsed, String> {
 
 /// A message; nothing when the line is where a read of a topic ended.
 fn message(text: &[u8]) -> Result<Option<Parsed>, String> {
-    let line: Line = serde_json::from_slice(text).map_err(|error| {
+    let Object(line): Object<Line> = serde_json::from_slice(text).map_err(|error| {
         format!(
             "{error}; a line is an object with `body` or `body_base64`, and `key`, `tags`, `headers`, \
              `content_type` where wanted; ?lines=bodies takes each line as a body"

@@ -11,6 +11,7 @@ use super::pages::paged;
 use crate::engine::{BufferInfo, BufferSettings, BufferStatus, MirrorSettings, MirrorStatus};
 use crate::http::body::Body;
 use crate::http::call::{Call, Reply, shown};
+use crate::http::object::Object;
 use crate::http::problem::{Code, Problem};
 use crate::http::whole::{limit, whole};
 
@@ -30,7 +31,7 @@ struct Settings {
     #[serde(default, deserialize_with = "whole")]
     replicas: Option<u64>,
     #[serde(default, deserialize_with = "named")]
-    mirror: Option<Option<Follows>>,
+    mirror: Option<Option<Object<Follows>>>,
 }
 
 /// What a mirror follows.
@@ -92,7 +93,7 @@ pub(super) async fn put(call: Call) -> Reply {
     let mirror = match settings.mirror.take() {
         None => MirrorChange::Keep,
         Some(None) => MirrorChange::End,
-        Some(Some(follows)) => {
+        Some(Some(Object(follows))) => {
             let wanted = follows.settings()?;
             let config = app.engine.mirror_config(&tenant, &wanted).await?;
             MirrorChange::Follow(Box::new(config))

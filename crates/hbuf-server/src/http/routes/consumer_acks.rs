@@ -18,6 +18,7 @@ use crate::engine::{
     ConsumerInfo, Settle, SettleResult, Settled, Settling, parse_lease, settled_word,
 };
 use crate::http::call::{Call, Reply, shown};
+use crate::http::object::{Object, objects};
 use crate::http::problem::{Code, Problem};
 use crate::http::whole::whole;
 
@@ -25,9 +26,11 @@ use crate::http::whole::whole;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Acks<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     ack: Vec<Item<'a>>,
+    #[serde(borrow, deserialize_with = "objects")]
     nack: Vec<Item<'a>>,
+    #[serde(borrow, deserialize_with = "objects")]
     extend: Vec<Item<'a>>,
 }
 
@@ -136,7 +139,9 @@ async fn seek(call: Call, of: Of) -> Reply {
 
 impl<'a> Acks<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Box<Problem>> {
-        serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))
+        let read: Result<Object<Self>, _> = serde_json::from_slice(bytes);
+        let Object(acks) = read.map_err(|error| invalid(error.to_string()))?;
+        Ok(acks)
     }
 
     fn items(&self) -> impl Iterator<Item = &Item<'a>> {
@@ -287,7 +292,7 @@ mod tests {
     const LEASE: &str = "00000000000000ff";
 
     fn settle(text: &str, members: &[&str]) -> Result<Vec<Option<Settle>>, Code> {
-        let acks: Acks<'_> = serde_json::from_str(text).map_err(|_| Code::BodyInvalid)?;
+        let acks = Acks::read(text.as_bytes()).map_err(|problem| problem.code)?;
         acks.wanted(&info(members)).map_err(|problem| problem.code)
     }
 
@@ -311,7 +316,7 @@ mod tests {
             ]
         );
         assert_eq!(wanted[0].unwrap().lease, LeaseId(255));
-        let acks: Acks<'_> = serde_json::from_str(&text).unwrap();
+        let acks = Acks::read(text.as_bytes()).unwrap();
         let paused = || Err(Arc::new(ConsumerError::Paused));
         let results = [Ok(Settled::Acked), paused(), Ok(Settled::LeaseLost)];
         let rest = [Ok(Settled::Extended), Ok(Settled::Unknown)];
@@ -332,6 +337,9 @@ mod tests {
         let one = |item: &str| format!(r#"{{"ack": [{item}]}}"#);
         for (bad, members) in [
             (one(r#"{"seq": 1}"#), &["a"][..]),
+            // What is meant is said by name, not by place.
+            (one(r#"[null, 1, "00000000000000ff", null, null]"#), &["a"]),
+            ("[[], [], []]".to_owned(), &["a"]),
             (one(r#"{"seq": 0, "lease": "00000000000000ff"}"#), &["a"]),
             (one(r#"{"lease": "00000000000000ff"}"#), &["a"]),
             (one(r#"{"seq": 1, "lease": "ff"}"#), &["a"]),
