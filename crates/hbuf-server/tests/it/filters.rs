@@ -130,3 +130,19 @@ fn a_pause_ends_an_upload_at_once_and_leaves_nothing_of_it() {
     let again = client.call("PUT", "/buffers/b/filters/f", &TEXT, b"t\n");
     assert_eq!(again.status, 201, "{}", again.text());
 }
+
+#[test]
+fn a_tag_is_bytes_and_a_filter_of_lines_may_name_any() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.send(
+        b"POST /buffers/b HTTP/1.1\r\nhost: localhost\r\nx-hbuf-tag: \xe9t\xe9\r\ncontent-length: 3\r\n\r\none",
+    );
+    assert_eq!(client.reply("POST").unwrap().status, 201);
+    assert_eq!(client.post("/buffers/b", "two").status, 201);
+    let stored = client.call("PUT", "/buffers/b/filters/f", &TEXT, b"\xe9t\xe9\n");
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    let json = [("accept", "application/json")];
+    let found = client.call("GET", "/buffers/b/messages?filter=f", &json, b"");
+    assert!(found.text().contains("one") && !found.text().contains("two"));
+}
