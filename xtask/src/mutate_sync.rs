@@ -416,6 +416,7 @@ fn stories(point: &str) -> &'static [&'static str] {
         "JournalFound" => &["what_a_start_shows_of_the_journal"],
         "JournalFoundEntry" => &["a_journal_file_that_a_start_relies_on"],
         "ManagerEntry" => &["a_first_start_that_ended_anywhere"],
+        "ManagerLog" => &["commands_that_a_start_found_are_durable"],
         "MarkEntry" => &[
             "a_key_is_known_when_the_first_mark",
             "where_a_consumer_of_an_empty_buffer_begins",

@@ -32,6 +32,8 @@ const LARGE: usize = 100_000;
 const ROOM: &[u8] = b"there is room";
 /// Messages whose acks are answered.
 const ACKED: usize = 5;
+/// The write of a start that registers it, behind two of `node.json`.
+const REGISTERS: u64 = 3;
 /// How often a story tries to be quicker than the server's look at the room on its disk.
 const TRIES: usize = 12;
 
@@ -603,5 +605,45 @@ fn a_filter_that_a_start_found_and_showed_stays() {
 fn a_directory_of_filters_that_a_start_found_stays() {
     tell("a_directory_of_filters_that_a_start_found_stays", || {
         shown_filter(|directory| unsync_name(&directory.join("filters")))
+    });
+}
+
+/// The newest file of the manager's log.
+fn manager_file(data: &Path) -> Result<PathBuf, String> {
+    let entries = fs::read_dir(data.join("manager/global")).map_err(not_there)?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let newest = paths.filter(|path| path.is_file()).max();
+    newest.ok_or_else(|| not_there("the manager has no log"))
+}
+
+/// A process dies before the sync of its commands returned, and the next start registers itself
+/// behind them. That they come before says that they are durable: when the power goes in this start
+/// and leaves the registration alone, nobody could tell it from damage.
+#[test]
+fn commands_that_a_start_found_are_durable_before_another_follows() {
+    tell("commands_that_a_start_found_are_durable", || {
+        let mut stage = Stage::new(&flags(100, NEVER), None)?;
+        let manager = manager_file(stage.data())?;
+        let synced = fs::read(&manager).map_err(not_there)?.len();
+        // More than a sector of a disk has.
+        for number in 0..8 {
+            stage.configure(&format!("/buffers/b{number}"), "{}")?;
+        }
+        let all = fs::read(&manager).map_err(not_there)?;
+        let mut unsynced = Ok(());
+        stage.restart_into_the_cut(&flags(100, NEVER), REGISTERS, |_| {
+            let unsync = || {
+                let file = fs::File::options().write(true).open(&manager)?;
+                file.set_len(synced as u64)?;
+                file.sync_all()?;
+                file.write_all_at(&all[synced..], synced as u64)
+            };
+            unsynced = unsync();
+        })?;
+        unsynced.map_err(not_there)?;
+        if fs::read(&manager).map_err(not_there)?.len() <= all.len() {
+            return Err(not_there("the start registered nothing"));
+        }
+        stage.lose_power(&|data| Server::start(data, &[])?.stop())
     });
 }

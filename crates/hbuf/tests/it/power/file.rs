@@ -157,6 +157,16 @@ impl FileData {
         self.pending.retain(|change| change.id > upto);
     }
 
+    /// Writes out of order: all are lost but the newest.
+    pub(crate) fn forget_older_writes(&mut self) {
+        let is_write = |change: &Change| matches!(change.kind, Kind::Write { .. });
+        let newest = self.pending.iter().rev().find(|change| is_write(change));
+        if let Some(newest) = newest.map(|change| change.id) {
+            self.pending
+                .retain(|change| !is_write(change) || change.id == newest);
+        }
+    }
+
     /// A lost shrink: what was written before it reached the disk, nothing from it on did.
     pub(crate) fn forget_from_shrink(&mut self) {
         let mut len = self.stable.len();

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::draw::Draws;
-use super::model::{Loss, Model};
+use super::model::{Class, Cut, Loss, Model};
 use super::mount::Mounted;
 use crate::support::http::{Http, Reply};
 use crate::support::server::Server;
@@ -81,6 +81,29 @@ impl Stage {
         between(&self.data);
         self.server = Server::start(&self.data, flags).map_err(not_there)?;
         Ok(())
+    }
+
+    /// SIGKILL, and the power goes before the next life is through its start: at this write of it.
+    pub(crate) fn restart_into_the_cut(
+        &mut self,
+        flags: &[String],
+        write: u64,
+        between: impl FnOnce(&Path),
+    ) -> Result<(), String> {
+        self.server.kill();
+        between(&self.data);
+        self.mounted.model().cut_after_now(Cut {
+            class: Class::Write,
+            number: write,
+            later: 0,
+        });
+        let started = Server::start(&self.data, flags);
+        // The story may look at what is there, until the power goes.
+        self.mounted.model().resume();
+        match started {
+            Ok(_) => Err(not_there("the start did not come to a write")),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Appends one message, which must be taken.

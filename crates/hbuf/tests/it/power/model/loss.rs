@@ -13,6 +13,8 @@ pub(crate) enum Loss {
     Unsynced,
     /// What files hold, and their lengths.
     Contents,
+    /// What files hold, but for the newest write of each: it was the first to reach the disk.
+    OlderWrites,
     /// What files hold from the first shrink of each on: the old end comes back.
     Shrinks,
     /// Names that appeared or were moved.
@@ -22,9 +24,10 @@ pub(crate) enum Loss {
 }
 
 impl Loss {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Unsynced,
         Self::Contents,
+        Self::OlderWrites,
         Self::Shrinks,
         Self::Creations,
         Self::Removals,
@@ -38,6 +41,7 @@ impl Model {
         match loss {
             Loss::Unsynced => self.lose_unsynced(),
             Loss::Contents => self.each_file(forget_dirty),
+            Loss::OlderWrites => self.each_file(FileData::forget_older_writes),
             Loss::Shrinks => self.each_file(FileData::forget_from_shrink),
             Loss::Creations => self.names.forget_creations(),
             Loss::Removals => self.names.forget_removals(),
