@@ -52,6 +52,7 @@ const FILTER: &[Code] = &[Code::FilterNotFound];
 /// Taking a body.
 pub(super) const BODY: &[Code] = &[
     Code::BodyInvalid,
+    Code::ContentTypeUnsupported,
     Code::BodyCut,
     Code::RequestSlow,
     Code::BodyTooLarge,
@@ -72,7 +73,6 @@ pub(super) const CATALOG: &[Code] = &[
 ];
 const APPEND: &[Code] = &[
     Code::BatchInvalid,
-    Code::ContentTypeUnsupported,
     Code::BufferClosed,
     Code::BufferPaused,
     Code::BufferIsStream,
@@ -420,7 +420,6 @@ static OPERATIONS: &[(&str, &str, Operation)] = &[
                 &[
                     Code::FilterInvalid,
                     Code::FilterBusy,
-                    Code::ContentTypeUnsupported,
                     Code::BufferPaused,
                     Code::LimitReached,
                     Code::DiskFull,

@@ -16,7 +16,6 @@ const STREAM: &[Code] = &[
     Code::NotSupported,
 ];
 const STREAM_WRITE: &[Code] = &[
-    Code::ContentTypeUnsupported,
     Code::ProducerStart,
     Code::ProducerStale,
     Code::ProducerGap,
