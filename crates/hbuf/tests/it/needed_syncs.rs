@@ -608,6 +608,14 @@ fn a_directory_of_filters_that_a_start_found_stays() {
     });
 }
 
+/// Brings the end of a file back to before its sync.
+fn unsync_end(path: &Path, all: &[u8], synced: usize) -> std::io::Result<()> {
+    let file = fs::File::options().write(true).open(path)?;
+    file.set_len(synced as u64)?;
+    file.sync_all()?;
+    file.write_all_at(&all[synced..], synced as u64)
+}
+
 /// The newest file of the manager's log.
 fn manager_file(data: &Path) -> Result<PathBuf, String> {
     let entries = fs::read_dir(data.join("manager/global")).map_err(not_there)?;
@@ -632,13 +640,7 @@ fn commands_that_a_start_found_are_durable_before_another_follows() {
         let all = fs::read(&manager).map_err(not_there)?;
         let mut unsynced = Ok(());
         stage.restart_into_the_cut(&flags(100, NEVER), REGISTERS, |_| {
-            let unsync = || {
-                let file = fs::File::options().write(true).open(&manager)?;
-                file.set_len(synced as u64)?;
-                file.sync_all()?;
-                file.write_all_at(&all[synced..], synced as u64)
-            };
-            unsynced = unsync();
+            unsynced = unsync_end(&manager, &all, synced);
         })?;
         unsynced.map_err(not_there)?;
         if fs::read(&manager).map_err(not_there)?.len() <= all.len() {
