@@ -39,6 +39,8 @@ pub use labels::{Labels, key_term, labels};
 pub use latest::{LatestError, latest};
 pub use open_terms::{OpenKeys, OpenTags};
 pub use recent::Recent;
-pub use tag_list::{BadLine, BadTag, LineError, TagLines, TagList, TagListError, TagListWriter};
+pub use tag_list::{
+    BadLine, BadTag, LineError, TagLines, TagList, TagListError, TagListReader, TagListWriter,
+};
 pub use tag_set::{Plan, TagSet};
 pub use terms::{TermKind, Terms, TermsError, TermsOf, encode_terms};

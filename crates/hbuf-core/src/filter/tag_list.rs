@@ -170,6 +170,9 @@ pub enum TagListError {
     /// The lines are not those that the first one is about.
     #[error("the tags are not those of the file's first line")]
     Differs,
+    /// The first line names another filter than the file's name does.
+    #[error("the first line names another filter than the file")]
+    Name,
 }
 
 impl TagList {
@@ -209,6 +212,66 @@ impl TagList {
             })
         };
         Ok((read().ok_or(TagListError::Form)?, end + 1))
+    }
+
+    /// The same of the file that stands under `key`, the filter's name in lower case.
+    pub fn parse_named(bytes: &[u8], key: &str) -> Result<(Self, usize), TagListError> {
+        let (list, len) = Self::parse(bytes)?;
+        if list.name.to_ascii_lowercase() == key.as_bytes() {
+            Ok((list, len))
+        } else {
+            Err(TagListError::Name)
+        }
+    }
+}
+
+/// Checks the lines of a filter's file against its first one.
+#[derive(Clone, Debug)]
+pub struct TagListReader {
+    list: TagList,
+    lines: TagLines,
+    read: TagListWriter,
+    out: Vec<u8>,
+}
+
+impl TagListReader {
+    /// Behind the first line, which is this.
+    #[must_use]
+    pub fn new(list: TagList) -> Self {
+        Self {
+            list,
+            lines: TagLines::default(),
+            read: TagListWriter::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes in the next bytes and hands out the tags that end in them, with their lines' numbers
+    /// behind the first.
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        mut each: impl FnMut(u64, &[u8]),
+    ) -> Result<(), TagListError> {
+        let (read, out) = (&mut self.read, &mut self.out);
+        let fed = self.lines.feed(bytes, |line, tag| {
+            each(line, tag);
+            read.push(tag, out).map_err(|why| LineError { line, why })
+        });
+        self.out.clear();
+        fed.map_err(|_| TagListError::Differs)
+    }
+
+    /// The file has ended: whether it is the one that its first line is about.
+    pub fn finish(self) -> Result<TagList, TagListError> {
+        // Each line of such a file has an end, so what is left is none of it.
+        let rest = |line, _: &[u8]| {
+            let why = BadLine::Many;
+            Err(LineError { line, why })
+        };
+        self.lines.finish(rest).map_err(|_| TagListError::Differs)?;
+        self.read.agrees(&self.list)?;
+        Ok(self.list)
     }
 }
 
@@ -351,6 +414,39 @@ mod tests {
                 "cut {cut}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_in_which_any_byte_changed_is_no_filter() {
+        let (mut writer, mut lines) = (TagListWriter::default(), Vec::new());
+        for tag in ["web7", "eu-west-1"] {
+            writer.push(tag.as_bytes(), &mut lines).unwrap();
+        }
+        let mut good = writer.list(b"Some").head();
+        good.extend_from_slice(&lines);
+        let read = |file: &[u8]| {
+            let (list, len) = TagList::parse_named(file, "some")?;
+            let (mut reader, mut tags) = (TagListReader::new(list), Vec::new());
+            for piece in file[len..].chunks(3) {
+                reader.feed(piece, |_, tag| tags.push(tag.to_vec()))?;
+            }
+            reader.finish().map(|_| tags)
+        };
+        let tags = vec![b"web7".to_vec(), b"eu-west-1".to_vec()];
+        assert_eq!(read(&good), Ok(tags));
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            // Not the case of a letter: the name has no other check, nor does it need one.
+            bad[at] ^= 1;
+            assert!(read(&bad).is_err(), "byte {at}");
+            assert!(read(&good[..at]).is_err(), "cut at {at}");
+        }
+        good.push(b'x');
+        assert_eq!(read(&good), Err(TagListError::Differs));
+        assert_eq!(
+            TagList::parse_named(&good, "other"),
+            Err(TagListError::Name)
+        );
     }
 
     #[test]

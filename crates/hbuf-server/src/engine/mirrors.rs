@@ -278,7 +278,10 @@ impl Follower {
             }
             ReadError::Closed => Ok(false),
             ReadError::Stopping => Err(Halt::Gone),
-            ReadError::Damaged { .. } | ReadError::Io { .. } | ReadError::NoFilter { .. } => {
+            ReadError::Damaged { .. }
+            | ReadError::Io { .. }
+            | ReadError::NoFilter { .. }
+            | ReadError::FilterDamaged { .. } => {
                 Err(Halt::Later(format!("the origin cannot be read: {error}")))
             }
         }

@@ -122,6 +122,7 @@ codes! {
     BufferPaused => LOCKED, "buffer-paused", "The buffer is paused", Retry::No;
     HeadTooLarge => REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "The headers are too large", Retry::No;
     LogDamaged => INTERNAL_SERVER_ERROR, "log-damaged", "A file of the log is damaged", Retry::No;
+    FilterDamaged => INTERNAL_SERVER_ERROR, "filter-damaged", "A stored filter is damaged", Retry::No;
     ReadFailed => INTERNAL_SERVER_ERROR, "read-failed", "A file could not be read", Retry::After(1);
     Unexpected => INTERNAL_SERVER_ERROR, "unexpected", "This should not have happened", Retry::No;
     NotSupported => NOT_IMPLEMENTED, "not-supported", "This server cannot do that", Retry::No;

@@ -118,6 +118,7 @@ impl From<ReadError> for Box<Problem> {
             }
             ReadError::Io { .. } => Problem::new(Code::ReadFailed, text),
             ReadError::NoFilter { .. } => Problem::new(Code::FilterNotFound, text),
+            ReadError::FilterDamaged { .. } => Problem::new(Code::FilterDamaged, text),
             ReadError::Closed => Problem::new(Code::BufferOpening, text),
             ReadError::Stopping => Problem::new(Code::Stopping, text),
         }
@@ -135,6 +136,7 @@ impl From<FilterError> for Box<Problem> {
             FilterError::DictionaryFull | FilterError::TooMany => {
                 Problem::new(Code::LimitReached, text)
             }
+            FilterError::Damaged { .. } => Problem::new(Code::FilterDamaged, text),
             FilterError::Busy => Problem::new(Code::FilterBusy, text),
             FilterError::Paused => Problem::new(Code::BufferPaused, text),
             FilterError::Read(error) => error.into(),

@@ -214,9 +214,11 @@ impl TopicScan {
             let member = &mut self.members[at];
             match member.next_page().await {
                 Ok(()) => {}
-                Err(error @ (ReadError::Stopping | ReadError::NoFilter { .. })) => {
-                    return Err(error);
-                }
+                Err(
+                    error @ (ReadError::Stopping
+                    | ReadError::NoFilter { .. }
+                    | ReadError::FilterDamaged { .. }),
+                ) => return Err(error),
                 Err(error) => self.mend(at, &error).await,
             }
             let member = &mut self.members[at];
@@ -250,9 +252,10 @@ impl TopicScan {
                 return;
             }
             ReadError::Damaged { .. } => Reason::Damaged,
-            ReadError::Io { .. } | ReadError::NoFilter { .. } | ReadError::Stopping => {
-                Reason::Unavailable
-            }
+            ReadError::Io { .. }
+            | ReadError::NoFilter { .. }
+            | ReadError::FilterDamaged { .. }
+            | ReadError::Stopping => Reason::Unavailable,
         };
         member.let_go();
         member.stop(reason, now);

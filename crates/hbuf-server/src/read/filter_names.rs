@@ -30,6 +30,8 @@ const UNFINISHED_SUFFIX: &str = ".filter.tmp";
 pub(super) struct FilterNames {
     /// What the last life left is on the disk.
     synced: bool,
+    /// Filters whose files were read to their ends in this opening, and were good.
+    checked: BTreeSet<String>,
 }
 
 /// The file of an upload, until it gets its name.
@@ -158,6 +160,14 @@ impl Readable {
         sync::sync_dir(&self.dir.join(FILTERS_DIRECTORY), SyncPoint::FilterRemoved)?;
         drop(names);
         Ok(true)
+    }
+
+    pub(super) fn is_checked(&self, key: &str) -> bool {
+        lock(&self.filter_names).checked.contains(key)
+    }
+
+    pub(super) fn checked(&self, key: String) {
+        lock(&self.filter_names).checked.insert(key);
     }
 
     /// The file of a filter.

@@ -55,7 +55,7 @@ pub use prove::{Consistency, Inclusion, ProofError};
 pub use range::{Records, Within};
 pub use segments::SegmentAt;
 pub use shared::ReadShared;
-pub(crate) use stored_filter::{FilterError, FilterForm, FilterUpload};
+pub(crate) use stored_filter::{FilterError, FilterForm, FilterUpload, Listed};
 pub use unread::{FileRange, Part};
 
 use std::collections::BTreeMap;
@@ -65,6 +65,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use bytes::Bytes;
+use hbuf_core::filter::TagListError;
 use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::limits::TAIL_TOTAL_BYTES_MAX;
 use hbuf_core::recovery::Unreadable;
@@ -146,6 +147,14 @@ pub enum ReadError {
     NoFilter {
         /// The name.
         name: String,
+    },
+    /// The file of a stored filter is not what was uploaded.
+    #[error("the stored filter `{name}` is damaged ({what}): upload it again")]
+    FilterDamaged {
+        /// The name.
+        name: String,
+        /// What is wrong.
+        what: TagListError,
     },
     /// This opening of the buffer is over; it may be gone.
     #[error("the buffer is being opened again on this node: try again shortly")]

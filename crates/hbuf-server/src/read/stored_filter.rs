@@ -10,7 +10,8 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use hbuf_core::filter::{
-    BadLine, LineError, Stamp, TagId, TagLines, TagList, TagListWriter, TagSet,
+    BadLine, LineError, Stamp, TagId, TagLines, TagList, TagListError, TagListReader,
+    TagListWriter, TagSet,
 };
 use hbuf_core::ids::Seq;
 use hbuf_core::input::BufferState;
@@ -94,6 +95,14 @@ pub(crate) enum FilterError {
     /// The buffer is paused.
     #[error("the buffer is paused, so that its files stand still: set its state to open first")]
     Paused,
+    /// Its file is not what was uploaded.
+    #[error("the stored filter `{name}` is damaged ({what}): upload it again")]
+    Damaged {
+        /// As the file is named.
+        name: String,
+        /// What is wrong.
+        what: TagListError,
+    },
     /// The buffer cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -353,6 +362,9 @@ impl Readable {
         match self.read_filter(&key, book) {
             Ok(stored) => Ok(stored),
             Err(FilterError::Read(error)) => Err(error),
+            Err(FilterError::Damaged { name, what }) => {
+                Err(ReadError::FilterDamaged { name, what })
+            }
             Err(FilterError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 Err(ReadError::NoFilter { name: name.into() })
             }
@@ -365,61 +377,94 @@ impl Readable {
 
     /// Reads a filter's file, checks it, and finds its numbers.
     fn read_filter(&self, key: &str, book: &mut Book) -> Result<Arc<StoredFilter>, FilterError> {
-        let mut file = self.filter_file(key)?;
-        let (list, mut rest) = read_head(&mut file)?;
-        let (mut lines, mut gathered) = (TagLines::default(), Gathered::new());
-        let (mut check, mut out) = (TagListWriter::default(), Vec::new());
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            let (pushed, hashed) = (&mut gathered, &mut check);
-            lines.feed(&rest, |line, tag| {
-                pushed.push(tag, line);
-                hashed
-                    .push(tag, &mut out)
-                    .map_err(|why| FilterError::from(LineError { line, why }))
-            })?;
-            out.clear();
-            if gathered.is_much() {
+        let mut gathered = Gathered::new();
+        let list = self.check_file(key, |reader, bytes| {
+            let fed = reader.feed(bytes, |line, tag| gathered.push(tag, line));
+            if fed.is_ok() && gathered.is_much() {
                 gathered.settle(book, |_, _| Ok(()))?;
             }
-            let count = file.read(&mut piece)?;
-            if count == 0 {
-                break;
-            }
-            rest.clear();
-            rest.extend_from_slice(&piece[..count]);
-        }
+            Ok(fed)
+        })?;
         gathered.settle(book, |_, _| Ok(()))?;
-        check.agrees(&list).map_err(io::Error::other)?;
         Ok(book.keep_filter(list, Arc::new(gathered.set), self.shared.number())?)
     }
 
-    /// What the filters of the buffer say about themselves, by name; blocks.
+    /// Reads a filter's file to its end, and checks it; `feed` gives the bytes to the reader.
+    fn check_file(
+        &self,
+        key: &str,
+        mut feed: impl FnMut(&mut TagListReader, &[u8]) -> Fed,
+    ) -> Result<TagList, FilterError> {
+        let damaged = |what| FilterError::Damaged {
+            name: key.to_owned(),
+            what,
+        };
+        let mut file = self.filter_file(key)?;
+        let (list, mut bytes) = read_head(&mut file, key)?.map_err(damaged)?;
+        let mut reader = TagListReader::new(list);
+        loop {
+            feed(&mut reader, &bytes)?.map_err(damaged)?;
+            bytes.resize(PIECE_BYTES, 0);
+            let count = file.read(&mut bytes)?;
+            bytes.truncate(count);
+            if count == 0 {
+                return reader.finish().map_err(damaged);
+            }
+        }
+    }
+
+    /// What the filters of the buffer say about themselves, by name, or which are damaged; blocks.
     ///
     /// At most `limit` of those behind `after`, and whether there are more.
     pub(crate) fn filter_lists(
         &self,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<(Vec<TagList>, bool), FilterError> {
+    ) -> Result<(Vec<Listed>, bool), FilterError> {
         let names = self.filter_files()?;
         let mut behind = names
             .iter()
             .filter(|name| after.is_none_or(|after| name.as_str() > after));
         let mut lists = Vec::new();
         for key in behind.by_ref().take(limit) {
-            lists.extend(self.filter_list(key)?);
+            match self.filter_list(key) {
+                Ok(list) => lists.extend(list.map(Listed::Good)),
+                Err(FilterError::Damaged { name, what }) => {
+                    lists.push(Listed::Damaged { name, what });
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok((lists, behind.next().is_some()))
     }
 
     /// What one filter says about itself; blocks. `None` when there is none.
+    ///
+    /// The first look of an opening reads the whole file: only then is it known to be good.
     pub(crate) fn filter_list(&self, name: &str) -> Result<Option<TagList>, FilterError> {
-        match self.filter_file(&name.to_ascii_lowercase()) {
-            Ok(mut file) => Ok(Some(read_head(&mut file)?.0)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+        let key = name.to_ascii_lowercase();
+        let list = if self.is_checked(&key) {
+            self.filter_head(&key)
+        } else {
+            self.check_file(&key, |reader, bytes| Ok(reader.feed(bytes, |_, _| {})))
+        };
+        match list {
+            Ok(list) => {
+                self.checked(key);
+                Ok(Some(list))
+            }
+            Err(FilterError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
+    }
+
+    fn filter_head(&self, key: &str) -> Result<TagList, FilterError> {
+        let head = read_head(&mut self.filter_file(key)?, key)?;
+        let (list, _) = head.map_err(|what| FilterError::Damaged {
+            name: key.to_owned(),
+            what,
+        })?;
+        Ok(list)
     }
 
     /// Removes a filter, unless the buffer is paused, as `state` says. Answers whether there was
@@ -440,12 +485,30 @@ impl Readable {
     }
 }
 
+/// The lines are those of the file so far, or not; or something else went wrong with them.
+type Fed = Result<Result<(), TagListError>, FilterError>;
+
+/// A filter in a list of them.
+#[derive(Clone, Debug)]
+pub(crate) enum Listed {
+    /// What it says about itself.
+    Good(TagList),
+    /// Its file is not what was uploaded.
+    Damaged {
+        /// As the file is named.
+        name: String,
+        /// What is wrong.
+        what: TagListError,
+    },
+}
+
 /// The first line of a filter's file, and what was read behind it.
-fn read_head(file: &mut File) -> io::Result<(TagList, Vec<u8>)> {
+fn read_head(file: &mut File, key: &str) -> io::Result<Result<(TagList, Vec<u8>), TagListError>> {
     let mut bytes = Vec::with_capacity(TagList::HEAD_BYTES_MAX);
     file.take(TagList::HEAD_BYTES_MAX as u64)
         .read_to_end(&mut bytes)?;
-    let (list, len) = TagList::parse(&bytes).map_err(io::Error::other)?;
-    bytes.drain(..len);
-    Ok((list, bytes))
+    Ok(TagList::parse_named(&bytes, key).map(|(list, len)| {
+        bytes.drain(..len);
+        (list, bytes)
+    }))
 }

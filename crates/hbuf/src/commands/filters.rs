@@ -133,9 +133,14 @@ fn list(args: &ListArgs) -> Result<()> {
     let row = |filter: &Value| {
         let text = |name: &str| match &filter[name] {
             Value::String(text) => text.clone(),
+            Value::Null => "-".to_owned(),
             value => value.to_string(),
         };
-        vec![text("name"), text("tags"), text("bytes"), text("sha256")]
+        let sha256 = match filter["damaged"].as_str() {
+            Some(what) => format!("damaged: {what}"),
+            None => text("sha256"),
+        };
+        vec![text("name"), text("tags"), text("bytes"), sha256]
     };
     let head = ["NAME", "TAGS", "BYTES", "SHA256"]
         .map(str::to_owned)

@@ -1,10 +1,12 @@
 //! `hbuf verify`: is everything still there, and still what was appended?
 //!
 //! On disk: every checksum, every id, every head, and the tree of ids against each head, the mark
-//! and, if given, a checkpoint kept elsewhere. Over HTTP: the same for what a running server sends,
-//! against its checkpoint (`served`).
+//! and, if given, a checkpoint kept elsewhere; of hbuf's own logs and of stored filters the
+//! checksums. Over HTTP: all of the messages that a running server sends, against its checkpoint
+//! (`served`).
 
 use std::fs;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +19,9 @@ use serde_json::{Value, json};
 
 use super::block_on;
 use crate::args::ServerArgs;
-use crate::offline::{BufferPlace, Check, Damage, Found, Kind, find, find_with_catalog, walk};
+use crate::offline::{
+    BufferPlace, Check, Damage, Found, Kind, check_filter, find, find_own, own, walk,
+};
 use crate::output::Out;
 
 pub(crate) const EXAMPLES: &str = "Exit code 0: intact; 1: damage; 2: it could not be checked.
@@ -95,21 +99,63 @@ fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
 }
 
 fn verify_path(path: &Path, kept: Option<&Checkpoint>) -> Result<Vec<(String, Check)>> {
-    let places = if kept.is_some() {
-        find(path)?
-    } else {
-        find_with_catalog(path)?
-    };
+    let places = find(path)?;
     ensure!(
         kept.is_none() || places.len() == 1,
         "a checkpoint is of one buffer, and {} holds {}; name the buffer's directory",
         path.display(),
         places.len()
     );
-    places
-        .iter()
-        .map(|place| Ok((place.title(), verify_place(place, kept)?)))
-        .collect()
+    let mut checks = Vec::with_capacity(places.len());
+    for place in &places {
+        let mut check = verify_place(place, kept)?;
+        verify_filters(place, &mut check)?;
+        checks.push((place.title(), check));
+    }
+    if kept.is_none() {
+        for dir in find_own(path, &places)? {
+            checks.extend(verify_own(&dir)?);
+        }
+    }
+    Ok(checks)
+}
+
+/// One of hbuf's own logs. A running server begins files of it and removes those before: then what
+/// there is now is looked at. `None` when its buffer was deleted meanwhile.
+fn verify_own(dir: &Path) -> Result<Option<(String, Check)>> {
+    let mut looks = 0;
+    loop {
+        let place = own(dir).and_then(|place| Ok((place.title(), verify_place(&place, None)?)));
+        let gone = |error: &anyhow::Error| {
+            let cause = error.downcast_ref::<io::Error>();
+            cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound)
+        };
+        match place {
+            Err(error) if gone(&error) && !dir.is_dir() => return Ok(None),
+            Err(error) if gone(&error) && looks < OWN_LOOKS => looks += 1,
+            checked => return checked.map(Some),
+        }
+    }
+}
+
+/// A file of such a log goes once in many thousand acks.
+const OWN_LOOKS: u32 = 3;
+
+/// The stored filters of a buffer: the only files beside the log that nothing can make again.
+fn verify_filters(place: &BufferPlace, check: &mut Check) -> Result<()> {
+    for file in place.filters()? {
+        if let Some(error) = check_filter(&file)? {
+            check.damaged(Damage {
+                kind: Kind::Filter,
+                file,
+                offset: 0,
+                seq: Seq::ZERO,
+                last: Seq::ZERO,
+                reason: error.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Everything about one buffer on disk.

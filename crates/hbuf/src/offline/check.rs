@@ -163,8 +163,8 @@ impl Check {
     /// A place that is not good.
     pub(crate) fn damaged(&mut self, damage: Damage) {
         match damage.kind {
-            // What is cut was never in the tree, and the mark is no part of it.
-            Kind::Torn | Kind::Mark => {}
+            // What is cut was never in the tree; mark and filters are no part of it.
+            Kind::Torn | Kind::Mark | Kind::Filter => {}
             Kind::Head | Kind::Damaged | Kind::Missing | Kind::Tampered => {
                 let next_due = self.tree.as_ref().map(|tree| Seq(tree.size()).next());
                 // A bad head before the next record due leaves the tree as it was.

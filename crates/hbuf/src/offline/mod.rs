@@ -4,6 +4,7 @@
 //! that is not whole yet; `walk` looks twice before it calls such a tail torn.
 
 mod check;
+mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod place;
@@ -11,5 +12,6 @@ mod source;
 mod walk;
 
 pub(crate) use check::Check;
-pub(crate) use place::{BufferPlace, find, find_with_catalog};
+pub(crate) use filter::check_filter;
+pub(crate) use place::{BufferPlace, find, find_own, own};
 pub(crate) use walk::{Damage, Found, Kind, walk};

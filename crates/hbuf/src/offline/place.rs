@@ -49,6 +49,17 @@ impl BufferPlace {
         self.alone
     }
 
+    /// The files of its stored filters.
+    pub(crate) fn filters(&self) -> Result<Vec<PathBuf>> {
+        if self.is_one_file() {
+            return Ok(Vec::new());
+        }
+        let mut files = children(&self.dir.join("filters"))?;
+        // An upload under way has another ending.
+        files.retain(|path| path.extension().is_some_and(|end| end == "filter"));
+        Ok(files)
+    }
+
     /// One of hbuf's own logs, which have neither names nor a tree: the catalog's, or cursors.
     pub(crate) fn is_internal(&self) -> bool {
         let named = |path: Option<&Path>, name: &str| path.is_some_and(|path| path.ends_with(name));
@@ -88,18 +99,22 @@ pub(crate) fn find(path: &Path) -> Result<Vec<BufferPlace>> {
     Ok(found)
 }
 
-/// All buffers under a path, and the catalog's logs if it is a data directory.
-pub(crate) fn find_with_catalog(path: &Path) -> Result<Vec<BufferPlace>> {
-    let mut found = find(path)?;
+/// hbuf's own logs under a path: the catalog's if it is a data directory, and the cursors of these
+/// buffers.
+pub(crate) fn find_own(path: &Path, buffers: &[BufferPlace]) -> Result<Vec<PathBuf>> {
+    let mut own = Vec::new();
     if path.join("buffers").is_dir() {
-        for dir in children(&path.join("manager"))?
-            .iter()
-            .filter(|dir| is_buffer(dir))
-        {
-            found.push(buffer(dir, None)?);
-        }
+        own = children(&path.join("manager"))?;
     }
-    Ok(found)
+    let whole = buffers.iter().filter(|place| !place.is_one_file());
+    own.extend(whole.map(|place| place.dir.join("cursors")));
+    own.retain(|dir| is_buffer(dir));
+    Ok(own)
+}
+
+/// One of hbuf's own logs, as it is now.
+pub(crate) fn own(dir: &Path) -> Result<BufferPlace> {
+    buffer(dir, None)
 }
 
 fn one_file(path: &Path, bytes: u64) -> BufferPlace {

@@ -65,6 +65,8 @@ pub(crate) enum Kind {
     Head,
     /// The mark of the buffer.
     Mark,
+    /// A stored filter: no message, and nothing of the log.
+    Filter,
     /// A record that was durable and is not good any more.
     Damaged,
     /// An end that is not whole and that nothing proves to have been durable: the next start cuts
@@ -89,6 +91,13 @@ impl fmt::Display for Damage {
         match kind {
             Kind::Head => write!(f, "head of the segment that starts with seq {seq}")?,
             Kind::Mark => write!(f, "mark")?,
+            Kind::Filter => {
+                let (kind, file) = (kind.as_str(), file.display());
+                return write!(
+                    f,
+                    "stored filter: {kind}: {reason}: upload it again ({file})"
+                );
+            }
             _ if seq == last => write!(f, "seq {seq}")?,
             _ => write!(f, "seq {seq} to {last}")?,
         }
@@ -107,6 +116,7 @@ impl Kind {
         match self {
             Self::Head => "head",
             Self::Mark => "mark",
+            Self::Filter => "filter",
             Self::Damaged | Self::Torn | Self::Missing | Self::Tampered => "record",
         }
     }
@@ -119,7 +129,7 @@ impl Kind {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Head | Self::Mark => "unreadable",
-            Self::Damaged => "damaged",
+            Self::Damaged | Self::Filter => "damaged",
             Self::Torn => "torn",
             Self::Missing => "missing",
             Self::Tampered => "tampered",

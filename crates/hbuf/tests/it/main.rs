@@ -9,6 +9,7 @@ mod cli_server;
 mod cli_sim;
 mod cloud_events;
 mod consumers;
+mod damaged_beside;
 mod damaged_log;
 mod faults;
 mod held_journal;

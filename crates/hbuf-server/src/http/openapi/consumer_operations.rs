@@ -10,6 +10,7 @@ const CONSUMER: &[Code] = &[
     Code::TopicNotFound,
     Code::ConsumerNotFound,
     Code::FilterNotFound,
+    Code::FilterDamaged,
     Code::BeingCreated,
     Code::BufferOpening,
     Code::BufferPaused,

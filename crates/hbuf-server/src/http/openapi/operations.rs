@@ -48,7 +48,7 @@ const BUFFER: &[Code] = &[
     Code::Overloaded,
 ];
 const TOPIC: &[Code] = &[Code::TopicNotFound, Code::SeveralBuffers];
-const FILTER: &[Code] = &[Code::FilterNotFound];
+const FILTER: &[Code] = &[Code::FilterNotFound, Code::FilterDamaged];
 /// Taking a body.
 pub(super) const BODY: &[Code] = &[
     Code::BodyInvalid,
@@ -91,6 +91,7 @@ const READ: &[Code] = &[
     Code::HistoryDiffers,
     Code::MessageDropped,
     Code::FilterNotFound,
+    Code::FilterDamaged,
 ];
 const PROOF: &[Code] = &[Code::SeqInvalid, Code::ProofInvalid, Code::MessageDropped];
 

@@ -103,7 +103,7 @@ fn catalog() -> Vec<(&'static str, Value)> {
             "Topic",
             open(&["name", "buffers", "created", "version"], topic),
         ),
-        ("FilterList", page("filters", "Filter")),
+        ("FilterList", page("filters", "ListedFilter")),
         ("BufferList", page("buffers", "Buffer")),
         ("TopicList", page("topics", "Topic")),
     ]
@@ -210,6 +210,7 @@ fn messages() -> Vec<(&'static str, Value)> {
     let filter = json!({
         "name": text(NAME), "tags": count(), "bytes": count(), "sha256": hash(),
     });
+    let damaged = json!({ "name": text(NAME), "damaged": words() });
     let list = json!({ "type": "array", "items": reference("Message") });
     // Behind the messages stands where to go on.
     let end = open(
@@ -230,6 +231,10 @@ fn messages() -> Vec<(&'static str, Value)> {
         (
             "Filter",
             closed(&["name", "tags", "bytes", "sha256"], filter),
+        ),
+        (
+            "ListedFilter",
+            json!({ "anyOf": [reference("Filter"), closed(&["name", "damaged"], damaged)] }),
         ),
     ]
 }

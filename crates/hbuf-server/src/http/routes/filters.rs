@@ -12,7 +12,7 @@ use super::json_reply;
 use crate::http::call::{Call, Reply, parse_name, shown};
 use crate::http::collect::Pieces;
 use crate::http::problem::{Code, Problem};
-use crate::read::{FilterError, FilterForm, FilterUpload};
+use crate::read::{FilterError, FilterForm, FilterUpload, Listed};
 
 /// `PUT /buffers/{buffer}/filters/{filter}`
 pub(super) async fn put(call: Call) -> Reply {
@@ -82,8 +82,8 @@ pub(super) async fn list(call: Call) -> Reply {
     let buffer = call.app.engine.buffer(call.tenant(), call.name()).await?;
     let readable = buffer.readable().clone();
     let (lists, more) = blocking(move || readable.filter_lists(after.as_deref(), limit)).await?;
-    let next = more.then(|| lists.last().map(name_of)).flatten();
-    let filters: Vec<Value> = lists.iter().map(described).collect();
+    let next = more.then(|| lists.last().map(listed_name)).flatten();
+    let filters: Vec<Value> = lists.iter().map(listed).collect();
     let list = json!({ "filters": filters, "next": next });
     Ok(json_reply(StatusCode::OK, &list))
 }
@@ -140,6 +140,21 @@ async fn blocking<T: Send + 'static>(
 fn described(list: &TagList) -> Value {
     let sha256 = list.sha256.to_string();
     json!({ "name": name_of(list), "tags": list.tags, "bytes": list.bytes, "sha256": sha256 })
+}
+
+/// A filter in the list: of a damaged one nothing is known but its name.
+fn listed(filter: &Listed) -> Value {
+    match filter {
+        Listed::Good(list) => described(list),
+        Listed::Damaged { name, what } => json!({ "name": name, "damaged": what.to_string() }),
+    }
+}
+
+fn listed_name(filter: &Listed) -> String {
+    match filter {
+        Listed::Good(list) => name_of(list),
+        Listed::Damaged { name, .. } => name.clone(),
+    }
 }
 
 fn name_of(list: &TagList) -> String {

@@ -419,8 +419,22 @@ fn a_filter_whose_file_was_altered_is_not_used() {
     let path = writer.dir.path().join("filters/f.filter");
     let text = fs::read_to_string(&path).unwrap().replace("n6", "n7");
     fs::write(&path, text).unwrap();
-    let error = run(by_filter(&writer.reopened(), "f")).unwrap_err();
+    let reopened = writer.reopened();
+    let error = run(by_filter(&reopened, "f")).unwrap_err();
+    assert!(matches!(error, ReadError::FilterDamaged { .. }), "{error}");
     assert!(error.to_string().contains("filter `f`"), "{error}");
+    // An upload anew mends it, and whoever asks about it first after a start reads all of it.
+    let told = |buffer: &Readable| buffer.filter_list("F").map(|list| list.unwrap().tags);
+    let damaged = told(&reopened).unwrap_err();
+    assert!(matches!(damaged, FilterError::Damaged { .. }), "{damaged}");
+    assert!(!upload(&reopened, "f", "n5\n").unwrap());
+    for buffer in [&reopened, &writer.reopened()] {
+        assert_eq!((told(buffer).unwrap(), told(buffer).unwrap()), (1, 1));
+        assert_eq!(
+            run(by_filter(buffer, "f")).unwrap(),
+            model(0, |seq| has(seq, "n5"))
+        );
+    }
 }
 
 #[test]

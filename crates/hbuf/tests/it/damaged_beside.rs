@@ -1,0 +1,229 @@
+//! What a person sees of damage beside the messages, in the places of consumers and in stored
+//! filters, when the messages themselves are good.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::http::Reply;
+use crate::support::server::{Server, hbuf};
+
+/// How many messages the buffer has.
+const MESSAGES: u64 = 8;
+
+/// A data directory with one buffer, `b`, of which a consumer, `c`, acked the first messages, and
+/// with a stored filter, `F`.
+struct Bench {
+    scratch: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let bench = Self { scratch };
+        let server = bench.serve();
+        for number in 1..=MESSAGES {
+            let body = format!("body {number}");
+            let headers = [("x-hbuf-tag", "web7")];
+            let reply = server
+                .http()
+                .send("POST", "/buffers/b", &headers, body.as_bytes());
+            assert_eq!(reply.unwrap().status, 201);
+        }
+        put(&server, "/buffers/b/consumers/c", "{}");
+        for seq in 1..=3 {
+            acks(&server, seq);
+        }
+        put_filter(&server, 201);
+        server.stop().unwrap();
+        bench
+    }
+
+    fn data(&self) -> PathBuf {
+        self.scratch.path().join("data")
+    }
+
+    fn serve(&self) -> Server {
+        Server::start(&self.data(), &[]).unwrap()
+    }
+
+    fn directory(&self) -> PathBuf {
+        fs::canonicalize(self.data().join("names/-/b")).unwrap()
+    }
+
+    fn cursors(&self) -> PathBuf {
+        self.directory().join("cursors/00000000000000000001.hbuf")
+    }
+
+    fn filter(&self) -> PathBuf {
+        self.directory().join("filters/f.filter")
+    }
+
+    /// Both the data directory and the buffer's are verified.
+    fn verify(&self, says: &dyn Fn(Option<i32>, &str)) {
+        for path in [self.data(), self.directory()] {
+            let output = hbuf(&["verify", &path.display().to_string()]);
+            says(
+                output.status.code(),
+                &String::from_utf8_lossy(&output.stdout),
+            );
+        }
+    }
+
+    fn is_intact(&self) {
+        self.verify(&|code, said| assert_eq!(code, Some(0), "{said}"));
+    }
+
+    fn is_damaged(&self, file: &Path) {
+        let ending = file.strip_prefix(self.directory()).unwrap();
+        self.verify(&|code, said| {
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains(&ending.display().to_string()), "{said}");
+        });
+    }
+}
+
+fn put(server: &Server, path: &str, body: &str) {
+    let reply = server.http().put_json(path, body).unwrap();
+    assert!(reply.is_success(), "{path}: {}", reply.text());
+}
+
+fn put_filter(server: &Server, status: u16) {
+    let path = "/buffers/b/filters/F";
+    let reply = server.http().put_text(path, "web7\neu\n").unwrap();
+    assert_eq!(reply.status, status, "{}", reply.text());
+}
+
+fn acks(server: &Server, seq: u64) {
+    let path = "/buffers/b/consumers/c";
+    let reply = server.http().post(&format!("{path}/next"), b"").unwrap();
+    let given: Value = serde_json::from_slice(&reply.body).unwrap();
+    let message = &given["messages"][0];
+    assert_eq!(message["seq"], seq, "{given}");
+    let ack = json!({ "ack": [{ "seq": message["seq"], "lease": message["lease"] }] });
+    let json = [("content-type", "application/json")];
+    let path = format!("{path}/acks");
+    let ack = ack.to_string();
+    let reply = server.http().send("POST", &path, &json, ack.as_bytes());
+    let reply = reply.unwrap();
+    assert!(reply.is_success(), "{}", reply.text());
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+fn find(bytes: &[u8], text: &str) -> usize {
+    let mut places = bytes.windows(text.len());
+    places.position(|at| at == text.as_bytes()).unwrap()
+}
+
+/// A reply of this status with a problem of this type that is not to be tried again and that tells
+/// nothing of the server's files.
+fn problem(bench: &Bench, reply: &Reply, (status, kind): (u16, &str)) -> String {
+    let text = reply.text();
+    assert_eq!(reply.status, status, "{text}");
+    let problem: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(
+        problem["type"],
+        format!("urn:hbuf:problem:{kind}"),
+        "{text}"
+    );
+    assert_eq!(problem["retry"], false, "{text}");
+    let scratch = bench.scratch.path().display().to_string();
+    assert!(!text.contains(&scratch), "{text}");
+    problem["detail"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn verify_names_a_damaged_file_of_the_cursors_log() {
+    let bench = Bench::new();
+    bench.is_intact();
+    let good = fs::read(bench.cursors()).unwrap();
+    for text in ["x-hbuf-format: 1", "whole: true", "through: 1\n"] {
+        change(&bench.cursors(), |bytes| {
+            let at = find(bytes, text);
+            bytes[at] ^= 1;
+        });
+        bench.is_damaged(&bench.cursors());
+        fs::write(bench.cursors(), &good).unwrap();
+    }
+    bench.is_intact();
+}
+
+#[test]
+fn verify_names_a_damaged_stored_filter() {
+    let bench = Bench::new();
+    let good = fs::read(bench.filter()).unwrap();
+    for text in ["hbuf-filter", "tags=", "sha256=", "F\n", "eu\n"] {
+        change(&bench.filter(), |bytes| {
+            let at = find(bytes, text);
+            bytes[at] ^= 1;
+        });
+        bench.is_damaged(&bench.filter());
+        fs::write(bench.filter(), &good).unwrap();
+    }
+    bench.is_intact();
+}
+
+#[test]
+fn a_damaged_stored_filter_is_told_until_it_is_uploaded_again_or_deleted() {
+    for mend in ["PUT", "DELETE"] {
+        let bench = Bench::new();
+        change(&bench.filter(), |bytes| {
+            let at = find(bytes, "sha256=") + "sha256=".len();
+            bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+        });
+        let server = bench.serve();
+        let mut http = server.http();
+        put(
+            &server,
+            "/buffers/b/consumers/filtered",
+            r#"{"filter": "F"}"#,
+        );
+        let damaged = (500, "filter-damaged");
+        let reads = [
+            "/buffers/b/filters/F",
+            "/buffers/b/messages?filter=F",
+            "/buffers/b/messages?filter=F&after=8&wait=30",
+        ];
+        for path in reads {
+            let detail = problem(&bench, &http.get(path).unwrap(), damaged);
+            assert!(detail.contains("upload it again"), "{path}: {detail}");
+        }
+        let next = "/buffers/b/consumers/filtered/next";
+        for path in [next.to_owned(), format!("{next}?wait=30")] {
+            problem(&bench, &http.post(&path, b"").unwrap(), damaged);
+        }
+        let list = http.get("/buffers/b/filters").unwrap();
+        let list: Value = serde_json::from_slice(&list.body).unwrap();
+        let listed = &list["filters"][0];
+        assert_eq!(listed["name"], "f");
+        assert!(listed["damaged"].is_string() && listed["sha256"].is_null());
+        // Who does not ask for it is not concerned.
+        assert!(
+            http.get("/buffers/b/messages?tag=web7")
+                .unwrap()
+                .is_success()
+        );
+        if mend == "PUT" {
+            put_filter(&server, 200);
+            assert!(http.get(reads[0]).unwrap().is_success());
+            assert!(http.get(reads[1]).unwrap().text().contains("body 1"));
+            assert!(http.post(next, b"").unwrap().text().contains("body 1"));
+        } else {
+            assert_eq!(http.delete("/buffers/b/filters/F").unwrap().status, 204);
+            problem(
+                &bench,
+                &http.get(reads[1]).unwrap(),
+                (404, "filter-not-found"),
+            );
+        }
+        server.stop().unwrap();
+        bench.is_intact();
+    }
+}
