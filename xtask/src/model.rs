@@ -16,10 +16,11 @@ const BOUNDS: [&str; 5] = [
 ];
 
 /// And so many random walks.
-const WALKS: &str = "--walks 200000";
+const WALKS: &str = "--walks 100000";
 
 /// A rule that is bent, and bounds in which that shows.
-const BENT: [(&str, &str); 6] = [
+const BENT: [(&str, &str); 7] = [
+    ("ack-before-disk", BOUNDS[0]),
     ("ack-before-in-sync", BOUNDS[0]),
     ("cut-to-commit", BOUNDS[0]),
     (

@@ -62,6 +62,18 @@ pub struct Rules {
     pub given_up_when_spent: bool,
     /// A message is not handed out before its time of delivery.
     pub deliver_at_holds: bool,
+    /// A copy takes only what follows its log.
+    pub copies_take_what_follows: bool,
+    /// A copy answers for what its disk holds.
+    pub copies_answer_by_disk: bool,
+    /// Only a member of the in-sync set is appointed as primary.
+    pub only_members_are_appointed: bool,
+    /// A change of the in-sync set counts only for the version that it was made for.
+    pub changes_name_their_version: bool,
+    /// A new primary keeps its whole log.
+    pub appointed_keeps_its_log: bool,
+    /// The word that makes a copy cut its log is meant for one life of it.
+    pub leads_name_a_life: bool,
     /// A record is committed only when the whole in-sync set has it on disk.
     pub commit_waits_for_in_sync: bool,
     /// Whoever is being added to the in-sync set counts for the commit already.
@@ -116,6 +128,12 @@ impl Rules {
             deliveries_are_bounded: true,
             given_up_when_spent: true,
             deliver_at_holds: true,
+            copies_take_what_follows: true,
+            copies_answer_by_disk: true,
+            only_members_are_appointed: true,
+            changes_name_their_version: true,
+            appointed_keeps_its_log: true,
+            leads_name_a_life: true,
             commit_waits_for_in_sync: true,
             commit_waits_for_proposed: true,
             removal_waits_for_manager: true,

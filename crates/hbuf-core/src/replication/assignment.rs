@@ -116,7 +116,7 @@ impl Assignment {
         facts: impl Fn(NodeId) -> Option<NodeFacts>,
     ) -> Result<(), AlterRefused> {
         let current = self.primary == Some(alter.by) && alter.epoch == self.epoch;
-        if !current || alter.version != self.version {
+        if !current || (alter.version != self.version && rules.changes_name_their_version) {
             return Err(AlterRefused::Stale);
         }
         match alter.change {
@@ -170,7 +170,7 @@ impl Assignment {
 
     /// Appoints a primary when there is none that is alive (rule 6); says whether it did. Only a
     /// member of the in-sync set that holds all that is kept comes into question.
-    pub fn elect(&mut self, facts: impl Fn(NodeId) -> Option<NodeFacts>) -> bool {
+    pub fn elect(&mut self, rules: &Rules, facts: impl Fn(NodeId) -> Option<NodeFacts>) -> bool {
         let fit = |node: NodeId, member: &Member| {
             let stamped = |facts: &NodeFacts| facts.alive && facts.node_epoch == member.node_epoch;
             member.from <= self.kept_from.max(Seq::FIRST)
@@ -189,7 +189,14 @@ impl Assignment {
             .map(|(node, _)| (facts(*node).is_some_and(|facts| facts.draining), *node))
             .collect();
         // A node that stays comes before one that leaves.
-        let chosen = fit.pop_first().map(|(_, node)| node);
+        let chosen = fit.pop_first().map(|(_, node)| node).or_else(|| {
+            let alive = |node: &&NodeId| facts(**node).is_some_and(|facts| facts.alive);
+            let anybody = self
+                .copies
+                .iter()
+                .filter(|_| !rules.only_members_are_appointed);
+            anybody.copied().find(|node| alive(&node))
+        });
         if chosen.is_none() && self.primary.is_none() {
             return false;
         }
@@ -292,16 +299,16 @@ mod tests {
                 ..facts
             })
         };
-        assert!(it.elect(again));
+        assert!(it.elect(&rules, again));
         assert_eq!((it.primary, it.epoch), (Some(ONE), Epoch(2)));
-        assert!(!it.elect(again), "it is alive");
+        assert!(!it.elect(&rules, again), "it is alive");
     }
 
     #[test]
     fn a_member_that_lost_its_disk_goes_and_the_last_one_keeps_the_buffer_offline() {
         let (rules, mut it) = (Rules::correct(), assignment());
         it.registered(&rules, ONE, NodeEpoch(9), Disk::Lost);
-        assert!(it.elect(up));
+        assert!(it.elect(&rules, up));
         assert_eq!((it.primary, it.in_sync.len()), (Some(TWO), 1));
         it.registered(&rules, TWO, NodeEpoch(10), Disk::Lost);
         let back = |node: NodeId| {
@@ -310,13 +317,13 @@ mod tests {
                 ..facts
             })
         };
-        assert!(!it.elect(back));
+        assert!(!it.elect(&rules, back));
         assert_eq!((it.primary, it.in_sync.len()), (None, 1));
     }
 
     #[test]
     fn a_copy_that_began_at_the_tail_is_not_elected() {
-        let mut it = assignment();
+        let (rules, mut it) = (Rules::correct(), assignment());
         let tail = Member {
             from: Seq(7),
             ..member(2)
@@ -328,10 +335,13 @@ mod tests {
                 ..facts
             })
         };
-        assert!(it.elect(one_down));
+        assert!(it.elect(&rules, one_down));
         assert_eq!(it.primary, None);
         it.kept_from = Seq(7);
-        assert!(it.elect(one_down), "retention dropped what it lacks");
+        assert!(
+            it.elect(&rules, one_down),
+            "retention dropped what it lacks"
+        );
         assert_eq!((it.primary, it.epoch), (Some(TWO), Epoch(2)));
     }
 }

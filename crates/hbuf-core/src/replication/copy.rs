@@ -89,10 +89,10 @@ impl Copy {
         let led = self.led && epoch == self.epoch;
         match message {
             ToCopy::Greet { .. } => nothing.answering(match led {
-                true => self.holds(),
+                true => self.holds(rules),
                 false => self.says(Word::NotLed),
             }),
-            ToCopy::Lead { to, .. } if *to != self.node_epoch && rules.members_are_stamped => {
+            ToCopy::Lead { to, .. } if *to != self.node_epoch && rules.leads_name_a_life => {
                 nothing.answering(self.says(Word::NotLed))
             }
             ToCopy::Lead {
@@ -113,15 +113,15 @@ impl Copy {
                     return nothing.answering(self.says(Word::NotLed));
                 }
                 self.round = self.round.max(*round);
-                self.on_append((*prev, *through), epochs, *commit, nothing)
+                self.on_append(rules, (*prev, *through), epochs, *commit, nothing)
             }
         }
     }
 
-    /// Its disk holds the log through `through`.
-    pub fn on_synced(&mut self, through: Seq) -> Option<FromCopy> {
+    /// Its disk holds the log through `through` (rule 2).
+    pub fn on_synced(&mut self, rules: &Rules, through: Seq) -> Option<FromCopy> {
         self.log.durable = self.log.durable.max(through.min(self.log.end));
-        self.led.then(|| self.holds())
+        self.led.then(|| self.holds(rules))
     }
 
     fn on_lead(
@@ -135,7 +135,7 @@ impl Copy {
         let adopt = (epoch > self.epoch).then_some(epoch);
         if adopt.is_none() && self.led {
             // It was heard before; what came since follows it.
-            return nothing.answering(self.holds());
+            return nothing.answering(self.holds(rules));
         }
         let common = match rules.reconcile_by_epoch {
             true => epochs.common(end, &self.log.epochs, self.log.end),
@@ -160,20 +160,25 @@ impl Copy {
             adopt,
             ..nothing
         }
-        .answering(self.holds())
+        .answering(self.holds(rules))
     }
 
     fn on_append(
         &mut self,
+        rules: &Rules,
         (prev, through): (Position, Seq),
         epochs: &Epochs,
         commit: Seq,
         nothing: Taken,
     ) -> Taken {
         let follows = prev.seq <= self.log.end && self.log.epochs.at(prev.seq) == prev.epoch;
-        if !follows {
+        let (prev, through) = match rules.copies_take_what_follows || follows {
+            true => (prev.seq, through),
+            false => (self.log.end, self.log.end.plus(through.0 - prev.seq.0)),
+        };
+        if !follows && rules.copies_take_what_follows {
             return nothing.answering(self.says(Word::Gap {
-                end: self.log.end.min(prev.seq.prev()),
+                end: self.log.end.min(prev.prev()),
             }));
         }
         let after = self.log.end;
@@ -187,8 +192,8 @@ impl Copy {
         self.learn(commit);
         let taken = Taken { append, ..nothing };
         match append {
-            Some(_) => taken,
-            None => taken.answering(self.holds()),
+            Some(_) if rules.copies_answer_by_disk => taken,
+            _ => taken.answering(self.holds(rules)),
         }
     }
 
@@ -196,11 +201,13 @@ impl Copy {
         self.log.commit = self.log.commit.max(commit.min(self.log.end));
     }
 
-    const fn holds(&self) -> FromCopy {
-        self.says(Word::Holds {
-            durable: self.log.durable,
-            round: self.round,
-        })
+    const fn holds(&self, rules: &Rules) -> FromCopy {
+        let durable = match rules.copies_answer_by_disk {
+            true => self.log.durable,
+            false => self.log.end,
+        };
+        let round = self.round;
+        self.says(Word::Holds { durable, round })
     }
 
     const fn says(&self, word: Word) -> FromCopy {
@@ -310,7 +317,7 @@ mod tests {
         let taken = copy.on_message(&rules, &append((5, 1), 6));
         assert_eq!((taken.append, taken.answer), (Some((Seq(5), Seq(6))), None));
         let durable = Seq(6);
-        let said = copy.on_synced(durable).map(|answer| answer.word);
+        let said = copy.on_synced(&rules, durable).map(|answer| answer.word);
         assert_eq!(said, Some(Word::Holds { durable, round: 0 }));
         let old = ToCopy::Greet { epoch: Epoch(1) };
         assert_eq!(word(copy.on_message(&rules, &old)), Word::Fenced);

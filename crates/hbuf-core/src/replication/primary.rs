@@ -39,7 +39,12 @@ impl Primary {
     /// Begins an epoch with the log as it is (rule 7): all of it is kept, for any of it may have
     /// been committed.
     #[must_use]
-    pub fn appointed(me: NodeId, assignment: Assignment, mut log: Log) -> Self {
+    pub fn appointed(rules: &Rules, me: NodeId, assignment: Assignment, mut log: Log) -> Self {
+        if !rules.appointed_keeps_its_log {
+            log.end = log.commit;
+            log.durable = log.durable.min(log.end);
+            log.epochs.cut(log.end);
+        }
         log.epochs.note(assignment.epoch, log.end.next());
         Self {
             me,
@@ -310,7 +315,7 @@ mod tests {
             min_in_sync: 2,
             kept_from: Seq::FIRST,
         };
-        Primary::appointed(SELF, assignment, Log::default())
+        Primary::appointed(&Rules::correct(), SELF, assignment, Log::default())
     }
 
     fn says(epoch: u32, node_epoch: u64, word: Word) -> FromCopy {

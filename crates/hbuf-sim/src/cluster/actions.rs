@@ -196,9 +196,9 @@ impl Cluster {
             Action::Start(id, lost) => self.start(rules, *id, *lost),
             Action::Suspect(id) => {
                 self.left.suspicions -= 1;
-                self.alive(*id, false);
+                self.alive(rules, *id, false);
             }
-            Action::Revive(id) => self.alive(*id, true),
+            Action::Revive(id) => self.alive(rules, *id, true),
             Action::AskRemove(id, other) => self.ask(*id, |primary| primary.ask_remove(*other)),
             Action::AskAdd(id, other) => {
                 self.ask(*id, |primary| primary.ask_add(*other, Seq::FIRST));
@@ -240,7 +240,7 @@ impl Cluster {
                 primary.on_synced(rules, end);
                 None
             }
-            Role::Copy(copy) => copy.on_synced(end),
+            Role::Copy(copy) => copy.on_synced(rules, end),
         };
         // It goes to whoever leads the copy: primaries of other epochs ignore it.
         if let Some(answer) = answer {
@@ -340,14 +340,14 @@ impl Cluster {
             },
         );
         self.assignment.registered(rules, id, now, disk);
-        self.elect();
+        self.elect(rules);
     }
 
-    fn alive(&mut self, id: NodeId, alive: bool) {
+    fn alive(&mut self, rules: &Rules, id: NodeId, alive: bool) {
         if let Some(facts) = self.facts.get_mut(&id) {
             facts.alive = alive;
         }
-        self.elect();
+        self.elect(rules);
     }
 
     fn ask(&mut self, id: NodeId, ask: impl FnOnce(&mut Primary) -> Option<Alter>) {

@@ -90,17 +90,20 @@ impl Node {
         let resumes = !rules.restart_takes_a_new_epoch && assignment.epoch == self.epoch();
         match &mut self.role {
             Role::Copy(copy) if appointed && (assignment.epoch > copy.epoch() || resumes) => {
-                let primary = Primary::appointed(me, assignment.clone(), copy.log().clone());
+                let primary = Primary::appointed(rules, me, assignment.clone(), copy.log().clone());
                 self.role = Role::Primary(Box::new(primary));
             }
             Role::Primary(primary) if appointed && assignment.epoch > primary.epoch() => {
-                let primary = Primary::appointed(me, assignment.clone(), primary.log().clone());
+                let primary =
+                    Primary::appointed(rules, me, assignment.clone(), primary.log().clone());
                 self.role = Role::Primary(Box::new(primary));
                 self.read = None;
             }
             Role::Primary(primary) => primary.on_decided(rules, assignment.clone()),
             Role::Copy(_) => {}
         }
+        // Only with a bent rule: a primary keeps its log.
+        self.records.truncate(index(self.log().end));
     }
 
     /// A primary's message with its records; gives what is answered.
@@ -144,8 +147,10 @@ impl Node {
                 return Err(Broken::TwoRecords);
             }
             if let Some((after, through)) = taken.append {
-                let new = &records[index(after) - from..index(through) - from];
-                self.records.extend_from_slice(new);
+                // With a rule that is bent, they may follow anything.
+                let new = records.iter().skip(index(after).saturating_sub(from));
+                self.records
+                    .extend(new.take(index(through) - index(after)).copied());
             }
         }
         Ok(taken.answer)

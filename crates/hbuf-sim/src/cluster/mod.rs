@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hbuf_core::ids::{Epoch, NodeId, Seq, Uuid};
 use hbuf_core::replication::{Alter, Assignment, FromCopy, Member, NodeEpoch, NodeFacts, ToCopy};
+use hbuf_core::rules::Rules;
 
 pub use actions::Action;
 pub use bent::Bent;
@@ -174,6 +175,7 @@ impl Cluster {
     pub(crate) fn check(&mut self) {
         self.note_commits();
         let found = [
+            self.two_records().then_some(Invariant::PrefixAgreement),
             self.lost().then_some(Invariant::AckedNeverLost),
             self.quarantined().then_some(Invariant::CommittedNeverCut),
             self.two_primaries()
@@ -190,7 +192,7 @@ impl Cluster {
                 continue;
             };
             let commit = log_node::index(primary.log().commit);
-            let committed = &node.records[..commit];
+            let committed = node.records.get(..commit).unwrap_or(&node.records);
             let same = self
                 .acked
                 .iter()
@@ -212,6 +214,23 @@ impl Cluster {
         })
     }
 
+    /// Also what is not synced, and what a node holds that is down.
+    fn two_records(&self) -> bool {
+        let logs: Vec<&[Record]> = self.nodes.values().map(|node| &node.records[..]).collect();
+        let differ = |one: &[Record], two: &[Record]| {
+            let mut both = one.iter().zip(two);
+            both.any(|(one, two)| one.0 == two.0 && one != two)
+        };
+        let mut others = &logs[..];
+        while let Some((one, rest)) = others.split_first() {
+            if rest.iter().any(|two| differ(one, two)) {
+                return true;
+            }
+            others = rest;
+        }
+        false
+    }
+
     fn quarantined(&self) -> bool {
         let stopped = |node: &Node| matches!(&node.role, Role::Copy(copy) if copy.quarantined());
         self.nodes.values().any(stopped)
@@ -226,9 +245,10 @@ impl Cluster {
         primaries.into_iter().any(|epoch| !epochs.insert(epoch))
     }
 
-    fn elect(&mut self) {
+    fn elect(&mut self, rules: &Rules) {
         let facts = self.facts.clone();
-        self.assignment.elect(|node| facts.get(&node).copied());
+        self.assignment
+            .elect(rules, |node| facts.get(&node).copied());
     }
 
     pub(crate) fn broke(&mut self, broken: Broken) {

@@ -1,23 +1,25 @@
 //! Random walks: the same steps as the exhaustive search, far deeper.
 
+use std::collections::BTreeMap;
+
 use hbuf_core::rules::Rules;
 
-use super::{Action, Bounds, Cluster, Invariant};
+use super::{Action, Bounds, Cluster, Invariant, Packet};
 use crate::draw::{Draw, Draws, Purpose};
 
 /// Steps of a walk.
-pub const WALK_STEPS: u64 = 400;
+pub const WALK_STEPS: u64 = 800;
 
 impl Bounds {
     /// What may happen in a walk.
     pub const WALK: Self = Self {
         min_in_sync: 1,
-        appends: 12,
-        crashes: 4,
-        lost_disks: 1,
-        suspicions: 4,
-        alters: 8,
-        reads: 6,
+        appends: 20,
+        crashes: 16,
+        lost_disks: 2,
+        suspicions: 12,
+        alters: 32,
+        reads: 32,
         packets: 12,
     };
 }
@@ -42,12 +44,24 @@ pub fn walk(seed: u64, rules: &Rules, bounds: Bounds, steps: u64) -> Walk {
     let weights = weights(&draws);
     let mut cluster = Cluster::new(bounds);
     let mut path = Vec::new();
+    let mut ages = Ages::default();
+    // Of half of the networks the newest message mostly comes first, and an old one may come when
+    // nobody expects it any more.
+    let hasty = draws.draw(Purpose::Cluster, 2, 0).below(2) == 1;
     while (path.len() as u64) < steps {
         let draw = draws.draw(Purpose::Cluster, 1, path.len() as u64);
-        let Some(action) = chosen(cluster.actions(rules), &weights, draw) else {
+        let Some(of_kind) = kind_of_steps(cluster.actions(rules), &weights, draw) else {
             break;
         };
+        let draw = draw.next();
+        let newest = match hasty && draw.next().below(16) > 0 {
+            true => ages.newest(&of_kind),
+            false => None,
+        };
+        let any = usize::try_from(draw.below(of_kind.len() as u64)).unwrap_or(0);
+        let action = of_kind[newest.unwrap_or(any)].clone();
         cluster = cluster.after(rules, &action);
+        ages.note(&cluster, path.len());
         path.push(action);
     }
     Walk {
@@ -60,7 +74,7 @@ pub fn walk(seed: u64, rules: &Rules, bounds: Bounds, steps: u64) -> Walk {
 
 /// How often each kind of step is taken where it can be, but for what a seed makes of it: a network
 /// that brings nothing, or a manager that suspects everybody, gets nowhere.
-const WEIGHTS: [u64; KINDS] = [10, 12, 20, 40, 10, 3, 12, 3, 6, 3, 6, 3, 4, 5, 3];
+const WEIGHTS: [u64; KINDS] = [8, 12, 20, 40, 10, 4, 12, 3, 6, 4, 8, 8, 10, 5, 8];
 const KINDS: usize = 15;
 
 /// Every seed has its own: some kinds of steps are many times as frequent, some rare.
@@ -92,8 +106,8 @@ const fn kind(action: &Action) -> usize {
     }
 }
 
-/// A kind by its weight, then any step of it.
-fn chosen(actions: Vec<Action>, weights: &[u64; KINDS], draw: Draw) -> Option<Action> {
+/// The steps of a kind, which is chosen by its weight.
+fn kind_of_steps(actions: Vec<Action>, weights: &[u64; KINDS], draw: Draw) -> Option<Vec<Action>> {
     let mut kinds: Vec<usize> = actions.iter().map(kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
@@ -104,10 +118,32 @@ fn chosen(actions: Vec<Action>, weights: &[u64; KINDS], draw: Draw) -> Option<Ac
         left = left.saturating_sub(weights[*kind]);
         found
     })?;
-    let of_kind: Vec<Action> = actions
-        .into_iter()
-        .filter(|it| kind(it) == chosen)
-        .collect();
-    let at = usize::try_from(draw.next().below(of_kind.len() as u64)).ok()?;
-    of_kind.into_iter().nth(at)
+    let of_kind = actions.into_iter().filter(|it| kind(it) == chosen);
+    Some(of_kind.collect())
+}
+
+/// Since which step each message is under way.
+#[derive(Default)]
+struct Ages(BTreeMap<Packet, usize>);
+
+impl Ages {
+    fn note(&mut self, cluster: &Cluster, step: usize) {
+        self.0.retain(|packet, _| cluster.net.contains(packet));
+        for packet in &cluster.net {
+            if !self.0.contains_key(packet) {
+                self.0.insert(packet.clone(), step);
+            }
+        }
+    }
+
+    /// The place of the delivery that brings the newest message.
+    fn newest(&self, actions: &[Action]) -> Option<usize> {
+        let since = |action: &Action| match action {
+            Action::Deliver(packet) => self.0.get(packet).copied(),
+            _ => None,
+        };
+        let places = actions.iter().enumerate();
+        let sent = places.filter_map(|(at, action)| Some((since(action)?, at)));
+        sent.max().map(|(_, at)| at)
+    }
 }
