@@ -199,6 +199,15 @@ pub enum AppendRefused {
         "the disk failed to sync: nothing more is appended until the node is restarted on a sound disk; durable messages stay readable"
     )]
     DiskFailed,
+    /// A record in the cursors log is damaged.
+    #[error(
+        "the log with the places of the buffer's consumers is damaged at its record {at}: appends and \
+         consumers stop until it is repaired, reads go on; run `hbuf verify`"
+    )]
+    CursorsDamaged {
+        /// The first damaged seq of the cursors log.
+        at: Seq,
+    },
     /// A record in the log is damaged.
     #[error("the log is damaged at seq {at}: appends stop until it is repaired; run `hbuf verify`")]
     Damaged {

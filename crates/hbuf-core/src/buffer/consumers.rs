@@ -110,7 +110,7 @@ pub enum ConsumerRefused {
         after: Seq,
     },
     /// The buffer is damaged and read only.
-    #[error("the buffer is damaged, and its consumers stand still")]
+    #[error("the buffer is damaged, and its consumers stand still: run `hbuf verify`")]
     Damaged,
     /// The disk has no room.
     #[error("the disk is full: nothing was changed")]

@@ -34,6 +34,7 @@ use crate::input::{BufferConfig, BufferState, Token};
 use crate::insync::InSync;
 use crate::mark::Mark;
 use crate::retention::SegmentFacts;
+use crate::segment::LogKind;
 use crate::stream::{Shown, Stream};
 use crate::tree::Frontier;
 
@@ -41,6 +42,15 @@ pub use consumers::{ConsumerAnswer, ConsumerCall, ConsumerRefused, ConsumerTask}
 pub use cursors::{CursorsEnd, parse_retain, retain_body};
 pub use demands::Demands;
 pub(crate) use placing::Context;
+
+/// Where a log of a buffer is damaged first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DamagedAt {
+    /// Which of its two logs.
+    pub log: LogKind,
+    /// The first damaged seq of that log.
+    pub seq: Seq,
+}
 
 /// What recovery or creation hands to a shard: everything in it is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,8 +91,8 @@ pub struct Opening {
     pub config: BufferConfig,
     /// The state.
     pub state: BufferState,
-    /// First damaged seq: the buffer is read only.
-    pub damaged: Option<Seq>,
+    /// What is damaged: the buffer is read only.
+    pub damaged: Option<DamagedAt>,
     /// The last segment is sealed: the next append starts another one.
     pub sealed: bool,
     /// Generation of the mark that was found, 0 without one.
@@ -204,7 +214,7 @@ pub struct Buffer {
     config: BufferConfig,
     state: BufferState,
     state_waiting: Option<StateChange>,
-    damaged: Option<Seq>,
+    damaged: Option<DamagedAt>,
     roll_next: bool,
 }
 
@@ -302,9 +312,9 @@ impl Buffer {
         &self.frontier
     }
 
-    /// First damaged seq, if the buffer is read only for damage.
+    /// What is damaged, if the buffer is read only for that.
     #[must_use]
-    pub const fn damaged(&self) -> Option<Seq> {
+    pub const fn damaged(&self) -> Option<DamagedAt> {
         self.damaged
     }
 

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Buffer, PendingMark, Unit, Waiting};
+use super::{Buffer, DamagedAt, PendingMark, Unit, Waiting};
 use crate::append::{AckLevel, AppendRefused, AppendRequest, Appended, Item};
 use crate::commitment::{Leaf, PLAIN_FACTS, facts_hash};
 use crate::dedupe::producers::Seen;
@@ -75,8 +75,11 @@ impl Buffer {
             BufferState::Open | BufferState::Closed | BufferState::Paused => {}
         }
         self.judge_mirrored(context, request)?;
-        if let Some(at) = self.damaged {
-            return Err(AppendRefused::Damaged { at });
+        if let Some(DamagedAt { log, seq: at }) = self.damaged {
+            return Err(match log {
+                LogKind::Cursors => AppendRefused::CursorsDamaged { at },
+                _ => AppendRefused::Damaged { at },
+            });
         }
         match context.disk {
             DiskHealth::Sound => {}

@@ -39,7 +39,7 @@ pub use journaled::FoundEntry;
 use journaled::ReadEntry;
 use replay::Replay;
 
-use crate::buffer::{CursorsEnd, Opening};
+use crate::buffer::{CursorsEnd, DamagedAt, Opening};
 use crate::dedupe::table::{self, Tables};
 use crate::ids::{Epoch, NodeId, Seq, Uuid};
 use crate::input::{BufferConfig, BufferState};
@@ -259,7 +259,10 @@ fn opening_of(
         config: found.config,
         state: found.state,
         sealed: log.last_is_sealed(),
-        damaged: damage.map(|damage| damage.seq),
+        damaged: damage.map(|damage| DamagedAt {
+            log: damage.log,
+            seq: damage.seq,
+        }),
         mark_generation: found.mark.as_ref().map_or(0, |mark| mark.generation),
         marked: found.mark.as_ref().map(|mark| mark.durable),
         fence: found.mark.as_ref().map_or(0, |mark| mark.fence),

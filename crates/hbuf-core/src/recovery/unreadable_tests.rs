@@ -20,7 +20,11 @@ fn told(files: &[(u64, Vec<u8>)], mark: Option<Mark>) -> Told {
     let recovered = recover(&Rules::correct(), &found(files, mark)).unwrap();
     assert_eq!(recovered.repairs, []);
     let damage = recovered.damage.unwrap();
-    assert_eq!(recovered.opening.damaged, Some(damage.seq));
+    let damaged = DamagedAt {
+        log: LogKind::Messages,
+        seq: damage.seq,
+    };
+    assert_eq!(recovered.opening.damaged, Some(damaged));
     Told {
         first: recovered.opening.first.0,
         end: recovered.opening.end.0,

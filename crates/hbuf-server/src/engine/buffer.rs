@@ -10,6 +10,7 @@ use hbuf_core::dedupe::idempotency;
 use hbuf_core::ids::{Epoch, Hash, Micros, Seq, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::record::{self, Kind};
+use hbuf_core::segment::LogKind;
 use hbuf_core::stream::StreamAppend;
 use tokio::sync::oneshot;
 
@@ -69,9 +70,11 @@ pub struct BufferStatus {
     pub epoch: Epoch,
     /// Whether it takes messages.
     pub state: BufferState,
-    /// First damaged seq that recovery, a read or the scrubber met; recovery also makes it read
-    /// only.
+    /// First damaged message that recovery, a read or the scrubber met; recovery also makes it
+    /// read only.
     pub damaged: Option<Seq>,
+    /// First damaged record of its cursors log, which makes it read only.
+    pub cursors_damaged: Option<Seq>,
     /// Bytes of its segments.
     pub bytes: u64,
     /// How many segments it has.
@@ -99,6 +102,12 @@ pub(crate) struct Parts {
     pub(crate) readable: Arc<Readable>,
     pub(crate) registry: Weak<OpenBuffers>,
     pub(crate) segment_bytes: u64,
+}
+
+/// The first damaged seq of one of a buffer's logs, as recovery found it.
+fn damaged_in(buffer: &hbuf_core::buffer::Buffer, log: LogKind) -> Option<Seq> {
+    let damaged = buffer.damaged().filter(|damaged| damaged.log == log);
+    damaged.map(|damaged| damaged.seq)
 }
 
 impl Buffer {
@@ -224,9 +233,9 @@ impl Buffer {
                 end: buffer.end(),
                 epoch: buffer.epoch(),
                 state: buffer.state(),
-                damaged: buffer
-                    .damaged()
+                damaged: damaged_in(buffer, LogKind::Messages)
                     .or_else(|| self.readable.damage().map(|damage| damage.seq)),
+                cursors_damaged: damaged_in(buffer, LogKind::Cursors),
                 bytes: buffer.segments().iter().map(|segment| segment.bytes).sum(),
                 segments: buffer.segments().len(),
                 last_time: buffer.last_time(),

@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 use super::buffer::{Buffer, Parts};
 use super::counters::Counters;
 use super::host::Mail;
+use super::reasons::told;
 use super::{Engine, Inner};
 use crate::disk::files::FileKey;
 use crate::disk::journal_found::JournalFound;
@@ -262,11 +263,7 @@ impl Inner {
         if let Some(damage) = &recovered.damage {
             let (seq, file) = (damage.seq, damage.file);
             tracing::error!(event = "buffer_damaged", %buffer, %seq, %file, reason = %damage.reason);
-            let text = format!(
-                "buffer {buffer} is damaged at seq {seq} and read only: {}",
-                damage.reason
-            );
-            self.reasons.push(buffer, text);
+            self.reasons.push(buffer, told(buffer, damage));
         }
     }
 

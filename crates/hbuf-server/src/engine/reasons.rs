@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use hbuf_core::ids::Uuid;
+use hbuf_core::recovery::Damage;
+use hbuf_core::segment::LogKind;
 use hbuf_manager::Lifecycle;
 
 use super::{Engine, lock};
@@ -55,6 +57,20 @@ impl Reasons {
     fn damaged_count(&self, is_there: impl Fn(Uuid) -> bool) -> usize {
         let found = lock(&self.0);
         found.damaged.iter().filter(|it| is_there(**it)).count()
+    }
+}
+
+/// What a recovery says of damage.
+pub(super) fn told(buffer: Uuid, damage: &Damage) -> String {
+    let Damage {
+        log, seq, reason, ..
+    } = damage;
+    match log {
+        LogKind::Cursors => format!(
+            "buffer {buffer} is read only, its messages are good: record {seq} of its cursors log is \
+             damaged: {reason}"
+        ),
+        _ => format!("buffer {buffer} is damaged at seq {seq} and read only: {reason}"),
     }
 }
 

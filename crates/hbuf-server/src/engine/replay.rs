@@ -15,7 +15,7 @@ use hbuf_manager::Lifecycle;
 use super::counters::Counters;
 use super::described;
 use super::lock;
-use super::reasons::Reasons;
+use super::reasons::{Reasons, told};
 use super::start::StartError;
 use crate::disk::doubt::Cache;
 use crate::disk::journal_found::JournalFound;
@@ -131,9 +131,7 @@ impl Replay<'_> {
         }
         Counters::add(&self.counters.replayed_records, recovered.replayed);
         if let Some(damage) = &recovered.damage {
-            let (seq, why) = (damage.seq, &damage.reason);
-            let reason = format!("buffer {buffer} is damaged at seq {seq}: {why}");
-            lock(found).damaged.insert(buffer, reason);
+            lock(found).damaged.insert(buffer, told(buffer, damage));
             return Ok(());
         }
         let (mut mark, tables) = recovered.opening.mark(self.last);

@@ -58,6 +58,7 @@ impl From<AppendRefused> for Box<Problem> {
             AppendRefused::Stream(refused) => refused.into(),
             AppendRefused::DiskFull => Problem::new(Code::DiskFull, text),
             AppendRefused::DiskFailed => Problem::new(Code::DiskFailed, text),
+            AppendRefused::CursorsDamaged { .. } => Problem::new(Code::LogDamaged, text),
             AppendRefused::Damaged { at } => Problem::new(Code::LogDamaged, text).fact("seq", at.0),
         }
     }

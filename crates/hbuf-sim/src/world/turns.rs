@@ -237,6 +237,7 @@ impl World<'_> {
             | R::BatchSize { .. }
             | R::SeqExhausted
             | R::Damaged { .. }
+            | R::CursorsDamaged { .. }
             | R::Stream(_) => {}
         }
         self.due(event, after, Due::Client(client));

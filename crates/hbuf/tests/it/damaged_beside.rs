@@ -46,7 +46,11 @@ impl Bench {
     }
 
     fn serve(&self) -> Server {
-        Server::start(&self.data(), &[]).unwrap()
+        self.serve_with(&[])
+    }
+
+    fn serve_with(&self, flags: &[String]) -> Server {
+        Server::start(&self.data(), flags).unwrap()
     }
 
     fn directory(&self) -> PathBuf {
@@ -226,4 +230,112 @@ fn a_damaged_stored_filter_is_told_until_it_is_uploaded_again_or_deleted() {
         server.stop().unwrap();
         bench.is_intact();
     }
+}
+
+fn described(server: &Server) -> Value {
+    let reply = server.http().get("/buffers/b").unwrap();
+    serde_json::from_slice(&reply.body).unwrap()
+}
+
+/// Its messages can be read, also in a topic; appends and consumers stand still and say why.
+fn only_the_cursors_log_is_damaged(server: &Server) {
+    let mut http = server.http();
+    let shown = described(server);
+    assert_eq!(shown["damaged_at"], Value::Null, "{shown}");
+    assert!(shown["cursors_damaged_at"].is_u64(), "{shown}");
+    let read = http.get("/buffers/b/messages").unwrap();
+    assert!(read.is_success() && read.text().contains("body 8"));
+    let read = http.get("/topics/t/messages").unwrap();
+    assert!(read.is_success() && read.text().contains("body 8"));
+    assert!(!read.text().contains("damaged"), "{}", read.text());
+    let append = http.post("/buffers/b", b"more").unwrap();
+    assert_eq!(append.status, 500);
+    let why = append.text();
+    assert!(
+        why.contains("places of the buffer's consumers") && why.contains("hbuf verify"),
+        "{why}"
+    );
+    let next = http.post("/buffers/b/consumers/c/next", b"").unwrap();
+    assert!(next.text().contains("log-damaged"), "{}", next.text());
+    let ready = http.get("/readyz").unwrap().text();
+    assert!(
+        ready.contains("cursors log") && ready.contains("messages are good"),
+        "{ready}"
+    );
+}
+
+/// A cursors log is damaged that has one ack more than its copy; with `killed`, one more stands in
+/// the journal alone. Then it is mended.
+fn mended(
+    direct_buffers_max: u32,
+    killed: bool,
+    mend: impl FnOnce(&Bench, &[u8]),
+) -> (Bench, Server) {
+    let flags = [format!("--direct-buffers-max={direct_buffers_max}")];
+    let bench = Bench::new();
+    let server = bench.serve_with(&flags);
+    put(&server, "/topics/t", r#"{"buffers": ["b"]}"#);
+    server.stop().unwrap();
+    let copy = fs::read(bench.cursors()).unwrap();
+    let server = bench.serve_with(&flags);
+    acks(&server, 4);
+    server.stop().unwrap();
+    if killed {
+        let mut server = bench.serve_with(&flags);
+        acks(&server, 5);
+        server.kill();
+    }
+    change(&bench.cursors(), |bytes| {
+        let at = find(bytes, "through: 1\n");
+        bytes[at] ^= 1;
+    });
+    let server = bench.serve_with(&flags);
+    only_the_cursors_log_is_damaged(&server);
+    server.stop().unwrap();
+    mend(&bench, &copy);
+    let server = bench.serve_with(&flags);
+    (bench, server)
+}
+
+fn goes_on(bench: &Bench, server: Server, next: u64) {
+    let shown = described(&server);
+    assert_eq!(shown["cursors_damaged_at"], Value::Null, "{shown}");
+    acks(&server, next);
+    let append = server.http().post("/buffers/b", b"more").unwrap();
+    assert_eq!(append.status, 201, "{}", append.text());
+    server.stop().unwrap();
+    bench.is_intact();
+}
+
+#[test]
+fn a_damaged_cursors_log_is_told_apart_and_mended_by_a_copy_of_it() {
+    for direct in [1_000, 0] {
+        let (bench, server) = mended(direct, false, |bench, copy| {
+            fs::write(bench.cursors(), copy).unwrap();
+        });
+        // What was acked behind the copy comes again, what was acked before does not.
+        goes_on(&bench, server, 4);
+    }
+}
+
+#[test]
+fn a_copy_that_lacks_what_the_journal_follows_is_mended_without_that() {
+    let (bench, server) = mended(0, true, |bench, copy| {
+        fs::write(bench.cursors(), copy).unwrap();
+    });
+    only_the_cursors_log_is_damaged(&server);
+    server.stop().unwrap();
+    fs::remove_dir_all(bench.directory().join("unapplied")).unwrap();
+    let server = bench.serve();
+    goes_on(&bench, server, 4);
+}
+
+#[test]
+fn without_a_copy_the_consumers_begin_anew() {
+    let (bench, server) = mended(0, true, |bench, _| {
+        for name in ["cursors", "unapplied"] {
+            fs::remove_dir_all(bench.directory().join(name)).unwrap();
+        }
+    });
+    goes_on(&bench, server, 1);
 }

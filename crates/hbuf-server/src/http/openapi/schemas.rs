@@ -85,7 +85,7 @@ fn catalog() -> Vec<(&'static str, Value)> {
         "segment_bytes": count, "retention_seconds": maybe, "retention_bytes": maybe,
         "retention_count": maybe, "replicas": count, "log": uuid(), "history": uuid(),
         "epoch": count, "first": seq(1), "commit": seq(0), "messages": count, "bytes": count,
-        "segments": count, "damaged_at": maybe,
+        "segments": count, "damaged_at": maybe, "cursors_damaged_at": maybe,
     });
     let topic = json!({
         "name": text(NAME), "buffers": { "type": "array", "items": text(NAME) },

@@ -1,5 +1,6 @@
 //! Buffers: create, configure, describe, list, delete.
 
+use hbuf_core::ids::Seq;
 use hbuf_manager::{MirrorChange, MirrorConfig};
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
@@ -199,7 +200,9 @@ fn description(
         value["messages"] = (status.commit.next().0 - status.first.0).into();
         value["bytes"] = status.bytes.into();
         value["segments"] = status.segments.into();
-        value["damaged_at"] = status.damaged.map_or(Value::Null, |seq| seq.0.into());
+        let maybe = |seq: Option<Seq>| seq.map_or(Value::Null, |seq| seq.0.into());
+        value["damaged_at"] = maybe(status.damaged);
+        value["cursors_damaged_at"] = maybe(status.cursors_damaged);
     }
     value
 }

@@ -59,6 +59,12 @@ pub(super) async fn verify(
     download.start_tree(root).await?;
     download.all().await?;
     download.end(number("damaged_at")).await?;
+    if let Some(seq) = number("cursors_damaged_at") {
+        eprintln!(
+            "hbuf: the places of its consumers are damaged at record {seq} of the cursors log: run \
+             `hbuf verify` on its files"
+        );
+    }
     download.check.finish();
     Ok(download.check)
 }
