@@ -30,8 +30,9 @@ const UNFINISHED_SUFFIX: &str = ".filter.tmp";
 pub(super) struct FilterNames {
     /// What the last life left is on the disk.
     synced: bool,
-    /// Filters whose files were read to their ends in this opening, and were good.
-    checked: BTreeSet<String>,
+    /// Filters whose files were read to their ends in this opening, and were good. Most buffers
+    /// have none, and are to be small.
+    checked: Option<Box<BTreeSet<String>>>,
 }
 
 /// The file of an upload, until it gets its name.
@@ -62,7 +63,7 @@ impl Readable {
     /// uploads off: the next one finds that the buffer is paused.
     pub(crate) fn settle_filters(&self) {
         let names = lock(&self.filter_names);
-        for (key, paused) in lock(&self.uploads).iter() {
+        for (key, paused) in lock(&self.uploads).iter().flat_map(|them| them.iter()) {
             paused.send_replace(true);
             // What stays is no filter, and the next upload of the name overwrites it.
             drop(fs::remove_file(self.unfinished_path(key)));
@@ -86,6 +87,7 @@ impl Readable {
         let _names = self.filter_names()?;
         takes_filters(state())?;
         let mut uploads = lock(&self.uploads);
+        let uploads = uploads.get_or_insert_default();
         if uploads.contains_key(key) {
             return Err(FilterError::Busy);
         }
@@ -121,7 +123,11 @@ impl Readable {
 
     /// Lets others upload a filter of this name.
     pub(super) fn forget_upload(&self, key: &str) {
-        lock(&self.uploads).remove(key);
+        let mut uploads = lock(&self.uploads);
+        if let Some(left) = uploads.as_mut() {
+            left.remove(key);
+        }
+        uploads.take_if(|left| left.is_empty());
     }
 
     /// Gives an upload its name, and answers whether there was none of this name. Refused when the
@@ -163,11 +169,16 @@ impl Readable {
     }
 
     pub(super) fn is_checked(&self, key: &str) -> bool {
-        lock(&self.filter_names).checked.contains(key)
+        let names = lock(&self.filter_names);
+        names
+            .checked
+            .as_ref()
+            .is_some_and(|them| them.contains(key))
     }
 
     pub(super) fn checked(&self, key: String) {
-        lock(&self.filter_names).checked.insert(key);
+        let mut names = lock(&self.filter_names);
+        names.checked.get_or_insert_default().insert(key);
     }
 
     /// The file of a filter.

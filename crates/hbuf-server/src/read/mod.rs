@@ -100,7 +100,7 @@ pub struct Readable {
     /// Held while the book is read from its files.
     opening_book: Mutex<()>,
     /// Filters that are being uploaded, by the names of their files, and how each hears of a pause.
-    uploads: Mutex<BTreeMap<String, watch::Sender<bool>>>,
+    uploads: Mutex<Option<Box<BTreeMap<String, watch::Sender<bool>>>>>,
     filter_names: Mutex<FilterNames>,
     /// The log holds, or will hold, records that are no messages.
     controls: AtomicBool,
