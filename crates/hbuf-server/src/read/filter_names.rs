@@ -4,7 +4,7 @@
 //! the change of a name and its sync, so the first look of an opening syncs what it finds; and
 //! while a name changes nobody looks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
@@ -30,10 +30,17 @@ const UNFINISHED_SUFFIX: &str = ".filter.tmp";
 pub(super) struct FilterNames {
     /// What the last life left is on the disk.
     synced: bool,
-    /// Filters whose files were read to their ends in this opening, and were good. Most buffers
-    /// have none, and are to be small.
-    checked: Option<Box<BTreeSet<String>>>,
+    /// Most buffers have none, and are to be small.
+    checked: Option<Box<Checked>>,
 }
+
+/// Filters whose files were read to their ends in this opening, and were good.
+#[derive(Debug, Default)]
+struct Checked(BTreeSet<String>);
+
+/// Filters that are being uploaded, by the names of their files, and how each hears of a pause.
+#[derive(Debug, Default)]
+pub(super) struct Uploads(BTreeMap<String, watch::Sender<bool>>);
 
 /// The file of an upload, until it gets its name.
 #[derive(Debug)]
@@ -63,7 +70,7 @@ impl Readable {
     /// uploads off: the next one finds that the buffer is paused.
     pub(crate) fn settle_filters(&self) {
         let names = lock(&self.filter_names);
-        for (key, paused) in lock(&self.uploads).iter().flat_map(|them| them.iter()) {
+        for (key, paused) in lock(&self.uploads).iter().flat_map(|them| &them.0) {
             paused.send_replace(true);
             // What stays is no filter, and the next upload of the name overwrites it.
             drop(fs::remove_file(self.unfinished_path(key)));
@@ -87,7 +94,7 @@ impl Readable {
         let _names = self.filter_names()?;
         takes_filters(state())?;
         let mut uploads = lock(&self.uploads);
-        let uploads = uploads.get_or_insert_default();
+        let Uploads(uploads) = &mut **uploads.get_or_insert_default();
         if uploads.contains_key(key) {
             return Err(FilterError::Busy);
         }
@@ -125,9 +132,9 @@ impl Readable {
     pub(super) fn forget_upload(&self, key: &str) {
         let mut uploads = lock(&self.uploads);
         if let Some(left) = uploads.as_mut() {
-            left.remove(key);
+            left.0.remove(key);
         }
-        uploads.take_if(|left| left.is_empty());
+        uploads.take_if(|left| left.0.is_empty());
     }
 
     /// Gives an upload its name, and answers whether there was none of this name. Refused when the
@@ -173,12 +180,12 @@ impl Readable {
         names
             .checked
             .as_ref()
-            .is_some_and(|them| them.contains(key))
+            .is_some_and(|them| them.0.contains(key))
     }
 
     pub(super) fn checked(&self, key: String) {
         let mut names = lock(&self.filter_names);
-        names.checked.get_or_insert_default().insert(key);
+        names.checked.get_or_insert_default().0.insert(key);
     }
 
     /// The file of a filter.

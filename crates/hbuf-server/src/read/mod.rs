@@ -58,7 +58,6 @@ pub use shared::ReadShared;
 pub(crate) use stored_filter::{FilterError, FilterForm, FilterUpload, Listed};
 pub use unread::{FileRange, Part};
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -69,9 +68,9 @@ use hbuf_core::filter::TagListError;
 use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::limits::TAIL_TOTAL_BYTES_MAX;
 use hbuf_core::recovery::Unreadable;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
-use filter_names::FilterNames;
+use filter_names::{FilterNames, Uploads};
 use recent::Tail;
 use segments::{Layout, NoView, View};
 use shared::lock;
@@ -99,8 +98,8 @@ pub struct Readable {
     found: OnceLock<Box<(Damage, Vec<Unreadable>)>>,
     /// Held while the book is read from its files.
     opening_book: Mutex<()>,
-    /// Filters that are being uploaded, by the names of their files, and how each hears of a pause.
-    uploads: Mutex<Option<Box<BTreeMap<String, watch::Sender<bool>>>>>,
+    /// None at most times.
+    uploads: Mutex<Option<Box<Uploads>>>,
     filter_names: Mutex<FilterNames>,
     /// The log holds, or will hold, records that are no messages.
     controls: AtomicBool,
