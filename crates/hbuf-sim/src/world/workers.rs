@@ -247,6 +247,8 @@ impl World<'_> {
         let unfinished = self.unfinished();
         let turn = usize::try_from(self.crew.workers[worker].turns).expect("turns fit");
         let Some(at) = unfinished.get(turn % unfinished.len().max(1)).copied() else {
+            // What clients still wait for is committed behind this.
+            self.due(cause, 20_000, Due::Worker(worker));
             return;
         };
         if self.has_begun(cause, worker, at) {
