@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hbuf_core::consumer::{Candidate, Config, Given, Start};
+use hbuf_core::consumer::{Candidate, Config, Filter, Given, Start};
 use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::limits::PIECE_BYTES;
 use hbuf_core::record::decode;
@@ -146,13 +146,23 @@ pub(super) async fn look(
     if last <= after {
         return Err(readable.found_damaged(after.next(), "nothing can be read there".to_owned()));
     }
+    sound(readable, filter, (after, last), &bytes)
+}
+
+/// What of the records behind `after` may be handed out, as far as they are good.
+fn sound(
+    readable: &Readable,
+    filter: &Filter,
+    (after, last): (Seq, Seq),
+    bytes: &Bytes,
+) -> Result<Found, ReadError> {
     let mut found = Found {
         last,
         candidates: Vec::new(),
         page: Page::default(),
     };
     let mut bad = None;
-    split(readable, &bytes, |seq, record| match decode(&record) {
+    let cut = split(readable, bytes, |seq, record| match decode(&record) {
         _ if bad.is_some() => {}
         Ok(decoded) if filter.takes(&decoded) => {
             found.candidates.push(Candidate::of(&decoded));
@@ -163,7 +173,13 @@ pub(super) async fn look(
             bad = Some(readable.found_damaged(seq, error.to_string()));
             found.last = seq.prev();
         }
-    })?;
+    });
+    if let (Err(error), None) = (cut, &bad) {
+        if let ReadError::Damaged { seq, .. } = &error {
+            found.last = seq.prev();
+        }
+        bad = Some(error);
+    }
     // What stands before the damage is good; the next look says why it ends there.
     match bad {
         Some(error) if found.last <= after => Err(error),

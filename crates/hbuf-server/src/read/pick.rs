@@ -382,11 +382,14 @@ impl Readable {
             let before = taking.out.len();
             window.copy(start, len, &mut taking.out).map_err(io)?;
             let bytes = &taking.out[before..];
-            if bytes.len() < len {
-                return Err(self.no_record(view, due));
-            }
-            if !view.sealed && !crc_holds(bytes) {
-                return Err(self.damaged(view, seq, "its CRC is another"));
+            let (whole, holds) = (bytes.len() == len, view.sealed || crc_holds(bytes));
+            if !whole || !holds {
+                // What was taken before is given without it.
+                taking.out.truncate(before);
+                return Err(match whole {
+                    false => self.no_record(view, due),
+                    true => self.damaged(view, seq, "its CRC is another"),
+                });
             }
             if is_superseded(bytes, seq, newest) {
                 taking.out.truncate(before);

@@ -1,5 +1,7 @@
 //! What a consumer is given of a log that is damaged behind good messages.
 
+use std::os::unix::fs::FileExt as _;
+
 use serde_json::{Value, json};
 
 use crate::consuming::{ack, append, bodies, json_of, made, next, send};
@@ -22,6 +24,9 @@ fn damaged(server: &Server, name: &str, text: &str) -> Connection {
 
 /// The body of the third message, and its request line, the seq in it.
 const PLACES: [&str; 2] = ["message 3", "/b/00000000000000000003"];
+
+/// Where a request line says how long the body is.
+const BODY_LENGTH_AT: usize = 99;
 
 fn problem(client: &mut Connection, target: &str) -> (u16, Value) {
     let reply = client.post(target, "");
@@ -70,6 +75,38 @@ fn whatever_it_wants_it_gets_what_is_sound_and_is_told_of_the_damage() {
 }
 
 #[test]
+fn a_length_that_is_damaged_hides_nothing_that_stands_before() {
+    for length in ["00001000", "0000ffff", "00000001", "7fffffff"] {
+        let server = Server::start();
+        let mut client = damaged(&server, "b", PLACES[0]);
+        let path = server.buffer_dir("b").join("00000000000000000001.hbuf");
+        let bytes = std::fs::read(&path).unwrap();
+        let mut lines = bytes.windows(26);
+        let line = lines.position(|at| at == b"POST /00000000000000000003");
+        let at = line.unwrap() + BODY_LENGTH_AT;
+        assert_eq!(&bytes[at - 3..at], b"&b=");
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(length.as_bytes(), at as u64).unwrap();
+        for (name, settings) in [
+            ("all", json!({})),
+            ("tags", json!({ "tags": ["t"] })),
+            ("stored", json!({ "filter": "f" })),
+        ] {
+            let c = format!("/buffers/b/consumers/{name}");
+            made(&mut client, &c, &settings);
+            let sound = next(&mut client, &c, "?limit=9");
+            assert_eq!(
+                bodies(&sound),
+                ["message 1", "message 2"],
+                "{name} {length}"
+            );
+            let (status, problem) = problem(&mut client, &format!("{c}/next"));
+            assert_eq!((status, &problem["seq"]), (500, &json!(3)), "{problem}");
+        }
+    }
+}
+
+#[test]
 fn a_topics_consumer_passes_the_damaged_buffer_with_its_reason() {
     let server = Server::start();
     let mut client = damaged(&server, "b", PLACES[0]);
@@ -80,6 +117,27 @@ fn a_topics_consumer_passes_the_damaged_buffer_with_its_reason() {
     let sound = next(&mut client, c, "?limit=9");
     assert_eq!(bodies(&sound), ["message 1", "message 2"]);
     let tag = [("x-hbuf-tag", "t")];
+    let mut worker = server.connect();
+    worker.send(
+        format!(
+            "POST {c}/next?limit=1 HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\
+             content-length: 0\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    assert_eq!(worker.head().unwrap().status, 200);
+    append(&mut client, "/buffers/a", &tag, "for the worker");
+    let mut text = String::new();
+    while let Ok(Some(chunk)) = worker.chunk() {
+        text += &String::from_utf8(chunk).unwrap();
+    }
+    let told = text.split_once("event: passed\ndata: [{\"buffer\":\"b\",\"why\":");
+    assert!(
+        told.is_some_and(|(_, why)| why.starts_with("\"message 3")),
+        "{text}"
+    );
+    assert_eq!(text.matches("event: passed").count(), 1, "{text}");
+    assert!(text.contains("for the worker"), "{text}");
     append(&mut client, "/buffers/a", &tag, "elsewhere");
     let reply = json_of(&client.post(&format!("{c}/next?limit=9"), ""));
     assert_eq!(reply["messages"][0]["body"], "elsewhere");

@@ -118,6 +118,11 @@ fn what_was_settled_is_told_also_when_nothing_more_can_be_read() {
     );
     // Whoever comes back is told it as a problem.
     assert_eq!(client.post(&format!("{C}/next"), "").status, 500);
+    // Nor does a body hide it that settles nothing.
+    for nothing in [json!({}), json!({ "ack": [] }), acks.clone()] {
+        let reply = send(&mut client, "POST", &format!("{C}/next?wait=1"), &nothing);
+        assert_eq!(reply.status, 500, "{}", reply.text());
+    }
     // A paused buffer settles nothing, and says so for both.
     let paused = json!({ "state": "paused" });
     assert_eq!(

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use hbuf_core::limits::{HEARTBEAT_SECONDS, READ_LIMIT_DEFAULT};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::consumer_next::push_event;
+use super::consumer_next::{passed, push_event};
 use crate::engine::{ConsumerError, ConsumerInfo, Engine, NextRequest};
 use crate::http::App;
 use crate::http::body::{Body, BrokenOff, Source, Step};
@@ -28,6 +29,7 @@ pub(super) fn follow(app: &App, consumer: ConsumerInfo, limit: Option<u64>) -> R
         stopping: app.stopping.clone(),
         begun: false,
         ended: false,
+        passed: Value::Array(Vec::new()),
     })));
     let headers: &mut HeaderMap = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -46,6 +48,8 @@ struct Tail {
     stopping: watch::Receiver<bool>,
     begun: bool,
     ended: bool,
+    /// The buffers that were passed, as they were told last.
+    passed: Value,
 }
 
 impl Tail {
@@ -73,15 +77,22 @@ impl Tail {
             _ = self.stopping.wait_for(|stopping| *stopping) => Err(ConsumerError::Stopping),
         };
         match handed {
-            Ok(handed) if handed.messages.is_empty() => Some(STILL_HERE),
             Ok(handed) => {
                 let count = handed.messages.len() as u64;
                 self.left = self.left.map(|left| left.saturating_sub(count));
                 let mut out = Vec::new();
+                let passed = passed(&handed);
+                if passed != self.passed {
+                    out.extend_from_slice(format!("event: passed\ndata: {passed}\n\n").as_bytes());
+                    self.passed = passed;
+                }
                 for message in &handed.messages {
                     push_event(message, &mut out);
                 }
-                Some(Bytes::from(out))
+                match out.is_empty() {
+                    true => Some(STILL_HERE),
+                    false => Some(Bytes::from(out)),
+                }
             }
             Err(ConsumerError::Stopping) => None,
             Err(error) => {

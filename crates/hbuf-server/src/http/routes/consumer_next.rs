@@ -17,7 +17,7 @@ use super::event_reply;
 use super::read::wait;
 use crate::engine::{
     BeingSettled, ConsumerError, ConsumerInfo, Engine, Handed, HandedMessage, NextRequest, Passed,
-    SettleResult, lease_text, settled_word,
+    SettleResult, Settled, lease_text, settled_word,
 };
 use crate::http::App;
 use crate::http::accept;
@@ -77,6 +77,9 @@ async fn many(call: Call, of: Of) -> Reply {
     }
     let acks = Acks::read(&bytes)?;
     let wanted = acks.wanted(&info)?;
+    if wanted.is_empty() {
+        return Ok(reply(&next(&app, &info, request).await?, None, served));
+    }
     let settling = app.engine.settle(&info, &asked(&wanted)).await;
     let handed = next(&app, &info, request).await;
     let (results, handed) = both(&app.engine, &info, settling, handed).await?;
@@ -101,6 +104,10 @@ async fn both(
             Err(error)
         }
         (_, Err(error @ (ConsumerError::Gone | ConsumerError::Stopping))) => Err(error),
+        (Ok(results), Err(error)) if !results.iter().any(has_changed) => {
+            drop(results);
+            Err(error)
+        }
         (Ok(results), Err(error)) => {
             let why = error.to_string();
             let passed = info.members.iter().map(|(_, name)| Passed {
@@ -114,6 +121,14 @@ async fn both(
             Ok((results, handed))
         }
     }
+}
+
+/// Whether anything is another than before.
+const fn has_changed(result: &SettleResult) -> bool {
+    matches!(
+        result,
+        Ok(Settled::Acked | Settled::Nacked | Settled::Extended)
+    )
 }
 
 /// `GET /buffers/{buffer}/next`
@@ -261,10 +276,7 @@ fn written(handed: &Handed, settled: Option<SettledOf<'_>>, served: Served) -> B
                 out.extend_from_slice(if at > 0 { b",\n" } else { b"" });
                 push_json(message, &mut out);
             }
-            let passed = handed.passed.iter().map(
-                |passed| serde_json::json!({ "buffer": passed.name.as_str(), "why": passed.why }),
-            );
-            let passed: serde_json::Value = passed.collect();
+            let passed = passed(handed);
             out.extend_from_slice(format!("],\"passed\":{passed}").as_bytes());
             if let Some((acks, results)) = settled {
                 let settled = serde_json::json!(acks.answered(results));
@@ -290,6 +302,13 @@ fn written(handed: &Handed, settled: Option<SettledOf<'_>>, served: Served) -> B
         }
     }
     Bytes::from(out)
+}
+
+/// The buffers that were passed, and why.
+pub(super) fn passed(handed: &Handed) -> serde_json::Value {
+    let passed = handed.passed.iter();
+    let passed = passed.map(|it| serde_json::json!({ "buffer": it.name.as_str(), "why": it.why }));
+    passed.collect()
 }
 
 /// The object of a message that was handed out.
