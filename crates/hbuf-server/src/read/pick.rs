@@ -374,7 +374,7 @@ impl Readable {
             if record.seq != seq {
                 return Err(self.not_due(view, due, record.seq));
             }
-            let len = usize::try_from(record.record_len()).unwrap_or(usize::MAX);
+            let len = self.len_within(view, due, &record)?;
             if !taking.has_room(len) {
                 chosen.place = Some(due);
                 return Ok(false);

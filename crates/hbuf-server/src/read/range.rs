@@ -222,7 +222,7 @@ impl Readable {
             if record.seq != taking.next {
                 return Err(self.not_due(view, taking.due(), record.seq));
             }
-            let len = usize::try_from(record.record_len()).unwrap_or(usize::MAX);
+            let len = self.len_within(view, taking.due(), &record)?;
             if len > taking.max_bytes.saturating_sub(taking.whole) {
                 if taking.count > 0 {
                     return Ok(Need::Nothing(Room::Full));

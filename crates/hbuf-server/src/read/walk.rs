@@ -316,6 +316,21 @@ impl Readable {
         }
     }
 
+    /// The length of the record at its place, before memory is set aside for what a damaged line
+    /// may say.
+    pub(super) fn len_within(
+        &self,
+        view: &View,
+        at: Place,
+        record: &Skim,
+    ) -> Result<usize, ReadError> {
+        let len = record.record_len();
+        match usize::try_from(len) {
+            Ok(whole) if len <= view.bytes.saturating_sub(at.offset) => Ok(whole),
+            _ => Err(self.damaged(view, at.seq, "its lengths go beyond what was written")),
+        }
+    }
+
     pub(super) fn no_record(&self, view: &View, due: Place) -> ReadError {
         let mut what = format!("no record starts at offset {}", due.offset);
         if let Some(next) = view.next_file.filter(|_| due.offset == view.bytes) {
