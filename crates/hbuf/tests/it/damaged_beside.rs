@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::altered::{change, find};
 use crate::support::http::Reply;
 use crate::support::server::{Server, hbuf};
 
@@ -115,17 +116,6 @@ fn acks(server: &Server, seq: u64) {
     assert!(reply.is_success(), "{}", reply.text());
 }
 
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).unwrap();
-    change(&mut bytes);
-    fs::write(path, bytes).unwrap();
-}
-
-fn find(bytes: &[u8], text: &str) -> usize {
-    let mut places = bytes.windows(text.len());
-    places.position(|at| at == text.as_bytes()).unwrap()
-}
-
 /// A reply of this status with a problem of this type that is not to be tried again and that tells
 /// nothing of the server's files.
 fn problem(bench: &Bench, reply: &Reply, (status, kind): (u16, &str)) -> String {
@@ -143,35 +133,33 @@ fn problem(bench: &Bench, reply: &Reply, (status, kind): (u16, &str)) -> String 
     problem["detail"].as_str().unwrap().to_owned()
 }
 
-#[test]
-fn verify_names_a_damaged_file_of_the_cursors_log() {
+/// Verify names the file wherever it is altered, and is content when it is as it was.
+fn verify_names(file: impl Fn(&Bench) -> PathBuf, places: &[&str]) {
     let bench = Bench::new();
     bench.is_intact();
-    let good = fs::read(bench.cursors()).unwrap();
-    for text in ["x-hbuf-format: 1", "whole: true", "through: 1\n"] {
-        change(&bench.cursors(), |bytes| {
+    let file = file(&bench);
+    let good = fs::read(&file).unwrap();
+    for text in places {
+        change(&file, |bytes| {
             let at = find(bytes, text);
             bytes[at] ^= 1;
         });
-        bench.is_damaged(&bench.cursors());
-        fs::write(bench.cursors(), &good).unwrap();
+        bench.is_damaged(&file);
+        fs::write(&file, &good).unwrap();
     }
     bench.is_intact();
 }
 
 #[test]
+fn verify_names_a_damaged_file_of_the_cursors_log() {
+    let places = ["x-hbuf-format: 1", "whole: true", "through: 1\n"];
+    verify_names(Bench::cursors, &places);
+}
+
+#[test]
 fn verify_names_a_damaged_stored_filter() {
-    let bench = Bench::new();
-    let good = fs::read(bench.filter()).unwrap();
-    for text in ["hbuf-filter", "tags=", "sha256=", "F\n", "eu\n"] {
-        change(&bench.filter(), |bytes| {
-            let at = find(bytes, text);
-            bytes[at] ^= 1;
-        });
-        bench.is_damaged(&bench.filter());
-        fs::write(bench.filter(), &good).unwrap();
-    }
-    bench.is_intact();
+    let places = ["hbuf-filter", "tags=", "sha256=", "F\n", "eu\n"];
+    verify_names(Bench::filter, &places);
 }
 
 #[test]

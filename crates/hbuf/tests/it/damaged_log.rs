@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::altered::{change, find};
 use crate::support::server::{Server, hbuf};
 
 /// A data directory with one buffer, `b`, whose segments hold three messages each, or all.
@@ -56,17 +57,6 @@ impl Damaged {
     fn segment(&self, first: u64) -> PathBuf {
         self.directory().join(format!("{first:020}.hbuf"))
     }
-}
-
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).unwrap();
-    change(&mut bytes);
-    fs::write(path, bytes).unwrap();
-}
-
-fn find(bytes: &[u8], text: &str) -> usize {
-    let mut places = bytes.windows(text.len());
-    places.position(|at| at == text.as_bytes()).unwrap()
 }
 
 /// Another byte in the head line, by which it is none any more at any time of day: sealed segments

@@ -1,5 +1,6 @@
 //! What the tests share: a process under test, a client, a workload and its checker.
 
+pub(crate) mod altered;
 pub(crate) mod check;
 pub(crate) mod consuming;
 pub(crate) mod derived;
