@@ -172,16 +172,17 @@ impl Copy {
         nothing: Taken,
     ) -> Taken {
         let follows = prev.seq <= self.log.end && self.log.epochs.at(prev.seq) == prev.epoch;
-        let (prev, through) = match rules.copies_take_what_follows || follows {
-            true => (prev.seq, through),
-            false => (self.log.end, self.log.end.plus(through.0 - prev.seq.0)),
-        };
         if !follows && rules.copies_take_what_follows {
             return nothing.answering(self.says(Word::Gap {
-                end: self.log.end.min(prev.prev()),
+                end: self.log.end.min(prev.seq.prev()),
             }));
         }
         let after = self.log.end;
+        // With the rule bent, they are put wherever the log ends.
+        let through = match follows {
+            true => through,
+            false => after.plus(through.0 - prev.seq.0),
+        };
         let append = (through > after).then_some((after, through));
         if append.is_some() {
             for (epoch, first) in epochs.within(after, through).entries() {
