@@ -162,7 +162,7 @@ fn sound(
         page: Page::default(),
     };
     let mut bad = None;
-    let cut = split(readable, bytes, |seq, record| match decode(&record) {
+    split(readable, bytes, |seq, record| match decode(&record) {
         _ if bad.is_some() => {}
         Ok(decoded) if filter.takes(&decoded) => {
             found.candidates.push(Candidate::of(&decoded));
@@ -173,13 +173,7 @@ fn sound(
             bad = Some(readable.found_damaged(seq, error.to_string()));
             found.last = seq.prev();
         }
-    });
-    if let (Err(error), None) = (cut, &bad) {
-        if let ReadError::Damaged { seq, .. } = &error {
-            found.last = seq.prev();
-        }
-        bad = Some(error);
-    }
+    })?;
     // What stands before the damage is good; the next look says why it ends there.
     match bad {
         Some(error) if found.last <= after => Err(error),

@@ -585,6 +585,19 @@ fn what_comes_before_damage_is_picked_and_then_the_damage_is_named() {
 }
 
 #[test]
+fn a_record_whose_body_is_damaged_is_not_among_what_is_picked() {
+    let writer = writer();
+    // Of the open segment, whose records are checked as they are picked.
+    writer.flip(Seq(701), writer.offset(953) - 3);
+    run(async {
+        let (seqs, damaged) = picked_until_damage(&writer.reopened(), &["common"], 940).await;
+        let sound = (941..952).filter(|&seq| has(seq, "common"));
+        assert_eq!(seqs, sound.collect::<Vec<_>>());
+        assert_eq!(damaged, Seq(952));
+    });
+}
+
+#[test]
 fn wiping_leaves_no_text_of_a_tag_beside_the_segments_and_reads_go_on() {
     let writer = writer();
     let derived = || {
