@@ -32,6 +32,16 @@ pub(crate) enum Purpose {
     Filter,
     /// What happens next in a small cluster.
     Cluster,
+    /// How long a packet is under way.
+    NetDelay,
+    /// Whether a packet is lost.
+    NetDrop,
+    /// Whether a packet arrives twice, and when the second time.
+    NetDup,
+    /// Which packet a full link loses.
+    NetCapacity,
+    /// Whether a connection dies with a packet.
+    NetReset,
 }
 
 impl Purpose {
@@ -50,12 +60,17 @@ impl Purpose {
             Self::Worker => 0x776b_6572,
             Self::Filter => 0x6669_6c74,
             Self::Cluster => 0x636c_7573,
+            Self::NetDelay => 0x6e64_6c79,
+            Self::NetDrop => 0x6e64_7270,
+            Self::NetDup => 0x6e64_7570,
+            Self::NetCapacity => 0x6e63_6170,
+            Self::NetReset => 0x6e72_7374,
         }
     }
 }
 
 /// The source of all draws of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Draws {
     seed: u64,
 }
@@ -92,6 +107,34 @@ impl Draw {
     /// True in `percent` of all cases.
     pub(crate) const fn percent(self, percent: u64) -> bool {
         self.below(100) < percent
+    }
+
+    /// True in so many of a million cases.
+    pub(crate) const fn ppm(self, ppm: u32) -> bool {
+        self.below(1_000_000) < ppm as u64
+    }
+
+    /// A value of the exponential distribution with this mean, at most 44 times the mean.
+    ///
+    /// In integers alone, for a logarithm of floats may differ from machine to machine: the value
+    /// is mean * -ln(u), where u = m / 2^zeros and m is from 1/2 to 1, and
+    /// -ln(m) = 2 atanh((1 - m) / (1 + m)).
+    pub(crate) const fn exponential(self, mean: u64) -> u64 {
+        const LN_2: u128 = 2_977_044_472;
+        let value = self.0 | 1;
+        let zeros = value.leading_zeros();
+        let m = ((value << zeros) >> 32) as u128;
+        let z = (((1 << 32) - m) << 32) / ((1 << 32) + m);
+        let square = (z * z) >> 32;
+        let (mut term, mut sum, mut k) = (z, 0, 1);
+        // z is at most 1/3: what follows the eighth term is below 2^-28.
+        while k < 16 {
+            sum += term / k;
+            term = (term * square) >> 32;
+            k += 2;
+        }
+        let units = zeros as u128 * LN_2 + 2 * sum;
+        ((units * mean as u128) >> 32) as u64
     }
 
     /// A further value that depends on nothing but this one.
@@ -141,6 +184,24 @@ mod tests {
             counts.iter().all(|count| (800..1_200).contains(count)),
             "{counts:?}"
         );
+    }
+
+    #[test]
+    fn exponential_values_have_their_mean_and_their_tail() {
+        let draws = Draws::new(3);
+        let value = |ordinal| draws.draw(Purpose::NetDelay, 1, ordinal).exponential(1_000);
+        let values: Vec<u64> = (0..100_000).map(value).collect();
+        let mean = values.iter().sum::<u64>() / 100_000;
+        assert!((980..1_020).contains(&mean), "{mean}");
+        // e^-1 and e^-3 of them lie above one and three means.
+        let above = |bound| values.iter().filter(|value| **value > bound).count();
+        assert!((36_300..37_300).contains(&above(1_000)));
+        assert!((4_800..5_200).contains(&above(3_000)));
+        assert_eq!(Draw(u64::MAX).exponential(1_000_000), 0);
+        assert!(Draw(0).exponential(1_000_000) < 45_000_000);
+        // The value in the middle is the median.
+        let median = Draw(1 << 63).exponential(1_000_000_000);
+        assert!(median.abs_diff(693_147_181) <= 4, "{median}");
     }
 
     const GOLDEN: [u64; 6] = [

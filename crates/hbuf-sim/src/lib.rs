@@ -12,9 +12,9 @@
 //! | what the stored filters should be | `filters.rs` |
 //! | what a consumer may hand out, what it owes | `ledger.rs` |
 //! | one run; many runs | `run.rs` |
+//! | when packets arrive, twice, or never | `net/` |
 //! | the replication of one log, every interleaving | `cluster/` |
 //!
-//! Architecture invariant: a run is a function of (version, seed, bug). No clock, no thread, no
 //! randomness but keyed draws, and ordered maps only.
 
 /// Compiles only if the rows of a table, which begin with their variants, stand in the order of
@@ -44,6 +44,7 @@ mod invariants;
 mod kinds;
 mod ledger;
 mod model;
+pub mod net;
 mod node;
 mod plan;
 mod registry;
