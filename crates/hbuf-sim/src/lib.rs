@@ -12,9 +12,11 @@
 //! | what the stored filters should be | `filters.rs` |
 //! | what a consumer may hand out, what it owes | `ledger.rs` |
 //! | one run; many runs | `run.rs` |
+//! | what a node's clocks show, when its timers fire | `clock.rs` |
 //! | when packets arrive, twice, or never | `net/` |
 //! | the replication of one log, every interleaving | `cluster/` |
 //!
+//! Architecture invariant: a run is a function of (version, seed, bug). No clock, no thread, no
 //! randomness but keyed draws, and ordered maps only.
 
 /// Compiles only if the rows of a table, which begin with their variants, stand in the order of
@@ -36,6 +38,7 @@ macro_rules! in_order_of_variants {
 
 mod bugs;
 mod clients;
+pub mod clock;
 pub mod cluster;
 mod disk;
 mod draw;
