@@ -215,6 +215,9 @@ pub const TOPIC_SLOTS: usize = 4_096;
 
 /// Copies of one buffer, its primary included.
 pub const COPIES_MAX: usize = 8;
+/// Ended histories of a buffer that the manager remembers one by one; the oldest are folded into
+/// one beyond it. A history ends by an operator's decision to lose messages.
+pub const HISTORIES_MAX: usize = 64;
 /// Longest age that a retention rule can name: 1,000 years, in seconds.
 pub const RETENTION_SECONDS_MAX: u64 = 1_000 * 366 * 86_400;
 /// Clients whose last command the manager remembers, so that a repeated one is not done twice.

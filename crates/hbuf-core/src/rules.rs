@@ -94,6 +94,12 @@ pub struct Rules {
     pub members_are_stamped: bool,
     /// The tail is read behind a round of acks that began after the read.
     pub tail_reads_ask_a_round: bool,
+    /// Only a member that holds all that is kept is appointed.
+    pub whole_members_are_appointed: bool,
+    /// A copy leaves when enough others hold all that is kept.
+    pub moves_wait_for_whole: bool,
+    /// No election is forced while the session of the old primary lives.
+    pub forced_waits_for_primary: bool,
 }
 
 impl Rules {
@@ -144,6 +150,9 @@ impl Rules {
             restart_takes_a_new_epoch: true,
             members_are_stamped: true,
             tail_reads_ask_a_round: true,
+            whole_members_are_appointed: true,
+            moves_wait_for_whole: true,
+            forced_waits_for_primary: true,
         }
     }
 }

@@ -3,11 +3,25 @@
 //!
 //! Every change is a command that names what it was made for: (epoch, version). One that comes late
 //! finds another version and is refused, so that no answer of the manager is acted on twice.
+//! Everything that a decision needs stands in the record, so that a manager that stops between any
+//! two changes goes on from it.
+//!
+//! Invariants, checked by [`Assignment::broken`]: the in-sync set has members and lies within the
+//! copies; so do those that leave; a primary is a member; epoch and version only rise.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use crate::ids::{Epoch, NodeId, Seq, Uuid};
 use crate::rules::Rules;
+
+mod election;
+mod forced;
+mod movement;
+
+pub use election::HandOverRefused;
+pub use forced::{Checkpoint, Ended, Force, ForceRefused};
+pub use movement::MoveRefused;
 
 /// The number of a node's registration; a node takes a new one at every start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +33,7 @@ pub struct Member {
     /// The registration under which it is a member.
     pub node_epoch: NodeEpoch,
     /// The first seq that it holds: a copy that began at the tail lacks what is before.
+    /// [`Member::NOTHING`] when its disk was lost.
     pub from: Seq,
 }
 
@@ -31,6 +46,15 @@ pub struct NodeFacts {
     pub alive: bool,
     /// It is about to leave: nothing new is put there.
     pub draining: bool,
+    /// Its clock is too far off for times that it gives out: it is not made primary. Who is
+    /// primary already stays, for no decision of safety asks a clock.
+    pub clock_off: bool,
+}
+
+impl Member {
+    /// The first seq of a member that holds nothing: the last one, whose disk was lost. No message
+    /// has it, and retention never comes to it.
+    pub const NOTHING: Seq = Seq(u64::MAX);
 }
 
 /// The manager's record of a buffer.
@@ -44,14 +68,23 @@ pub struct Assignment {
     pub version: u64,
     /// Who is primary in `epoch`; nobody while no member can be.
     pub primary: Option<NodeId>,
-    /// Where the buffer is to be, the primary included.
+    /// Where the buffer is to be, the primary included, and where it still is while it moves.
     pub copies: BTreeSet<NodeId>,
+    /// The copies that go when enough others hold everything.
+    pub leaving: BTreeSet<NodeId>,
+    /// While copies leave: as many members as the move began with, those that it ends with at
+    /// most, hold all that is kept before one goes. 0 while nobody leaves.
+    pub whole_min: usize,
     /// Who must hold a message before it is committed.
     pub in_sync: BTreeMap<NodeId, Member>,
     /// Fewer members than this commit nothing.
     pub min_in_sync: usize,
     /// The first seq that retention has left, as the manager was told last.
     pub kept_from: Seq,
+    /// Who is rather made primary, the first before the second.
+    pub preferred: Vec<NodeId>,
+    /// The histories before this one, the oldest first.
+    pub ended: Vec<Ended>,
 }
 
 /// A change of the in-sync set.
@@ -61,6 +94,8 @@ pub enum Change {
     Add(NodeId, Member),
     /// A member is too slow, or gone.
     Remove(NodeId),
+    /// A member has filled in what it lacked, and holds more than it did.
+    Holds(NodeId, Member),
     /// The primary takes back what it asked for.
     Nothing,
 }
@@ -82,29 +117,56 @@ pub struct Alter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AlterRefused {
     /// It was made for an older epoch or version, or by who is not primary.
-    #[error("the buffer has changed meanwhile")]
+    #[error("the buffer has changed meanwhile; read its record again")]
     Stale,
     /// The node is no copy of the buffer.
-    #[error("the node is no copy of the buffer")]
+    #[error("the node is no copy of the buffer; add it to its copies first")]
     NoCopy,
-    /// A set without members could never go on.
-    #[error("it is the last member of the in-sync set")]
-    LastMember,
+    /// A primary that is no member could commit nothing and be replaced by nobody.
+    #[error("a primary does not take itself out; hand the buffer over, or move it")]
+    Primary,
     /// The node has restarted since it caught up, is down or leaves.
-    #[error("the node is not the one that caught up, is down, or leaves")]
+    #[error("the node is not the one that caught up, is down, or leaves; let it catch up again")]
     Node,
+    /// A member never holds less than it did.
+    #[error("the member holds more already")]
+    From,
 }
 
 /// How a node comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Disk {
     /// With the disk that it had, and the buffer whole on it.
     Same,
-    /// With another disk, or with damage in this buffer.
+    /// With the disk that it had, and damage in this buffer.
+    Damaged,
+    /// With another disk, or one that was set back to what it was earlier.
     Lost,
 }
 
 impl Assignment {
+    /// The record of a new buffer: all copies hold everything, for there is nothing yet, and the
+    /// first one is primary in epoch 1. The order says who is rather made primary later.
+    #[must_use]
+    pub fn new(history: Uuid, copies: &[(NodeId, NodeEpoch)], min_in_sync: usize) -> Self {
+        let from = Seq::FIRST;
+        let member = |(node, node_epoch)| (node, Member { node_epoch, from });
+        Self {
+            history,
+            epoch: Epoch(1),
+            version: 1,
+            primary: copies.first().map(|(node, _)| *node),
+            copies: copies.iter().map(|(node, _)| *node).collect(),
+            leaving: BTreeSet::new(),
+            whole_min: 0,
+            in_sync: copies.iter().copied().map(member).collect(),
+            min_in_sync,
+            kept_from: Seq::FIRST,
+            preferred: copies.iter().map(|(node, _)| *node).collect(),
+            ended: Vec::new(),
+        }
+    }
+
     /// A change that its primary asks for (PROTOCOL rules 4 and 5).
     ///
     /// # Errors
@@ -120,10 +182,8 @@ impl Assignment {
             return Err(AlterRefused::Stale);
         }
         match alter.change {
+            Change::Remove(node) if node == alter.by => return Err(AlterRefused::Primary),
             Change::Remove(node) => {
-                if self.in_sync.len() == 1 && self.in_sync.contains_key(&node) {
-                    return Err(AlterRefused::LastMember);
-                }
                 self.in_sync.remove(&node);
             }
             Change::Add(node, member) => {
@@ -139,6 +199,16 @@ impl Assignment {
                 }
                 self.in_sync.insert(node, member);
             }
+            Change::Holds(node, now) => {
+                let member = self.in_sync.get_mut(&node).ok_or(AlterRefused::NoCopy)?;
+                if member.node_epoch != now.node_epoch && rules.members_are_stamped {
+                    return Err(AlterRefused::Node);
+                }
+                if member.from < now.from {
+                    return Err(AlterRefused::From);
+                }
+                member.from = now.from;
+            }
             Change::Nothing => {}
         }
         self.version += 1;
@@ -147,7 +217,10 @@ impl Assignment {
 
     /// A node has registered anew (rule 9). Its membership goes on under its new number when its
     /// disk is the one that it had; a member that lost it is removed, or, as the last one, keeps
-    /// the buffer offline, for only it can say what was committed. Call [`Self::elect`] behind it.
+    /// the buffer offline, for only it can say what was committed. One that was merely damaged is
+    /// good again when it registers without that damage; one that lost its disk never is, or the
+    /// next start of the empty disk would pass for the log that is lost. Call [`Self::settle`]
+    /// behind it.
     pub fn registered(&mut self, rules: &Rules, node: NodeId, now: NodeEpoch, disk: Disk) {
         let last = self.in_sync.len() == 1;
         let Some(member) = self.in_sync.get_mut(&node) else {
@@ -155,9 +228,10 @@ impl Assignment {
         };
         match disk {
             Disk::Same => member.node_epoch = now,
-            Disk::Lost if !rules.members_are_stamped => member.node_epoch = now,
-            Disk::Lost if last => {}
-            Disk::Lost => {
+            _ if !rules.members_are_stamped => member.node_epoch = now,
+            Disk::Damaged if last => {}
+            Disk::Lost if last => member.from = Member::NOTHING,
+            Disk::Damaged | Disk::Lost => {
                 self.in_sync.remove(&node);
             }
         }
@@ -168,180 +242,50 @@ impl Assignment {
         self.version += 1;
     }
 
-    /// Appoints a primary when there is none that is alive (rule 6); says whether it did. Only a
-    /// member of the in-sync set that holds all that is kept comes into question.
-    pub fn elect(&mut self, rules: &Rules, facts: impl Fn(NodeId) -> Option<NodeFacts>) -> bool {
-        let fit = |node: NodeId, member: &Member| {
-            let stamped = |facts: &NodeFacts| facts.alive && facts.node_epoch == member.node_epoch;
-            member.from <= self.kept_from.max(Seq::FIRST)
-                && facts(node).as_ref().is_some_and(stamped)
-        };
-        let primary = self.primary.filter(|node| {
-            let member = self.in_sync.get(node);
-            member.is_some_and(|member| fit(*node, member))
-        });
-        if primary.is_some() {
-            return false;
+    /// Retention has left nothing below `from`, as the primary of `epoch` says; says whether that
+    /// is news. One that is primary no more may have dropped what the log of the next one kept.
+    pub fn note_kept(&mut self, epoch: Epoch, from: Seq) -> bool {
+        let news = epoch == self.epoch && self.primary.is_some() && from > self.kept_from;
+        if news {
+            self.kept_from = from;
+            self.version += 1;
         }
-        let members = self.in_sync.iter();
-        let mut fit: BTreeSet<(bool, NodeId)> = members
-            .filter(|(node, member)| fit(**node, member))
-            .map(|(node, _)| (facts(*node).is_some_and(|facts| facts.draining), *node))
-            .collect();
-        // A node that stays comes before one that leaves.
-        let chosen = fit.pop_first().map(|(_, node)| node).or_else(|| {
-            let alive = |node: &&NodeId| facts(**node).is_some_and(|facts| facts.alive);
-            let anybody = self
-                .copies
-                .iter()
-                .filter(|_| !rules.only_members_are_appointed);
-            anybody.copied().find(|node| alive(&node))
-        });
-        if chosen.is_none() && self.primary.is_none() {
-            return false;
+        news
+    }
+
+    /// Sets how many members a commit needs; says whether that is news.
+    pub fn set_min_in_sync(&mut self, min_in_sync: usize) -> bool {
+        let news = min_in_sync != self.min_in_sync;
+        self.min_in_sync = min_in_sync;
+        self.version += u64::from(news);
+        news
+    }
+
+    /// The first invariant that does not hold, in words.
+    #[must_use]
+    pub fn broken(&self) -> Option<&'static str> {
+        let copy = |node: &NodeId| self.copies.contains(node);
+        let primary = self.primary;
+        if primary.is_some_and(|node| !self.in_sync.contains_key(&node)) {
+            return Some("has a primary outside its in-sync set");
         }
-        self.primary = chosen;
-        self.version += 1;
-        if chosen.is_some() {
-            self.epoch = Epoch(self.epoch.0 + 1);
+        if !self.in_sync.keys().all(copy) {
+            return Some("has an in-sync member that is no copy");
         }
-        true
+        if self.in_sync.is_empty() {
+            return Some("has nobody in its in-sync set");
+        }
+        if !self.leaving.iter().all(copy) || self.leaving.len() == self.copies.len() {
+            return Some("is left by what is no copy, or by all copies");
+        }
+        if self.min_in_sync == 0 || self.version == 0 || self.epoch == Epoch(0) {
+            return Some("has an assignment out of range");
+        }
+        None
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ONE: NodeId = NodeId(1);
-    const TWO: NodeId = NodeId(2);
-
-    fn member(node_epoch: u64) -> Member {
-        Member {
-            node_epoch: NodeEpoch(node_epoch),
-            from: Seq::FIRST,
-        }
-    }
-
-    fn assignment() -> Assignment {
-        Assignment {
-            history: Uuid([1; 16]),
-            epoch: Epoch(1),
-            version: 1,
-            primary: Some(ONE),
-            copies: BTreeSet::from([ONE, TWO, NodeId(3)]),
-            in_sync: BTreeMap::from([(ONE, member(1)), (TWO, member(2))]),
-            min_in_sync: 2,
-            kept_from: Seq::FIRST,
-        }
-    }
-
-    fn up(node: NodeId) -> Option<NodeFacts> {
-        Some(NodeFacts {
-            node_epoch: NodeEpoch(u64::from(node.0)),
-            alive: true,
-            draining: false,
-        })
-    }
-
-    fn alter(version: u64, change: Change) -> Alter {
-        Alter {
-            by: ONE,
-            epoch: Epoch(1),
-            version,
-            change,
-        }
-    }
-
-    #[test]
-    fn a_change_counts_once_and_only_for_its_version() {
-        let (rules, mut it) = (Rules::correct(), assignment());
-        let shrink = alter(1, Change::Remove(TWO));
-        assert_eq!(it.alter(&rules, &shrink, up), Ok(()));
-        assert_eq!(it.alter(&rules, &shrink, up), Err(AlterRefused::Stale));
-        let last = alter(2, Change::Remove(ONE));
-        assert_eq!(it.alter(&rules, &last, up), Err(AlterRefused::LastMember));
-        let other = Alter { by: TWO, ..last };
-        assert_eq!(it.alter(&rules, &other, up), Err(AlterRefused::Stale));
-    }
-
-    #[test]
-    fn only_a_copy_that_is_still_the_one_that_caught_up_joins() {
-        let (rules, mut it) = (Rules::correct(), assignment());
-        let add = |node, node_epoch| alter(1, Change::Add(NodeId(node), member(node_epoch)));
-        let refused = it.alter(&rules, &add(4, 4), up);
-        assert_eq!(refused, Err(AlterRefused::NoCopy));
-        let refused = it.alter(&rules, &add(3, 2), up);
-        assert_eq!(refused, Err(AlterRefused::Node), "it has restarted");
-        let down = |node| {
-            up(node).map(|facts| NodeFacts {
-                alive: node != NodeId(3),
-                ..facts
-            })
-        };
-        let refused = it.alter(&rules, &add(3, 3), down);
-        assert_eq!(refused, Err(AlterRefused::Node), "it is down");
-        assert_eq!(it.alter(&rules, &add(3, 3), up), Ok(()));
-        assert_eq!(it.in_sync.len(), 3);
-    }
-
-    #[test]
-    fn a_primary_that_restarts_gets_another_epoch() {
-        let (rules, mut it) = (Rules::correct(), assignment());
-        it.registered(&rules, ONE, NodeEpoch(9), Disk::Same);
-        let again = |node: NodeId| {
-            up(node).map(|facts| NodeFacts {
-                node_epoch: if node == ONE {
-                    NodeEpoch(9)
-                } else {
-                    facts.node_epoch
-                },
-                ..facts
-            })
-        };
-        assert!(it.elect(&rules, again));
-        assert_eq!((it.primary, it.epoch), (Some(ONE), Epoch(2)));
-        assert!(!it.elect(&rules, again), "it is alive");
-    }
-
-    #[test]
-    fn a_member_that_lost_its_disk_goes_and_the_last_one_keeps_the_buffer_offline() {
-        let (rules, mut it) = (Rules::correct(), assignment());
-        it.registered(&rules, ONE, NodeEpoch(9), Disk::Lost);
-        assert!(it.elect(&rules, up));
-        assert_eq!((it.primary, it.in_sync.len()), (Some(TWO), 1));
-        it.registered(&rules, TWO, NodeEpoch(10), Disk::Lost);
-        let back = |node: NodeId| {
-            up(node).map(|facts| NodeFacts {
-                node_epoch: NodeEpoch(10),
-                ..facts
-            })
-        };
-        assert!(!it.elect(&rules, back));
-        assert_eq!((it.primary, it.in_sync.len()), (None, 1));
-    }
-
-    #[test]
-    fn a_copy_that_began_at_the_tail_is_not_elected() {
-        let (rules, mut it) = (Rules::correct(), assignment());
-        let tail = Member {
-            from: Seq(7),
-            ..member(2)
-        };
-        it.in_sync.insert(TWO, tail);
-        let one_down = |node: NodeId| {
-            up(node).map(|facts| NodeFacts {
-                alive: node != ONE,
-                ..facts
-            })
-        };
-        assert!(it.elect(&rules, one_down));
-        assert_eq!(it.primary, None);
-        it.kept_from = Seq(7);
-        assert!(
-            it.elect(&rules, one_down),
-            "retention dropped what it lacks"
-        );
-        assert_eq!((it.primary, it.epoch), (Some(TWO), Epoch(2)));
-    }
-}
+mod any_walk;
+#[cfg(test)]
+mod tests;

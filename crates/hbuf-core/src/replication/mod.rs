@@ -15,7 +15,10 @@ mod log;
 mod message;
 mod primary;
 
-pub use assignment::{Alter, AlterRefused, Assignment, Change, Disk, Member, NodeEpoch, NodeFacts};
+pub use assignment::{
+    Alter, AlterRefused, Assignment, Change, Checkpoint, Disk, Ended, Force, ForceRefused,
+    HandOverRefused, Member, MoveRefused, NodeEpoch, NodeFacts,
+};
 pub use copy::{Copy, Taken};
 pub use epochs::Epochs;
 pub use log::Log;

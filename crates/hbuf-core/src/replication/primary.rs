@@ -300,20 +300,10 @@ mod tests {
 
     /// The primary of epoch 3 with an empty log, of two copies in sync.
     fn primary() -> Primary {
-        let member = |node: u32| {
-            let node_epoch = NodeEpoch(u64::from(node));
-            let from = Seq::FIRST;
-            (NodeId(node), Member { node_epoch, from })
-        };
+        let copies = [(SELF, NodeEpoch(1)), (OTHER, NodeEpoch(2))];
         let assignment = Assignment {
-            history: Uuid([1; 16]),
             epoch: Epoch(3),
-            version: 1,
-            primary: Some(SELF),
-            copies: BTreeSet::from([SELF, OTHER]),
-            in_sync: BTreeMap::from([member(1), member(2)]),
-            min_in_sync: 2,
-            kept_from: Seq::FIRST,
+            ..Assignment::new(Uuid([1; 16]), &copies, 2)
         };
         Primary::appointed(&Rules::correct(), SELF, assignment, Log::default())
     }

@@ -337,6 +337,7 @@ impl Cluster {
                 node_epoch: now,
                 alive: true,
                 draining: false,
+                clock_off: false,
             },
         );
         self.assignment.registered(rules, id, now, disk);

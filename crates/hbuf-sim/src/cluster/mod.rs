@@ -12,8 +12,8 @@ mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hbuf_core::ids::{Epoch, NodeId, Seq, Uuid};
-use hbuf_core::replication::{Alter, Assignment, FromCopy, Member, NodeEpoch, NodeFacts, ToCopy};
+use hbuf_core::ids::{NodeId, Uuid};
+use hbuf_core::replication::{Alter, Assignment, FromCopy, NodeEpoch, NodeFacts, ToCopy};
 use hbuf_core::rules::Rules;
 
 pub use actions::Action;
@@ -137,26 +137,15 @@ impl Cluster {
     pub fn new(bounds: Bounds) -> Self {
         let ids: BTreeSet<NodeId> = (1..=3).map(NodeId).collect();
         let registration = |node: &NodeId| NodeEpoch(u64::from(node.0));
-        let member = |node: &NodeId| Member {
-            node_epoch: registration(node),
-            from: Seq::FIRST,
-        };
         let facts = |node: &NodeId| NodeFacts {
             node_epoch: registration(node),
             alive: true,
             draining: false,
+            clock_off: false,
         };
+        let copies: Vec<_> = ids.iter().map(|node| (*node, registration(node))).collect();
         Self {
-            assignment: Assignment {
-                history: Uuid([0; 16]),
-                epoch: Epoch(1),
-                version: 1,
-                primary: Some(NodeId(1)),
-                copies: ids.clone(),
-                in_sync: ids.iter().map(|node| (*node, member(node))).collect(),
-                min_in_sync: bounds.min_in_sync,
-                kept_from: Seq::FIRST,
-            },
+            assignment: Assignment::new(Uuid([0; 16]), &copies, bounds.min_in_sync),
             facts: ids.iter().map(|node| (*node, facts(node))).collect(),
             nodes: ids
                 .iter()
