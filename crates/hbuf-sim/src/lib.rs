@@ -15,6 +15,7 @@
 //! | what a node's clocks show, when its timers fire | `clock.rs` |
 //! | when packets arrive, twice, or never | `net/` |
 //! | the replication of one log, every interleaving | `cluster/` |
+//! | were clients told the truth: logs, keys, locks | `history/` |
 //!
 //! Architecture invariant: a run is a function of (version, seed, bug). No clock, no thread, no
 //! randomness but keyed draws, and ordered maps only.
@@ -43,6 +44,7 @@ pub mod cluster;
 mod disk;
 mod draw;
 mod filters;
+pub mod history;
 mod invariants;
 mod kinds;
 mod ledger;
