@@ -143,6 +143,11 @@ impl Draw {
     }
 }
 
+/// A number that follows from a name.
+pub(crate) fn key(name: &str) -> u64 {
+    name.bytes().fold(0, |state, byte| mix(state, byte.into()))
+}
+
 /// One round of a keyed mixer: the finaliser of SplitMix64 over state and input.
 pub(crate) const fn mix(state: u64, input: u64) -> u64 {
     let mut value = (state ^ input)

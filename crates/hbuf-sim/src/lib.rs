@@ -13,6 +13,7 @@
 //! | what a consumer may hand out, what it owes | `ledger.rs` |
 //! | one run; many runs | `run.rs` |
 //! | what a node's clocks show, when its timers fire | `clock.rs` |
+//! | what a trace's lines say, how they are read and told | `tracefile/` |
 //! | when packets arrive, twice, or never | `net/` |
 //! | the replication of one log, every interleaving | `cluster/` |
 //! | were clients told the truth: logs, keys, locks | `history/` |
@@ -55,6 +56,7 @@ mod plan;
 mod registry;
 mod run;
 mod trace;
+pub mod tracefile;
 mod world;
 
 pub use bugs::Bug;
@@ -62,4 +64,4 @@ pub use invariants::{Broken, Invariant};
 pub use kinds::Kind;
 pub use plan::{CRASH_POINTS, Fault};
 pub use run::{Outcome, Sweep, run, sweep};
-pub use trace::EventId;
+pub use tracefile::EventId;

@@ -5,10 +5,12 @@ use std::io;
 use std::ops::Range;
 
 use crate::bugs::Bug;
+use crate::draw::Draws;
 use crate::invariants::Broken;
 use crate::kinds::Kind;
-use crate::plan::{CRASH_POINTS, Fault};
+use crate::plan::{CRASH_POINTS, Fault, Plan};
 use crate::trace::Trace;
+use crate::tracefile::Header;
 use crate::world::World;
 
 /// How a run ended.
@@ -48,17 +50,21 @@ impl Outcome {
 
 /// Runs a seed; the trace goes to `out`. An error is one of writing to it.
 pub fn run(seed: u64, bug: Option<Bug>, out: Option<&mut dyn io::Write>) -> io::Result<Outcome> {
-    let mut world = World::new(seed, bug, Trace::new(out));
+    let header = || {
+        let plan = Plan::new(&Draws::new(seed)).to_string();
+        Header::new("one-node", seed, bug.map(Bug::name), plan)
+    };
+    let mut world = World::new(seed, bug, Trace::new(out, header));
     let plan = world.plan().to_string();
     world.run();
     let outcome = Outcome {
         seed,
         bug,
         plan,
-        events: world.trace.events,
-        hash: world.trace.hash(),
+        events: world.trace.events(),
+        hash: world.trace.writer().hash(),
         broken: world.broken.values().cloned().collect(),
-        kinds: world.trace.counts.clone(),
+        kinds: world.trace.writer().counts(),
         faults: world.faults_done.clone(),
         crash_points: world.crash_points.clone(),
     };

@@ -337,7 +337,7 @@ impl<'w> World<'w> {
     }
 
     fn recount(&mut self) {
-        let count = |kind| self.trace.counts.get(&kind).copied().unwrap_or(0);
+        let count = |kind| self.trace.writer().count(kind);
         let pairs = [
             (
                 "messages",
@@ -423,7 +423,7 @@ impl<'w> World<'w> {
             ..Facts::default()
         };
         self.event(EventId(0), Kind::InvariantBroken, &facts);
-        let event = self.trace.events;
+        let event = self.trace.events();
         self.broken.entry(invariant).or_insert(Broken {
             invariant,
             what,

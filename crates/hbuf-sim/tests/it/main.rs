@@ -5,8 +5,8 @@ mod replication;
 
 use std::collections::BTreeSet;
 
+use hbuf_sim::tracefile::{Event, TraceFile};
 use hbuf_sim::{Bug, Invariant, run, sweep};
-use serde_json::Value;
 
 /// Seeds within which each bug must be noticed.
 const NOTICED_WITHIN: u64 = 400;
@@ -46,25 +46,27 @@ fn the_same_seed_gives_the_same_trace_byte_for_byte() {
 
 #[test]
 fn a_trace_is_json_lines_whose_ids_are_unique_and_whose_causes_came_before() {
-    let mut trace = Vec::new();
-    let outcome = run(5, None, Some(&mut trace)).unwrap();
-    let mut ids = BTreeSet::from(["0000000000000000".to_owned()]);
-    let mut lines = 0;
-    for line in trace
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-    {
-        let event: Value = serde_json::from_slice(line).unwrap();
-        lines += 1;
-        assert_eq!(event["n"], lines);
-        let cause = event["cause"].as_str().unwrap();
-        assert!(ids.contains(cause), "{event}");
-        assert!(
-            ids.insert(event["eid"].as_str().unwrap().to_owned()),
-            "{event}"
-        );
+    let mut written = Vec::new();
+    let outcome = run(5, None, Some(&mut written)).unwrap();
+    let written = String::from_utf8(written).unwrap();
+    let trace = TraceFile::parse(&written).unwrap();
+    assert_eq!(
+        (trace.header.scenario.as_str(), trace.header.seed),
+        ("one-node", 5)
+    );
+    assert_eq!(trace.events.len() as u64, outcome.events);
+    for (place, event) in trace.events.iter().enumerate() {
+        assert_eq!(event.n, place as u64 + 1);
+        for cause in &event.causes {
+            assert!(
+                trace.place(*cause).is_some_and(|before| before < place),
+                "{event:?}"
+            );
+        }
     }
-    assert_eq!(lines, outcome.events);
+    let lines: Vec<String> = trace.events.iter().map(Event::to_line).collect();
+    let written: Vec<&str> = written.lines().skip(1).collect();
+    assert!(lines == written);
 }
 
 #[test]

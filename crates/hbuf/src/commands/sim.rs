@@ -378,8 +378,10 @@ fn meta(args: &MetaArgs) -> Result<ExitCode> {
     let lines = one.iter().filter(|byte| **byte == b'\n').count();
     let same = one == two;
     if same {
+        // The first line is the header.
+        let events = lines - 1;
         out.line(&format!(
-            "seed {seed}: two processes, the same {lines} events, byte for byte"
+            "seed {seed}: two processes, the same {events} events, byte for byte"
         ))?;
     } else {
         let first = one

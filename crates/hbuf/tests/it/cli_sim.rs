@@ -30,7 +30,8 @@ fn a_run_says_what_it_was_and_writes_its_trace() {
     let json = hbuf(&["sim", "run", "--seed", "7", "--json"]);
     let outcome: Value = serde_json::from_slice(&json.stdout).unwrap();
     let lines = printed.stdout.iter().filter(|byte| **byte == b'\n').count();
-    assert_eq!(outcome["events"], lines);
+    assert_eq!(outcome["events"], lines - 1, "the first line is the header");
+    assert!(printed.stdout.starts_with(b"{\"hbuf-trace\":1,"));
 }
 
 #[test]
