@@ -42,6 +42,10 @@ pub(crate) enum Purpose {
     NetCapacity,
     /// Whether a connection dies with a packet.
     NetReset,
+    /// The options of a run.
+    Options,
+    /// The faults of a run, and when they happen.
+    Faults,
 }
 
 impl Purpose {
@@ -65,6 +69,8 @@ impl Purpose {
             Self::NetDup => 0x6e64_7570,
             Self::NetCapacity => 0x6e63_6170,
             Self::NetReset => 0x6e72_7374,
+            Self::Options => 0x6f70_7473,
+            Self::Faults => 0x666c_7473,
         }
     }
 }

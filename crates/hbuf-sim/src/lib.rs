@@ -14,6 +14,8 @@
 //! | one run; many runs | `run.rs` |
 //! | what a node's clocks show, when its timers fire | `clock.rs` |
 //! | what a trace's lines say, how they are read and told | `tracefile/` |
+//! | what a run of many nodes is made of, which faults a seed plans | `swarm/` |
+//! | what can be made to happen, and be expected, in words | `scenario/`, `scenarios/` |
 //! | when packets arrive, twice, or never | `net/` |
 //! | the replication of one log, every interleaving | `cluster/` |
 //! | were clients told the truth: logs, keys, locks | `history/` |
@@ -55,6 +57,8 @@ mod node;
 mod plan;
 mod registry;
 mod run;
+pub mod scenario;
+pub mod swarm;
 mod trace;
 pub mod tracefile;
 mod world;
