@@ -218,6 +218,12 @@ pub const COPIES_MAX: usize = 8;
 /// Ended histories of a buffer that the manager remembers one by one; the oldest are folded into
 /// one beyond it. A history ends by an operator's decision to lose messages.
 pub const HISTORIES_MAX: usize = 64;
+/// Lives that a node's disk remembers: the last one that the manager confirmed, and the tries
+/// since. A disk that forgot one that was confirmed without its knowing counts as lost, which is
+/// safe.
+pub const NODE_LIVES_MAX: usize = 17;
+/// Longest address of a node: a host name of 253, or a literal in brackets, and a port.
+pub const NODE_ADDRESS_BYTES_MAX: usize = 262;
 /// Longest age that a retention rule can name: 1,000 years, in seconds.
 pub const RETENTION_SECONDS_MAX: u64 = 1_000 * 366 * 86_400;
 /// Clients whose last command the manager remembers, so that a repeated one is not done twice.

@@ -7,14 +7,14 @@
 use alloc::vec::Vec;
 
 use hbuf_core::ids::{Epoch, Micros, NodeId, Uuid};
-use hbuf_core::limits::COMMAND_CLIENTS_MAX;
 use hbuf_core::name::Name;
 
-use crate::CLUSTER_VERSIONS;
-use crate::catalog::{Catalog, ClientRow, Tenant, TenantId, TopicId};
+use crate::assigned::DiskFound;
+use crate::catalog::{Catalog, Tenant, TenantId, TopicId};
 use crate::command::{Action, Command};
 use crate::config::TenantConfig;
 use crate::name::{folded, with_folded};
+use crate::node::Node;
 
 mod buffers;
 mod consumers;
@@ -44,6 +44,8 @@ pub enum Outcome {
         id: NodeId,
         /// Its epoch until its next start.
         epoch: u64,
+        /// Whether its disk is the one that was known.
+        disk: DiskFound,
     },
     /// The tenant is as asked.
     Tenant {
@@ -55,6 +57,15 @@ pub enum Outcome {
         /// Its registration.
         uuid: Uuid,
         /// Its version.
+        version: u64,
+        /// The number of its primary's appointment.
+        epoch: Epoch,
+    },
+    /// A buffer's assignment is as asked.
+    Assignment {
+        /// The buffer.
+        uuid: Uuid,
+        /// The assignment's version.
         version: u64,
         /// The number of its primary's appointment.
         epoch: Epoch,
@@ -93,13 +104,13 @@ impl Catalog {
             self.applied
         );
         self.applied = index;
-        if let Some(row) = self.clients.get(&command.client)
-            && command.number <= row.number
-        {
-            return row.answer_again(command.number);
+        let (client, number) = (command.client, command.number);
+        if let Some(answer) = self.clients.known(client, number) {
+            return answer;
         }
         let result = self.act(index, command);
-        self.remember(index, command, result.as_ref().ok());
+        self.clients
+            .remember(index, client, number, result.as_ref().ok());
         result.map(|outcome| Applied { index, outcome })
     }
 
@@ -121,9 +132,12 @@ impl Catalog {
         self.check_gate(&command.action)?;
         let time = command.time;
         match &command.action {
-            Action::FoundCluster { cluster } => self.found_cluster(index, time, *cluster),
+            Action::FoundCluster { cluster, version } => {
+                self.found_cluster(index, time, *cluster, *version)
+            }
             Action::SetClusterVersion { version } => self.set_cluster_version(*version),
             Action::RegisterNode(node) => self.register_node(index, node),
+            Action::Assign(command) => self.assign(command),
             Action::CreateTenant { tenant, config } => {
                 self.create_tenant(index, time, tenant, *config)
             }
@@ -191,32 +205,12 @@ impl Catalog {
         Ok(())
     }
 
-    fn remember(&mut self, index: u64, command: &Command, outcome: Option<&Outcome>) {
-        let row = ClientRow {
-            number: command.number,
-            index,
-            outcome: outcome.cloned(),
-        };
-        let known = self.clients.insert(command.client, row).is_some();
-        if known || self.clients.len() <= COMMAND_CLIENTS_MAX {
-            return;
-        }
-        // The client that was silent for longest is the least likely to repeat its command.
-        let oldest = self
-            .clients
-            .iter()
-            .min_by_key(|(_, row)| row.index)
-            .map(|(id, _)| *id);
-        if let Some(oldest) = oldest {
-            self.clients.remove(&oldest);
-        }
-    }
-
     fn found_cluster(
         &mut self,
         index: u64,
         time: Micros,
         cluster: Uuid,
+        version: u32,
     ) -> Result<Outcome, Refused> {
         match self.cluster {
             Some(founded) if founded == cluster => return Ok(Outcome::Done),
@@ -224,7 +218,7 @@ impl Catalog {
             None => {}
         }
         self.cluster = Some(cluster);
-        self.cluster_version = CLUSTER_VERSIONS.min;
+        self.cluster_version = version;
         self.insert_tenant(
             index,
             time,
@@ -245,11 +239,8 @@ impl Catalog {
             });
         }
         // Also nodes that are down must know the version: they will come back.
-        if let Some(node) = self
-            .nodes
-            .values()
-            .find(|node| !node.versions.contains(version))
-        {
+        let too_old = |(_, node): &(NodeId, &Node)| !node.versions.contains(version);
+        if let Some((_, node)) = self.nodes().find(too_old) {
             return Err(Refused::NodeTooOld {
                 node: node.name.clone(),
                 version,
@@ -327,28 +318,9 @@ impl Catalog {
 }
 
 /// Refuses a change that was meant for another version.
-fn check_version(expected: Option<u64>, current: u64) -> Result<(), Refused> {
+pub(crate) fn check_version(expected: Option<u64>, current: u64) -> Result<(), Refused> {
     match expected {
         Some(expected) if expected != current => Err(Refused::Version { expected, current }),
         _ => Ok(()),
-    }
-}
-
-impl ClientRow {
-    fn answer_again(&self, number: u64) -> Result<Applied, Refused> {
-        if number < self.number {
-            return Err(Refused::Superseded {
-                number,
-                last: self.number,
-            });
-        }
-        let outcome = self
-            .outcome
-            .clone()
-            .ok_or(Refused::RefusedBefore { number })?;
-        Ok(Applied {
-            index: self.index,
-            outcome,
-        })
     }
 }

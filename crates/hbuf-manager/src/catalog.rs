@@ -1,24 +1,26 @@
 //! What the manager knows, and how to look it up. Changes are in `apply.rs`.
 //!
 //! Invariants, checked by [`Catalog::broken_invariant`]: names are unique per tenant, ignoring
-//! case; a buffer's list of topics and a topic's list of buffers agree; a primary is in the in-sync
-//! set, and the in-sync set within the copies; versions and epochs only grow.
+//! case; a buffer's list of topics and a topic's list of buffers agree; every buffer has an
+//! assignment that keeps the rules of the core; versions and epochs only grow.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::ops::Bound;
 
-use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
+use hbuf_core::ids::{Hash, Micros, NodeId, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
+use hbuf_core::replication::Assignment;
 use hbuf_core::stream::stream_path;
 use hbuf_core::topic::SlotTable;
 
-use crate::apply::Outcome;
-use crate::command::VersionRange;
+use crate::assigned::Assigned;
 use crate::config::{BufferConfig, TenantConfig};
+use crate::dedupe::Clients;
 use crate::mirror::MirrorConfig;
 use crate::name::{folded, with_folded};
+use crate::node::Node;
 
 mod consumer_lists;
 mod invariants;
@@ -33,21 +35,6 @@ pub struct TenantId(pub u64);
 /// The number of a topic within its cluster, counted upwards and never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub u64);
-
-/// A process that holds copies.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Node {
-    /// Its name.
-    pub name: Name,
-    /// The id of its disk.
-    pub disk: Uuid,
-    /// The index of its last registration: a new one at every start.
-    pub epoch: u64,
-    /// Whether it had stopped in order before that.
-    pub clean: bool,
-    /// Cluster versions that its binary can apply.
-    pub versions: VersionRange,
-}
 
 /// An owner of names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,17 +69,6 @@ pub enum Lifecycle {
     Deleting,
 }
 
-/// A copy that holds every committed message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Member {
-    /// Its node.
-    pub node: NodeId,
-    /// The epoch of that node; what it said in an earlier epoch does not count.
-    pub node_epoch: u64,
-    /// The first message that it holds.
-    pub from: Seq,
-}
-
 /// A buffer, as the manager knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Buffer {
@@ -104,8 +80,6 @@ pub struct Buffer {
     pub name: Name,
     /// The id of its log, part of every leaf.
     pub log: Uuid,
-    /// Changes only when committed messages may have been lost.
-    pub history: Uuid,
     /// The key of the hash under which idempotency keys are kept.
     pub idem_key: Hash,
     /// Its configuration.
@@ -114,16 +88,9 @@ pub struct Buffer {
     pub lifecycle: Lifecycle,
     /// Whether it takes messages.
     pub state: BufferState,
-    /// Grows with every change of this record.
+    /// Grows with every change of this record, which failovers and moves do not touch: what is
+    /// configured has a version of its own, beside that of the assignment.
     pub version: u64,
-    /// The number of the primary's appointment.
-    pub epoch: Epoch,
-    /// Who takes appends; nobody when no usable copy is in sync.
-    pub primary: Option<NodeId>,
-    /// The nodes of its copies.
-    pub copies: Box<[NodeId]>,
-    /// The copies that hold every committed message.
-    pub in_sync: Box<[Member]>,
     /// When it was made.
     pub created: Micros,
     /// What it follows, when it is a mirror.
@@ -166,15 +133,6 @@ pub struct Topic {
     pub created: Micros,
 }
 
-/// The last command of a client, so that its repetition is answered and not done again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ClientRow {
-    pub(crate) number: u64,
-    pub(crate) index: u64,
-    /// `None` when it was refused.
-    pub(crate) outcome: Option<Outcome>,
-}
-
 /// The state of the manager.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Catalog {
@@ -182,12 +140,13 @@ pub struct Catalog {
     pub(crate) cluster: Option<Uuid>,
     pub(crate) cluster_version: u32,
     pub(crate) last_topic: u64,
-    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    /// The nodes, and the assignments of the buffers.
+    pub(crate) assigned: Assigned,
     pub(crate) tenants: BTreeMap<TenantId, Tenant>,
     pub(crate) tenant_names: BTreeMap<Box<str>, TenantId>,
     pub(crate) buffers: BTreeMap<Uuid, Buffer>,
     pub(crate) topics: BTreeMap<TopicId, Topic>,
-    pub(crate) clients: BTreeMap<Uuid, ClientRow>,
+    pub(crate) clients: Clients,
     /// The buffers that are mirrors.
     pub(crate) mirrors: BTreeSet<Uuid>,
     pub(crate) consumers: Consumers,
@@ -241,7 +200,7 @@ impl Catalog {
     /// The number of a client's last command; its next one must be higher.
     #[must_use]
     pub fn last_number(&self, client: Uuid) -> u64 {
-        self.clients.get(&client).map_or(0, |row| row.number)
+        self.clients.last_number(client)
     }
 
     /// A tenant by its exact name.
@@ -270,12 +229,24 @@ impl Catalog {
     /// A node by its number.
     #[must_use]
     pub fn node_by_id(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(&id)
+        self.assigned.node(id)
     }
 
     /// All nodes, in the order of their numbers.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        self.nodes.iter().map(|(id, node)| (*id, node))
+        self.assigned.nodes()
+    }
+
+    /// Who holds and leads a buffer.
+    #[must_use]
+    pub fn assignment(&self, buffer: Uuid) -> Option<&Assignment> {
+        self.assigned.get(buffer)
+    }
+
+    /// The nodes, and the assignments of all buffers.
+    #[must_use]
+    pub const fn assigned(&self) -> &Assigned {
+        &self.assigned
     }
 
     /// A buffer by its registration.

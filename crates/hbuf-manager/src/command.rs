@@ -5,7 +5,7 @@
 //! changes in place: a new command or field arrives with a new cluster version.
 
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
@@ -16,10 +16,15 @@ use hbuf_core::input::BufferState;
 use hbuf_core::limits::COMMAND_BYTES_MAX;
 use hbuf_core::name::Name;
 
+use crate::CLUSTER_VERSIONS;
+use crate::assign::Assign;
 use crate::config::{BufferConfig, TenantConfig};
-use crate::consumer::{CreateConsumer, read_config, write_config};
+use crate::consumer::CreateConsumer;
 use crate::lines::{FieldError, Fields, Layout, Writer};
 use crate::mirror::{MirrorChange, MirrorConfig};
+use crate::node::RegisterNode;
+
+mod command_text;
 
 /// One change, with what makes it happen at most once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +46,8 @@ pub enum Action {
     FoundCluster {
         /// The cluster's id.
         cluster: Uuid,
+        /// The cluster version at which it begins: the newest that its founder supports.
+        version: u32,
     },
     /// Allows the commands of the next cluster version.
     SetClusterVersion {
@@ -49,6 +56,8 @@ pub enum Action {
     },
     /// A node has started.
     RegisterNode(RegisterNode),
+    /// Changes a node's session or settings, or a buffer's assignment.
+    Assign(Assign),
     /// Makes a tenant.
     CreateTenant {
         /// Its name.
@@ -153,21 +162,6 @@ pub enum Action {
     },
 }
 
-/// A node's start: its identity and what it found on its disk.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RegisterNode {
-    /// The node's name.
-    pub node: Name,
-    /// The id of the disk that holds its copies; another one means that they are gone.
-    pub disk: Uuid,
-    /// Whether it stopped in order.
-    pub clean: bool,
-    /// Buffers whose copy cannot be used.
-    pub bad: Vec<Uuid>,
-    /// Cluster versions that its binary can apply.
-    pub versions: VersionRange,
-}
-
 /// A new buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CreateBuffer {
@@ -224,6 +218,14 @@ pub enum CommandError {
     Unknown {
         /// Its name.
         name: String,
+    },
+    /// The cluster is at a version that this binary does not support.
+    #[error(
+        "the cluster is at version {version}, and this hbuf supports {CLUSTER_VERSIONS}; start a newer version"
+    )]
+    ClusterVersion {
+        /// The cluster's version.
+        version: u32,
     },
     /// The text is longer than a command may be.
     #[error("the command has {length} bytes; at most {COMMAND_BYTES_MAX} are allowed")]
@@ -291,6 +293,7 @@ impl Action {
             Self::FoundCluster { .. } => "found-cluster",
             Self::SetClusterVersion { .. } => "set-cluster-version",
             Self::RegisterNode(_) => "register-node",
+            Self::Assign(command) => command.name(),
             Self::CreateTenant { .. } => "create-tenant",
             Self::ConfigureTenant { .. } => "configure-tenant",
             Self::CreateBuffer(_) => "create-buffer",
@@ -310,8 +313,12 @@ impl Action {
 
     /// The cluster version from which on the command may be applied.
     #[must_use]
-    pub const fn since_cluster_version(&self) -> u32 {
-        1
+    pub fn since_cluster_version(&self) -> u32 {
+        match self {
+            Self::Assign(_) => 2,
+            Self::RegisterNode(start) if start.life.is_some() || !start.change.is_empty() => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -345,272 +352,6 @@ impl Command {
             number,
             time,
             action,
-        })
-    }
-}
-
-impl Action {
-    fn write(&self, out: &mut Writer) {
-        match self {
-            Self::FoundCluster { cluster } => out.field("cluster", cluster),
-            Self::SetClusterVersion { version } => out.field("cluster-version", version),
-            Self::RegisterNode(node) => node.write(out),
-            Self::CreateTenant { tenant, config } => {
-                out.field("tenant", tenant);
-                config.write(out);
-            }
-            Self::ConfigureTenant {
-                tenant,
-                expected,
-                config,
-            } => {
-                out.field("tenant", tenant);
-                out.optional("expected", *expected);
-                config.write(out);
-            }
-            Self::CreateBuffer(create) => create.write(out),
-            Self::ConfirmBuffer { .. }
-            | Self::DropBuffer { .. }
-            | Self::ConfigureBuffer { .. }
-            | Self::SetBufferState { .. }
-            | Self::DeleteBuffer { .. } => self.write_buffer(out),
-            Self::CreateTopic {
-                tenant,
-                topic,
-                buffers,
-            } => {
-                write_topic(out, tenant, topic, None, buffers);
-            }
-            Self::ConfigureTopic {
-                tenant,
-                topic,
-                expected,
-                buffers,
-            } => {
-                write_topic(out, tenant, topic, *expected, buffers);
-            }
-            Self::DeleteTopic {
-                tenant,
-                topic,
-                buffers,
-            } => {
-                out.field("tenant", tenant);
-                out.field("topic", topic);
-                out.field("buffers", buffers.as_str());
-            }
-            Self::CreateConsumer(create) => create.write(out),
-            Self::ConfigureConsumer {
-                uuid,
-                expected,
-                config,
-            } => {
-                out.field("uuid", uuid);
-                out.optional("expected", *expected);
-                write_config(config, out);
-            }
-            Self::DeleteConsumer { uuid, expected } => {
-                out.field("uuid", uuid);
-                out.optional("expected", *expected);
-            }
-        }
-    }
-
-    /// The commands that name a buffer by its uuid.
-    fn write_buffer(&self, out: &mut Writer) {
-        match self {
-            Self::ConfirmBuffer { uuid } | Self::DropBuffer { uuid } => out.field("uuid", uuid),
-            Self::ConfigureBuffer {
-                uuid,
-                expected,
-                config,
-                mirror,
-            } => {
-                out.field("uuid", uuid);
-                out.optional("expected", *expected);
-                config.write(out);
-                mirror.write(out);
-            }
-            Self::SetBufferState {
-                uuid,
-                expected,
-                state,
-            } => {
-                out.field("uuid", uuid);
-                out.optional("expected", *expected);
-                out.field("state", state.as_str());
-            }
-            Self::DeleteBuffer { uuid, force } => {
-                out.field("uuid", uuid);
-                out.field("force", force);
-            }
-            _ => {}
-        }
-    }
-
-    fn read(name: &str, fields: &mut Fields<'_>) -> Result<Self, CommandError> {
-        Ok(match name {
-            "found-cluster" => Self::FoundCluster {
-                cluster: fields.uuid("cluster")?,
-            },
-            "set-cluster-version" => Self::SetClusterVersion {
-                version: fields.parse("cluster-version")?,
-            },
-            "register-node" => Self::RegisterNode(RegisterNode::read(fields)?),
-            "create-buffer" => Self::CreateBuffer(Box::new(CreateBuffer::read(fields)?)),
-            "create-tenant" | "configure-tenant" => Self::read_tenant(name, fields)?,
-            "create-topic" | "configure-topic" | "delete-topic" => Self::read_topic(name, fields)?,
-            "create-consumer" => Self::CreateConsumer(Box::new(CreateConsumer::read(fields)?)),
-            "configure-consumer" => Self::ConfigureConsumer {
-                uuid: fields.uuid("uuid")?,
-                expected: fields.parse_optional("expected")?,
-                config: Box::new(read_config(fields)?),
-            },
-            "delete-consumer" => Self::DeleteConsumer {
-                uuid: fields.uuid("uuid")?,
-                expected: fields.parse_optional("expected")?,
-            },
-            _ => Self::read_buffer(name, fields)?,
-        })
-    }
-
-    fn read_tenant(name: &str, fields: &mut Fields<'_>) -> Result<Self, CommandError> {
-        let tenant = fields.tenant("tenant")?;
-        if name == "create-tenant" {
-            return Ok(Self::CreateTenant {
-                tenant,
-                config: TenantConfig::read(fields)?,
-            });
-        }
-        let expected = fields.parse_optional("expected")?;
-        Ok(Self::ConfigureTenant {
-            tenant,
-            expected,
-            config: TenantConfig::read(fields)?,
-        })
-    }
-
-    fn read_topic(name: &str, fields: &mut Fields<'_>) -> Result<Self, CommandError> {
-        let tenant = fields.tenant("tenant")?;
-        let topic = fields.name("topic")?;
-        if name == "delete-topic" {
-            let buffers = fields.with("buffers", LastTopic::parse)?;
-            return Ok(Self::DeleteTopic {
-                tenant,
-                topic,
-                buffers,
-            });
-        }
-        let buffers = fields.list("buffers", |value| Name::parse(value).ok())?;
-        if name == "create-topic" {
-            return Ok(Self::CreateTopic {
-                tenant,
-                topic,
-                buffers,
-            });
-        }
-        let expected = fields.parse_optional("expected")?;
-        Ok(Self::ConfigureTopic {
-            tenant,
-            topic,
-            expected,
-            buffers,
-        })
-    }
-
-    /// The commands that name a buffer by its uuid; any other name is unknown.
-    fn read_buffer(name: &str, fields: &mut Fields<'_>) -> Result<Self, CommandError> {
-        Ok(match name {
-            "confirm-buffer" => Self::ConfirmBuffer {
-                uuid: fields.uuid("uuid")?,
-            },
-            "drop-buffer" => Self::DropBuffer {
-                uuid: fields.uuid("uuid")?,
-            },
-            "configure-buffer" => Self::ConfigureBuffer {
-                uuid: fields.uuid("uuid")?,
-                expected: fields.parse_optional("expected")?,
-                config: BufferConfig::read(fields)?,
-                mirror: MirrorChange::read(fields)?,
-            },
-            "set-buffer-state" => Self::SetBufferState {
-                uuid: fields.uuid("uuid")?,
-                expected: fields.parse_optional("expected")?,
-                state: fields.with("state", BufferState::parse)?,
-            },
-            "delete-buffer" => Self::DeleteBuffer {
-                uuid: fields.uuid("uuid")?,
-                force: fields.parse("force")?,
-            },
-            unknown => {
-                return Err(CommandError::Unknown {
-                    name: unknown.to_string(),
-                });
-            }
-        })
-    }
-}
-
-fn write_topic(
-    out: &mut Writer,
-    tenant: &Name,
-    topic: &Name,
-    expected: Option<u64>,
-    buffers: &[Name],
-) {
-    out.field("tenant", tenant);
-    out.field("topic", topic);
-    out.optional("expected", expected);
-    out.list("buffers", buffers);
-}
-
-impl RegisterNode {
-    fn write(&self, out: &mut Writer) {
-        out.field("node", &self.node);
-        out.field("disk", self.disk);
-        out.field("clean", self.clean);
-        out.list("bad", &self.bad);
-        out.field("versions", self.versions);
-    }
-
-    fn read(fields: &mut Fields<'_>) -> Result<Self, FieldError> {
-        Ok(Self {
-            node: fields.name("node")?,
-            disk: fields.uuid("disk")?,
-            clean: fields.parse("clean")?,
-            bad: fields.list("bad", Uuid::parse)?,
-            versions: fields.parse("versions")?,
-        })
-    }
-}
-
-impl CreateBuffer {
-    fn write(&self, out: &mut Writer) {
-        out.field("tenant", &self.tenant);
-        out.field("buffer", &self.name);
-        out.field("uuid", self.uuid);
-        out.field("log", self.log);
-        out.field("history", self.history);
-        out.field("idem-key", self.idem_key);
-        out.list("copies", &self.copies);
-        out.list("topics", &self.topics);
-        self.config.write(out);
-        if let Some(mirror) = &self.mirror {
-            mirror.write(out);
-        }
-    }
-
-    fn read(fields: &mut Fields<'_>) -> Result<Self, FieldError> {
-        Ok(Self {
-            tenant: fields.tenant("tenant")?,
-            name: fields.name("buffer")?,
-            uuid: fields.uuid("uuid")?,
-            log: fields.uuid("log")?,
-            history: fields.uuid("history")?,
-            idem_key: fields.with("idem-key", |value| Hash::parse_hex(value.as_bytes()))?,
-            copies: fields.list("copies", |value| Name::parse(value).ok())?,
-            topics: fields.list("topics", |value| Name::parse(value).ok())?,
-            config: BufferConfig::read(fields)?,
-            mirror: MirrorConfig::read(fields)?,
         })
     }
 }

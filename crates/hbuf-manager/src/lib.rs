@@ -14,8 +14,9 @@
 //! | what can be asked of the manager; its text form | `command.rs`, `lines.rs` |
 //! | what is known, how to look it up | `catalog.rs` |
 //! | what a command does, why it is refused | `apply.rs`, `apply/` |
+//! | nodes; who holds and leads which buffer | `node.rs`, `assign.rs`, `assigned.rs` |
 //! | a command as a record of the log | `record.rs` |
-//! | the catalog as bytes | `snapshot.rs` |
+//! | the catalog as bytes | `snapshot.rs`, `rows.rs` |
 //! | several nodes that keep one catalog | `raft/` |
 #![no_std]
 
@@ -24,33 +25,37 @@ extern crate alloc;
 extern crate std;
 
 mod apply;
+mod assign;
+mod assigned;
 mod catalog;
 mod command;
 mod config;
 mod consumer;
+mod dedupe;
 mod lines;
 mod mirror;
 mod name;
+mod node;
 pub mod raft;
 mod record;
+mod rows;
 mod snapshot;
 
 pub use apply::{Applied, Outcome, Refused};
-pub use catalog::{
-    Buffer, Catalog, Consumer, Lifecycle, Member, Node, Tenant, TenantId, Topic, TopicId,
-};
-pub use command::{
-    Action, Command, CommandError, CreateBuffer, LastTopic, RegisterNode, VersionRange,
-};
+pub use assign::Assign;
+pub use assigned::{Assigned, DiskFound};
+pub use catalog::{Buffer, Catalog, Consumer, Lifecycle, Tenant, TenantId, Topic, TopicId};
+pub use command::{Action, Command, CommandError, CreateBuffer, LastTopic, VersionRange};
 pub use config::{BufferConfig, ConfigError, Retention, TenantConfig};
 pub use consumer::{ConsumerOwner, CreateConsumer};
 pub use lines::FieldError;
 pub use mirror::{MirrorChange, MirrorConfig};
+pub use node::{Address, Node, NodeChange, RegisterNode, Roles};
 pub use record::{Entry, EntryError, Place, decode_entry, encode_command, encode_snapshot};
 pub use snapshot::{SnapshotError, SnapshotReader};
 
 /// Cluster versions whose commands this binary can apply.
-pub const CLUSTER_VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
+pub const CLUSTER_VERSIONS: VersionRange = VersionRange { min: 1, max: 2 };
 
 #[cfg(test)]
 mod tests;

@@ -119,6 +119,7 @@ mod tests {
     fn commands_and_snapshots_are_read_back_from_their_records() {
         let action = Action::FoundCluster {
             cluster: Uuid([1; 16]),
+            version: 2,
         };
         let command = Command {
             client: Uuid([2; 16]),

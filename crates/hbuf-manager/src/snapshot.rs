@@ -5,64 +5,27 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
+use alloc::string::ToString;
 
-use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
+use hbuf_core::ids::{Hash, Micros, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::topic::SlotTable;
-use sha2::{Digest, Sha256};
 
-use crate::apply::Outcome;
-use crate::catalog::{
-    Buffer, Catalog, ClientRow, Consumer, Lifecycle, Member, Node, Tenant, TenantId, Topic, TopicId,
-};
+use crate::catalog::{Buffer, Catalog, Consumer, Lifecycle, Tenant, TenantId, Topic, TopicId};
 use crate::config::{BufferConfig, TenantConfig};
 use crate::consumer::{ConsumerOwner, read_config, write_config};
-use crate::lines::{FieldError, Fields, Layout, Writer};
+use crate::lines::{FieldError, Fields, Writer};
 use crate::mirror::MirrorConfig;
 use crate::name::folded;
+use crate::rows::{FORMAT, RowReader, Rows};
 
-/// The version of the rows below.
-const FORMAT: u32 = 1;
+pub use crate::rows::SnapshotError;
 
-/// Why a snapshot cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotError {
-    /// A newer format.
-    #[error(
-        "the snapshot has format {format}, and this hbuf reads {FORMAT}; start a newer version"
-    )]
-    Format {
-        /// Its format.
-        format: u32,
-    },
-    /// A row that cannot be read.
-    #[error("row {row} of the snapshot cannot be read: {why}")]
-    Row {
-        /// Its number, counting from 1.
-        row: u64,
-        /// What is wrong.
-        why: FieldError,
-    },
-    /// A row of an unknown kind.
-    #[error("row {row} of the snapshot is of the unknown kind `{kind}`")]
-    Kind {
-        /// Its number, counting from 1.
-        row: u64,
-        /// Its first word.
-        kind: String,
-    },
-    /// The end is missing, or its count or hash is another.
-    #[error("the snapshot is not whole: {what}")]
-    NotWhole {
-        /// What is missing.
-        what: &'static str,
-    },
-    /// The rows contradict each other.
-    #[error("the snapshot contradicts itself: {0}")]
-    Broken(String),
-}
+mod assigned_rows;
+mod client_rows;
+
+use assigned_rows::read_first_assignment;
+use client_rows::{read_client, write_client};
 
 impl Catalog {
     /// Writes the catalog in pieces of whole rows, each about `piece_bytes` long, and tells its
@@ -79,23 +42,23 @@ impl Catalog {
             out.optional("cluster", self.cluster);
             out.field("cluster-version", self.cluster_version);
             out.field("last-topic", self.last_topic);
+            out.field("last-node", self.assigned.last_node);
         })?;
-        for (id, node) in &self.nodes {
-            rows.row("node", |out| write_node(*id, node, out))?;
-        }
+        self.assigned.write_nodes(&mut rows)?;
         for (id, tenant) in &self.tenants {
             rows.row("tenant", |out| write_tenant(*id, tenant, out))?;
         }
         for buffer in self.buffers.values() {
             rows.row("buffer", |out| write_buffer(buffer, out))?;
         }
+        self.assigned.write_assignments(&mut rows)?;
         for topic in self.topics.values() {
             rows.row("topic", |out| write_topic(topic, out))?;
         }
         for consumer in self.consumers() {
             rows.row("consumer", |out| write_consumer(consumer, out))?;
         }
-        for (client, row) in &self.clients {
+        for (client, row) in &self.clients.0 {
             rows.row("client", |out| write_client(*client, row, out))?;
         }
         rows.finish()
@@ -109,63 +72,11 @@ impl Catalog {
     }
 }
 
-/// Collects rows into pieces and hashes them.
-struct Rows<P> {
-    out: Writer,
-    count: u64,
-    hash: Sha256,
-    piece_bytes: usize,
-    put: P,
-}
-
-impl<E, P: FnMut(&[u8]) -> Result<(), E>> Rows<P> {
-    fn new(piece_bytes: usize, put: P) -> Self {
-        Self {
-            out: Writer::new(Layout::Row),
-            count: 0,
-            hash: Sha256::new(),
-            piece_bytes,
-            put,
-        }
-    }
-
-    fn row(&mut self, kind: &str, write: impl FnOnce(&mut Writer)) -> Result<(), E> {
-        let start = self.out.text.len();
-        self.out.text.push_str(kind);
-        write(&mut self.out);
-        self.out.text.push('\n');
-        self.hash.update(&self.out.text.as_bytes()[start..]);
-        self.count += 1;
-        if self.out.text.len() < self.piece_bytes {
-            return Ok(());
-        }
-        self.flush()
-    }
-
-    fn flush(&mut self) -> Result<(), E> {
-        (self.put)(self.out.text.as_bytes())?;
-        self.out.text.clear();
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Hash, E> {
-        let hash = Hash(self.hash.finalize().into());
-        self.out.text.push_str("end");
-        self.out.field("rows", self.count);
-        self.out.field("hash", hash);
-        self.out.text.push('\n');
-        (self.put)(self.out.text.as_bytes())?;
-        Ok(hash)
-    }
-}
-
 /// Reads a snapshot piece by piece.
 #[derive(Debug, Default)]
 pub struct SnapshotReader {
     catalog: Catalog,
-    rows: u64,
-    hash: Sha256,
-    ended: bool,
+    rows: RowReader,
 }
 
 impl SnapshotReader {
@@ -177,99 +88,48 @@ impl SnapshotReader {
 
     /// Takes the next piece, which holds whole rows.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), SnapshotError> {
-        let not_text = |_| SnapshotError::Row {
-            row: self.rows + 1,
-            why: FieldError::NotText,
-        };
-        let text = core::str::from_utf8(piece).map_err(not_text)?;
-        for line in text.split_inclusive('\n') {
-            if self.ended {
-                return Err(SnapshotError::NotWhole {
-                    what: "there is something behind its end",
-                });
-            }
-            self.line(line)?;
-        }
-        Ok(())
+        let Self { catalog, rows } = self;
+        rows.push(piece, |kind, fields, format| {
+            catalog.take(kind, fields, format)
+        })
     }
 
     /// Whether the last row was read.
     #[must_use]
     pub const fn ended(&self) -> bool {
-        self.ended
+        self.rows.ended()
     }
 
     /// The catalog, when the snapshot was whole and makes sense.
-    pub fn finish(mut self) -> Result<Catalog, SnapshotError> {
-        if !self.ended {
-            return Err(SnapshotError::NotWhole {
-                what: "its last row is missing",
-            });
-        }
-        self.link()?;
-        match self.catalog.broken_invariant() {
-            None => Ok(self.catalog),
+    pub fn finish(self) -> Result<Catalog, SnapshotError> {
+        self.rows.check_ended()?;
+        let mut catalog = self.catalog;
+        catalog.link()?;
+        match catalog.broken_invariant() {
+            None => Ok(catalog),
             Some(broken) => Err(SnapshotError::Broken(broken)),
         }
     }
+}
 
-    fn line(&mut self, line: &str) -> Result<(), SnapshotError> {
-        let row = self.rows + 1;
-        let text = line.strip_suffix('\n').unwrap_or(line);
-        let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let mut fields = Fields::read_row(rest).map_err(|why| SnapshotError::Row { row, why })?;
-        if kind == "end" {
-            return self
-                .end(&mut fields)
-                .map_err(|why| SnapshotError::Row { row, why })?;
-        }
-        if kind == "catalog" {
-            let format = fields
-                .parse("format")
-                .map_err(|why| SnapshotError::Row { row, why })?;
-            if format != FORMAT {
-                return Err(SnapshotError::Format { format });
-            }
-        }
-        let unreadable = |why| SnapshotError::Row { row, why };
-        if !self.take(kind, &mut fields).map_err(unreadable)? {
-            return Err(SnapshotError::Kind {
-                row,
-                kind: kind.to_string(),
-            });
-        }
-        fields.finish().map_err(unreadable)?;
-        self.hash.update(line.as_bytes());
-        self.rows = row;
-        Ok(())
-    }
-
-    fn end(&mut self, fields: &mut Fields<'_>) -> Result<Result<(), SnapshotError>, FieldError> {
-        let rows: u64 = fields.parse("rows")?;
-        let hash = fields.with("hash", |value| Hash::parse_hex(value.as_bytes()))?;
-        self.ended = true;
-        let counted: [u8; 32] = core::mem::take(&mut self.hash).finalize().into();
-        if rows != self.rows || hash.0 != counted {
-            let what = "the hash at its end is another";
-            return Ok(Err(SnapshotError::NotWhole { what }));
-        }
-        Ok(Ok(()))
-    }
-
+impl Catalog {
     /// Takes one row; `false` when its kind is unknown.
-    fn take(&mut self, kind: &str, fields: &mut Fields<'_>) -> Result<bool, FieldError> {
-        let catalog = &mut self.catalog;
+    fn take(
+        &mut self,
+        kind: &str,
+        fields: &mut Fields<'_>,
+        format: u32,
+    ) -> Result<bool, FieldError> {
+        let catalog = self;
         match kind {
             "catalog" => {
                 catalog.applied = fields.parse("applied")?;
                 catalog.cluster = fields.with_optional("cluster", Uuid::parse)?;
                 catalog.cluster_version = fields.parse("cluster-version")?;
                 catalog.last_topic = fields.parse("last-topic")?;
+                catalog.assigned.last_node = fields.parse_optional("last-node")?.unwrap_or(0);
             }
-            "node" => {
-                let (id, node) = read_node(fields)?;
-                catalog.nodes.insert(id, node);
-            }
+            "node" | "assignment" => return catalog.assigned.take(kind, fields),
             "tenant" => {
                 let (id, tenant) = read_tenant(fields)?;
                 catalog.tenant_names.insert(folded(&tenant.name), id);
@@ -277,6 +137,11 @@ impl SnapshotReader {
             }
             "buffer" => {
                 let buffer = read_buffer(fields)?;
+                if format == 1 {
+                    let min = usize::from(buffer.config.effective_min_insync());
+                    let assignment = read_first_assignment(fields, buffer.version, min)?;
+                    catalog.assigned.buffers.insert(buffer.uuid, assignment);
+                }
                 catalog.buffers.insert(buffer.uuid, buffer);
             }
             "topic" => {
@@ -286,7 +151,7 @@ impl SnapshotReader {
             "consumer" => catalog.consumers.insert(read_consumer(fields)?),
             "client" => {
                 let (client, row) = read_client(fields)?;
-                catalog.clients.insert(client, row);
+                catalog.clients.0.insert(client, row);
             }
             _ => return Ok(false),
         }
@@ -295,13 +160,13 @@ impl SnapshotReader {
 
     /// Derives what the rows leave out.
     fn link(&mut self) -> Result<(), SnapshotError> {
-        let Catalog {
+        let Self {
             tenants,
             buffers,
             topics,
             mirrors,
             ..
-        } = &mut self.catalog;
+        } = self;
         let no_tenant = || SnapshotError::Broken("a name belongs to no tenant".to_string());
         for buffer in buffers.values() {
             let tenant = tenants.get_mut(&buffer.tenant).ok_or_else(no_tenant)?;
@@ -320,27 +185,6 @@ impl SnapshotReader {
         }
         Ok(())
     }
-}
-
-fn write_node(id: NodeId, node: &Node, out: &mut Writer) {
-    out.field("id", id.0);
-    out.field("name", &node.name);
-    out.field("disk", node.disk);
-    out.field("epoch", node.epoch);
-    out.field("clean", node.clean);
-    out.field("versions", node.versions);
-}
-
-fn read_node(fields: &mut Fields<'_>) -> Result<(NodeId, Node), FieldError> {
-    let id = NodeId(fields.parse("id")?);
-    let node = Node {
-        name: fields.name("name")?,
-        disk: fields.uuid("disk")?,
-        epoch: fields.parse("epoch")?,
-        clean: fields.parse("clean")?,
-        versions: fields.parse("versions")?,
-    };
-    Ok((id, node))
 }
 
 fn write_tenant(id: TenantId, tenant: &Tenant, out: &mut Writer) {
@@ -370,16 +214,10 @@ fn write_buffer(buffer: &Buffer, out: &mut Writer) {
     out.field("tenant", buffer.tenant.0);
     out.field("name", &buffer.name);
     out.field("log", buffer.log);
-    out.field("history", buffer.history);
     out.field("idem-key", buffer.idem_key);
     out.field("lifecycle", buffer.lifecycle.as_str());
     out.field("state", buffer.state.as_str());
     out.field("version", buffer.version);
-    out.field("epoch", buffer.epoch);
-    out.optional("primary", buffer.primary.map(|node| node.0));
-    out.list("copies", buffer.copies.iter().map(|node| node.0));
-    let member = |m: &Member| format!("{}:{}:{}", m.node.0, m.node_epoch, m.from);
-    out.list("in-sync", buffer.in_sync.iter().map(member));
     out.field("created", buffer.created.0);
     buffer.config.write(out);
     if let Some(mirror) = &buffer.mirror {
@@ -388,36 +226,20 @@ fn write_buffer(buffer: &Buffer, out: &mut Writer) {
 }
 
 fn read_buffer(fields: &mut Fields<'_>) -> Result<Buffer, FieldError> {
-    let node = |value: &str| value.parse().ok().map(NodeId);
     Ok(Buffer {
         uuid: fields.uuid("uuid")?,
         tenant: TenantId(fields.parse("tenant")?),
         name: fields.name("name")?,
         log: fields.uuid("log")?,
-        history: fields.uuid("history")?,
         idem_key: fields.with("idem-key", |value| Hash::parse_hex(value.as_bytes()))?,
         lifecycle: fields.with("lifecycle", Lifecycle::parse)?,
         state: fields.with("state", BufferState::parse)?,
         version: fields.parse("version")?,
-        epoch: Epoch(fields.parse("epoch")?),
-        primary: fields.with_optional("primary", node)?,
-        copies: fields.list("copies", node)?.into_boxed_slice(),
-        in_sync: fields.list("in-sync", read_member)?.into_boxed_slice(),
         created: Micros(fields.parse("created")?),
         config: BufferConfig::read(fields)?,
         mirror: MirrorConfig::read(fields)?,
         topics: Box::default(),
     })
-}
-
-fn read_member(text: &str) -> Option<Member> {
-    let mut parts = text.split(':');
-    let member = Member {
-        node: NodeId(parts.next()?.parse().ok()?),
-        node_epoch: parts.next()?.parse().ok()?,
-        from: Seq(parts.next()?.parse().ok()?),
-    };
-    parts.next().is_none().then_some(member)
 }
 
 fn write_topic(topic: &Topic, out: &mut Writer) {
@@ -461,76 +283,5 @@ fn read_consumer(fields: &mut Fields<'_>) -> Result<Consumer, FieldError> {
         version: fields.parse("version")?,
         created: Micros(fields.parse("created")?),
         config: read_config(fields)?,
-    })
-}
-
-fn write_client(client: Uuid, row: &ClientRow, out: &mut Writer) {
-    out.field("id", client);
-    out.field("number", row.number);
-    out.field("index", row.index);
-    out.optional("outcome", row.outcome.as_ref().map(outcome_text));
-}
-
-fn read_client(fields: &mut Fields<'_>) -> Result<(Uuid, ClientRow), FieldError> {
-    let client = fields.uuid("id")?;
-    let row = ClientRow {
-        number: fields.parse("number")?,
-        index: fields.parse("index")?,
-        outcome: fields.with_optional("outcome", read_outcome)?,
-    };
-    Ok((client, row))
-}
-
-fn outcome_text(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Done => "done".to_string(),
-        Outcome::Node { id, epoch } => format!("node:{}:{epoch}", id.0),
-        Outcome::Tenant { version } => format!("tenant:{version}"),
-        Outcome::Buffer {
-            uuid,
-            version,
-            epoch,
-        } => format!("buffer:{uuid}:{version}:{epoch}"),
-        Outcome::Topic { id, version } => format!("topic:{}:{version}", id.0),
-        Outcome::Consumer { uuid, version } => format!("consumer:{uuid}:{version}"),
-        Outcome::Deleting { buffers } => {
-            let uuids = buffers.iter().map(|uuid| format!(":{uuid}"));
-            format!("deleting{}", uuids.collect::<String>())
-        }
-    }
-}
-
-fn read_outcome(text: &str) -> Option<Outcome> {
-    let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
-    let parts: Vec<&str> = rest.split(':').filter(|part| !part.is_empty()).collect();
-    Some(match (kind, parts.as_slice()) {
-        ("done", []) => Outcome::Done,
-        ("node", [id, epoch]) => Outcome::Node {
-            id: NodeId(id.parse().ok()?),
-            epoch: epoch.parse().ok()?,
-        },
-        ("tenant", [version]) => Outcome::Tenant {
-            version: version.parse().ok()?,
-        },
-        ("buffer", [uuid, version, epoch]) => Outcome::Buffer {
-            uuid: Uuid::parse(uuid)?,
-            version: version.parse().ok()?,
-            epoch: Epoch(epoch.parse().ok()?),
-        },
-        ("topic", [id, version]) => Outcome::Topic {
-            id: TopicId(id.parse().ok()?),
-            version: version.parse().ok()?,
-        },
-        ("consumer", [uuid, version]) => Outcome::Consumer {
-            uuid: Uuid::parse(uuid)?,
-            version: version.parse().ok()?,
-        },
-        ("deleting", uuids) => Outcome::Deleting {
-            buffers: uuids
-                .iter()
-                .map(|u| Uuid::parse(u))
-                .collect::<Option<_>>()?,
-        },
-        _ => return None,
     })
 }

@@ -11,15 +11,19 @@ use hbuf_core::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::limits::{BUFFERS_PER_TOPIC_MAX, COMMAND_CLIENTS_MAX, TOPICS_PER_BUFFER_MAX};
 use hbuf_core::name::Name;
+use hbuf_core::replication::{Assignment, NodeEpoch};
 use hbuf_core::topic::Slot;
 
 use super::*;
 
+mod any_assignment;
 mod any_sequence;
+mod assigning;
 mod clients;
 mod consumer_stories;
 mod creation;
 mod lifecycle;
+mod lives;
 mod registration;
 mod text;
 mod topic_members;
@@ -49,14 +53,18 @@ fn dash() -> Name {
     Name::default_tenant()
 }
 
+/// Founds a cluster at the newest version.
+fn found(cluster: u64) -> Action {
+    Action::FoundCluster {
+        cluster: uuid(cluster),
+        version: CLUSTER_VERSIONS.max,
+    }
+}
+
 fn register(node: &str, disk: u64, bad: &[Uuid]) -> Action {
-    let (node, disk, bad) = (name(node), uuid(disk), bad.to_vec());
     Action::RegisterNode(RegisterNode {
-        node,
-        disk,
-        clean: true,
-        bad,
-        versions: CLUSTER_VERSIONS,
+        bad: bad.to_vec(),
+        ..RegisterNode::new(name(node), uuid(disk), CLUSTER_VERSIONS)
     })
 }
 
@@ -130,7 +138,7 @@ impl World {
             catalog: Catalog::new(),
             number: 0,
         };
-        world.ok(Action::FoundCluster { cluster: uuid(9) });
+        world.ok(found(9));
         world.ok(register("n1", 1, &[]));
         world
     }
@@ -167,6 +175,10 @@ impl World {
 
     fn buffer(&self, id: u64) -> &Buffer {
         self.catalog.buffer(uuid(id)).unwrap()
+    }
+
+    fn assignment(&self, id: u64) -> &Assignment {
+        self.catalog.assignment(uuid(id)).unwrap()
     }
 
     fn topics_of(&self, id: u64) -> Vec<&str> {

@@ -32,7 +32,10 @@ impl Registry {
             number: 0,
             uuids,
         };
-        registry.apply(Action::FoundCluster { cluster: DISK });
+        registry.apply(Action::FoundCluster {
+            cluster: DISK,
+            version: CLUSTER_VERSIONS.max,
+        });
         registry.register(true);
         for index in 0..buffers {
             registry.create(index);
@@ -66,13 +69,9 @@ impl Registry {
 
     /// The node starts; tells its new epoch.
     pub(crate) fn register(&mut self, clean: bool) -> u64 {
-        let (node, versions) = (node_name(), CLUSTER_VERSIONS);
         let start = RegisterNode {
-            node,
-            disk: DISK,
             clean,
-            bad: Vec::new(),
-            versions,
+            ..RegisterNode::new(node_name(), DISK, CLUSTER_VERSIONS)
         };
         match self.apply(Action::RegisterNode(start)) {
             Outcome::Node { epoch, .. } => epoch,
@@ -143,7 +142,7 @@ impl Registry {
 
     pub(crate) fn epoch(&self, buffer: usize) -> Epoch {
         self.catalog
-            .buffer(self.uuids[buffer])
+            .assignment(self.uuids[buffer])
             .expect("buffers are not deleted")
             .epoch
     }

@@ -4,13 +4,14 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use hbuf_core::ids::{Epoch, Micros, NodeId, Seq, Uuid};
+use hbuf_core::ids::{Micros, NodeId, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::limits::{BUFFERS_MAX, TOPICS_PER_BUFFER_MAX};
 use hbuf_core::name::Name;
+use hbuf_core::replication::MoveRefused;
 
 use super::{Outcome, Refused, check_version};
-use crate::catalog::{Buffer, Catalog, Lifecycle, Member, TenantId, TopicId, names_stream};
+use crate::catalog::{Buffer, Catalog, Lifecycle, TenantId, TopicId, names_stream};
 use crate::command::CreateBuffer;
 use crate::config::BufferConfig;
 use crate::consumer::ConsumerOwner;
@@ -27,7 +28,7 @@ impl Catalog {
         let tenant = self.tenant_id(&create.tenant)?;
         if let Some(existing) = self.buffers.get(&create.uuid) {
             if existing.tenant == tenant && existing.name == create.name {
-                return Ok(existing.outcome());
+                return Ok(self.buffer_outcome(existing));
             }
             return Err(Refused::UuidTaken { uuid: create.uuid });
         }
@@ -46,8 +47,11 @@ impl Catalog {
             self.check_mirror_of_new_buffer(create, tenant, mirror)?;
         }
 
-        let buffer = new_buffer(create, tenant, time, &self.members(&copies));
-        let outcome = buffer.outcome();
+        let buffer = new_buffer(create, tenant, time);
+        let min = usize::from(create.config.effective_min_insync());
+        self.assigned
+            .create(create.uuid, create.history, &copies, min);
+        let outcome = self.buffer_outcome(&buffer);
         let names = self
             .tenants
             .get_mut(&tenant)
@@ -66,9 +70,12 @@ impl Catalog {
     fn copies_of(&self, create: &CreateBuffer) -> Result<Vec<NodeId>, Refused> {
         let mut copies = Vec::new();
         for name in &create.copies {
-            let (id, _) = self
+            let (id, node) = self
                 .node(name)
                 .ok_or_else(|| Refused::NoSuchNode { node: name.clone() })?;
+            if node.draining {
+                return Err(Refused::Move(MoveRefused::Leaves(id)));
+            }
             copies.push(id);
         }
         let different = copies.iter().collect::<BTreeSet<_>>().len();
@@ -82,14 +89,14 @@ impl Catalog {
         Ok(copies)
     }
 
-    fn members(&self, copies: &[NodeId]) -> Vec<Member> {
-        let epoch_of = |node: &NodeId| self.nodes.get(node).map_or(0, |node| node.epoch);
-        let member = |node: &NodeId| Member {
-            node: *node,
-            node_epoch: epoch_of(node),
-            from: Seq::FIRST,
-        };
-        copies.iter().map(member).collect()
+    /// What is told of a buffer behind a change.
+    fn buffer_outcome(&self, buffer: &Buffer) -> Outcome {
+        let epoch = self.assignment(buffer.uuid).map(|it| it.epoch);
+        Outcome::Buffer {
+            uuid: buffer.uuid,
+            version: buffer.version,
+            epoch: epoch.unwrap_or_default(),
+        }
     }
 
     fn check_topics_of_new_buffer(&self, create: &CreateBuffer) -> Result<(), Refused> {
@@ -142,11 +149,11 @@ impl Catalog {
             Lifecycle::Reserved => {
                 buffer.lifecycle = Lifecycle::Live;
                 buffer.version += 1;
-                Ok(buffer.outcome())
             }
-            Lifecycle::Live => Ok(buffer.outcome()),
-            Lifecycle::Deleting => Err(Refused::NoSuchBuffer { uuid }),
+            Lifecycle::Live => {}
+            Lifecycle::Deleting => return Err(Refused::NoSuchBuffer { uuid }),
         }
+        Ok(self.buffer_outcome(&self.buffers[&uuid]))
     }
 
     pub(super) fn configure_buffer(
@@ -177,7 +184,9 @@ impl Catalog {
             buffer.mirror = follows.map(Box::new);
             buffer.version += 1;
         }
-        Ok(buffer.outcome())
+        let min = usize::from(config.effective_min_insync());
+        self.assigned.set_min_in_sync(uuid, min);
+        Ok(self.buffer_outcome(&self.buffers[&uuid]))
     }
 
     pub(super) fn set_buffer_state(
@@ -192,7 +201,7 @@ impl Catalog {
             buffer.state = state;
             buffer.version += 1;
         }
-        Ok(buffer.outcome())
+        Ok(self.buffer_outcome(&self.buffers[&uuid]))
     }
 
     /// The origin must be there, of the same tenant, and must not follow the mirror itself, be it
@@ -293,6 +302,7 @@ impl Catalog {
         }
         self.begin_deletion(uuid);
         self.mirrors.remove(&uuid);
+        self.assigned.remove(uuid);
         if let Some(buffer) = self.buffers.remove(&uuid)
             && let Some(tenant) = self.tenants.get_mut(&buffer.tenant)
         {
@@ -302,27 +312,17 @@ impl Catalog {
     }
 }
 
-fn new_buffer(
-    create: &CreateBuffer,
-    tenant: TenantId,
-    created: Micros,
-    members: &[Member],
-) -> Buffer {
+fn new_buffer(create: &CreateBuffer, tenant: TenantId, created: Micros) -> Buffer {
     Buffer {
         uuid: create.uuid,
         tenant,
         name: create.name.clone(),
         log: create.log,
-        history: create.history,
         idem_key: create.idem_key,
         config: create.config,
         lifecycle: Lifecycle::Reserved,
         state: BufferState::Open,
         version: 1,
-        epoch: Epoch(1),
-        primary: members.first().map(|member| member.node),
-        copies: members.iter().map(|member| member.node).collect(),
-        in_sync: members.into(),
         created,
         mirror: create.mirror.clone(),
         topics: Box::default(),
@@ -330,14 +330,6 @@ fn new_buffer(
 }
 
 impl Buffer {
-    pub(super) fn outcome(&self) -> Outcome {
-        Outcome::Buffer {
-            uuid: self.uuid,
-            version: self.version,
-            epoch: self.epoch,
-        }
-    }
-
     fn in_the_way(&self) -> Refused {
         Refused::BufferExists {
             existing: self.name.clone(),

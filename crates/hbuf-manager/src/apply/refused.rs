@@ -4,11 +4,13 @@ use alloc::format;
 use alloc::string::String;
 
 use hbuf_core::consumer;
-use hbuf_core::ids::Uuid;
+use hbuf_core::ids::{NodeId, Uuid};
 use hbuf_core::limits::{
-    BUFFERS_MAX, BUFFERS_PER_TOPIC_MAX, CONSUMERS_PER_BUFFER_MAX, COPIES_MAX, TOPICS_PER_BUFFER_MAX,
+    BUFFERS_MAX, BUFFERS_PER_TOPIC_MAX, CONSUMERS_PER_BUFFER_MAX, COPIES_MAX, NODE_LIVES_MAX,
+    TOPICS_PER_BUFFER_MAX,
 };
 use hbuf_core::name::Name;
+use hbuf_core::replication::{AlterRefused, ForceRefused, HandOverRefused, MoveRefused};
 
 use crate::catalog::{Lifecycle, TopicId};
 use crate::command::VersionRange;
@@ -74,6 +76,75 @@ pub enum Refused {
         /// Its node.
         node: Name,
     },
+    /// The process that registered with this disk last is taken to be alive.
+    #[error(
+        "the disk {disk} is in use by the node {node}, or was until a moment ago; wait until its session has lapsed, and see that no copy of this directory runs elsewhere"
+    )]
+    DiskInUse {
+        /// The disk.
+        disk: Uuid,
+        /// Its node.
+        node: Name,
+    },
+    /// A process with this name and another disk is taken to be alive.
+    #[error(
+        "a node {node} with another disk is alive, or was until a moment ago; choose another name, or stop it and wait until its session has lapsed"
+    )]
+    NameInUse {
+        /// The name.
+        node: Name,
+    },
+    /// The disk has registered with lives before, which tell a disk that was set back.
+    #[error(
+        "the node {node} registers without a life; start the version of hbuf that it ran before"
+    )]
+    NoLife {
+        /// Its name.
+        node: Name,
+    },
+    /// More lives than a disk remembers.
+    #[error("the disk names too many earlier lives; it remembers at most {NODE_LIVES_MAX}")]
+    TooManyLives,
+    /// A later process has registered for this node.
+    #[error("node {} has registered anew since; this process must stop", node.0)]
+    NodeSuperseded {
+        /// Its number.
+        node: NodeId,
+    },
+    /// No node has this number.
+    #[error("there is no node {}", node.0)]
+    NoSuchNodeId {
+        /// The number.
+        node: NodeId,
+    },
+    /// A node with copies cannot be forgotten.
+    #[error("the node {node} holds copies of {copies} buffers; move them away first")]
+    NodeHolds {
+        /// Its name.
+        node: Name,
+        /// The buffers.
+        copies: usize,
+    },
+    /// A node that may vote cannot be forgotten.
+    #[error(
+        "the node {node} has the role `manager`; take it off, and wait until it is out of the voters"
+    )]
+    NodeVotes {
+        /// Its name.
+        node: Name,
+    },
+    /// A change of an in-sync set.
+    #[error(transparent)]
+    Alter(#[from] AlterRefused),
+    /// A move.
+    #[error(transparent)]
+    Move(#[from] MoveRefused),
+    /// A hand-over.
+    #[error(transparent)]
+    HandOver(#[from] HandOverRefused),
+    /// A forced election.
+    #[error(transparent)]
+    Force(#[from] ForceRefused),
     /// No such node.
     #[error("there is no node `{node}`")]
     NoSuchNode {

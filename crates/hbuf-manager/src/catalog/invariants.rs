@@ -32,6 +32,7 @@ impl Catalog {
             .or_else(topics)
             .or_else(|| self.consumers().find_map(|one| self.broken_consumer(one)))
             .or_else(|| self.broken_counts())
+            .or_else(|| self.assigned.broken())
     }
 
     fn broken_tenant(&self, id: TenantId, tenant: &Tenant) -> Option<String> {
@@ -58,25 +59,10 @@ impl Catalog {
 
     fn broken_buffer(&self, buffer: &Buffer) -> Option<String> {
         let says = |what: &str| Some(format!("buffer {} ({}) {what}", buffer.name, buffer.uuid));
-        if buffer
-            .primary
-            .is_some_and(|node| !buffer.in_sync.iter().any(|m| m.node == node))
-        {
-            return says("has a primary outside its in-sync set");
-        }
-        if buffer
-            .in_sync
-            .iter()
-            .any(|member| !buffer.copies.contains(&member.node))
-        {
-            return says("has an in-sync member that is no copy");
-        }
-        if buffer
-            .copies
-            .iter()
-            .any(|node| !self.nodes.contains_key(node))
-        {
-            return says("has a copy on an unknown node");
+        let min = usize::from(buffer.config.effective_min_insync());
+        let assignment = self.assignment(buffer.uuid);
+        if assignment.is_none_or(|it| it.min_in_sync != min) {
+            return says("has no assignment, or one that needs other members");
         }
         if buffer.topics.len() > TOPICS_PER_BUFFER_MAX || !buffer.topics.is_sorted_by(|a, b| a < b)
         {
@@ -172,6 +158,9 @@ impl Catalog {
                 .count()
         {
             return Some("there are dead letters of no consumer".into());
+        }
+        if self.assigned.buffers.len() != self.buffers.len() {
+            return Some("there are assignments of no buffer".into());
         }
         if self.mirrors().count() != self.mirrors.len() {
             return Some("there are mirrors without a buffer".into());

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use hbuf_core::consumer::{AckMode, Config, Filter, Start};
 
+use super::any_assignment;
 use super::text::read_back;
 use super::*;
 
@@ -51,13 +52,18 @@ fn any_version() -> impl Strategy<Value = Option<u64>> {
 
 fn any_registration() -> impl Strategy<Value = Action> {
     let bad = prop::collection::vec(any_uuid(), 0..3);
-    (1_u64..4, 0_u64..2, bad, any::<bool>()).prop_map(|(node, disk, bad, clean)| {
+    let life = prop::option::weighted(0.3, 0_u64..8);
+    let change = any_assignment::any_change();
+    let start = (1_u64..4, 0_u64..2, bad, any::<bool>(), life, change);
+    start.prop_map(|(node, disk, bad, clean, life, change)| {
+        let (node, disk) = (name(&format!("n{node}")), uuid(node * 10 + disk));
         Action::RegisterNode(RegisterNode {
-            node: name(&format!("n{node}")),
-            disk: uuid(node * 10 + disk),
             clean,
             bad,
-            versions: CLUSTER_VERSIONS,
+            life: life.map(uuid),
+            earlier: (0..life.unwrap_or(0) & 3).map(uuid).collect(),
+            change,
+            ..RegisterNode::new(node, disk, CLUSTER_VERSIONS)
         })
     })
 }
@@ -172,7 +178,7 @@ fn any_tenant_change() -> impl Strategy<Value = Action> {
             }
         }),
         (0_u32..3).prop_map(|version| Action::SetClusterVersion { version }),
-        (8_u64..10).prop_map(|n| Action::FoundCluster { cluster: uuid(n) }),
+        (8_u64..10).prop_map(found),
     ]
 }
 
@@ -251,6 +257,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         3 => any_consumer_change(),
         1 => any_tenant_change(),
         1 => any_registration(),
+        4 => any_assignment::any_assign().prop_map(Action::Assign),
     ];
     (0_u64..3, 0_u64..40, any::<u32>(), action).prop_map(|(client, number, time, action)| Command {
         client: uuid(client + 50),
@@ -266,22 +273,21 @@ fn versions(catalog: &Catalog) -> BTreeMap<String, u64> {
         .buffers
         .values()
         .map(|b| (format!("buffer {}", b.uuid), b.version));
-    let epochs = catalog
-        .buffers
-        .values()
-        .map(|b| (format!("epoch {}", b.uuid), b.epoch.0.into()));
+    let assigned = catalog.assigned.all().flat_map(|(uuid, it)| {
+        let epoch = (format!("epoch {uuid}"), it.epoch.0.into());
+        [epoch, (format!("assignment {uuid}"), it.version)]
+    });
     let topics = catalog
         .topics
         .values()
         .map(|t| (format!("topic {}", t.id.0), t.version));
     let nodes = catalog
-        .nodes
-        .iter()
-        .map(|(id, n)| (format!("node {}", id.0), n.epoch));
+        .nodes()
+        .map(|(id, n)| (format!("node {}", id.0), n.epoch.0));
     let consumers = catalog
         .consumers()
         .map(|c| (format!("consumer {}", c.uuid), c.version));
-    let places = buffers.chain(epochs).chain(topics).chain(nodes);
+    let places = buffers.chain(assigned).chain(topics).chain(nodes);
     places.chain(consumers).collect()
 }
 

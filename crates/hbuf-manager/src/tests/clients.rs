@@ -41,6 +41,6 @@ fn the_table_of_clients_is_bounded_and_forgets_the_one_silent_for_longest() {
             .apply(world.catalog.applied() + 1, &command)
             .unwrap_err();
     }
-    assert_eq!(world.catalog.clients.len(), COMMAND_CLIENTS_MAX);
-    assert!(!world.catalog.clients.contains_key(&uuid(100)));
+    assert_eq!(world.catalog.clients.0.len(), COMMAND_CLIENTS_MAX);
+    assert!(!world.catalog.clients.0.contains_key(&uuid(100)));
 }

@@ -25,11 +25,12 @@ fn a_created_buffer_is_reserved_then_live_and_led_by_its_first_copy() {
     );
     let buffer = world.catalog.resolve_buffer("-", "foo").unwrap();
     assert_eq!(
-        (buffer.lifecycle, buffer.primary),
+        (buffer.lifecycle, world.assignment(1).primary),
         (Lifecycle::Live, Some(NodeId(1)))
     );
     assert_eq!(
-        buffer.in_sync[0].node_epoch, 2,
+        world.assignment(1).in_sync[&NodeId(1)].node_epoch,
+        NodeEpoch(2),
         "the index of the node's registration"
     );
 }
@@ -204,8 +205,9 @@ fn a_hundred_thousand_buffers_are_made_registered_and_found_quickly() {
     assert!(
         started
             .catalog
-            .buffers()
-            .all(|buffer| buffer.epoch == Epoch(2))
+            .assigned()
+            .all()
+            .all(|(_, it)| it.epoch == Epoch(2))
     );
     assert_eq!(started.catalog.broken_invariant(), None);
     assert!(size_of::<Buffer>() <= 272, "{}", size_of::<Buffer>());

@@ -9,9 +9,9 @@ fn nothing_happens_before_the_cluster_is_founded_and_it_is_founded_once() {
         number: 0,
     };
     assert_eq!(world.refused(create("a", 1, "")), Refused::NotFounded);
-    world.ok(Action::FoundCluster { cluster: uuid(9) });
-    world.ok(Action::FoundCluster { cluster: uuid(9) });
-    let other = Action::FoundCluster { cluster: uuid(8) };
+    world.ok(found(9));
+    world.ok(found(9));
+    let other = found(8);
     assert_eq!(
         world.refused(other),
         Refused::AlreadyFounded { cluster: uuid(9) }
@@ -27,25 +27,24 @@ fn a_registration_raises_the_epoch_of_every_buffer_that_the_node_leads() {
         done,
         Outcome::Node {
             id: NodeId(1),
-            epoch: index
+            epoch: index,
+            disk: DiskFound::Same,
         }
     );
-    let a = world.buffer(1);
+    let a = world.assignment(1);
+    assert_eq!((a.epoch, a.primary), (Epoch(2), Some(NodeId(1))));
+    assert_eq!(a.in_sync[&NodeId(1)].node_epoch, NodeEpoch(index));
+    assert_eq!(world.buffer(1).version, 2, "it is configured as before");
     assert_eq!(
-        (a.epoch, a.version, a.primary),
-        (Epoch(2), 3, Some(NodeId(1)))
-    );
-    assert_eq!(a.in_sync[0].node_epoch, index);
-    assert_eq!(
-        world.buffer(2).primary,
+        world.assignment(2).primary,
         None,
         "its last copy is bad: offline"
     );
     world.ok(register("n1", 1, &[]));
-    let b = world.buffer(2);
+    let b = world.assignment(2);
     assert_eq!(
         (b.primary, b.epoch),
-        (Some(NodeId(1)), Epoch(3)),
+        (Some(NodeId(1)), Epoch(2)),
         "the copy is usable again"
     );
 }
@@ -62,13 +61,13 @@ fn a_lost_copy_leaves_the_in_sync_set_and_another_one_leads() {
     };
     assert_eq!(world.refused(register("n3", 1, &[])), taken);
     world.ok(register("n1", 3, &[]));
-    let a = world.buffer(1);
+    let a = world.assignment(1);
     assert_eq!((a.primary, a.in_sync.len()), (Some(NodeId(2)), 1));
-    assert_eq!(&*a.copies, &[NodeId(1), NodeId(2)]);
+    assert_eq!(a.preferred, [NodeId(1), NodeId(2)]);
     let before = a.epoch;
     world.ok(register("n1", 3, &[]));
     assert_eq!(
-        world.buffer(1).epoch,
+        world.assignment(1).epoch,
         before,
         "n1 is not in sync, so nothing changes"
     );
@@ -77,28 +76,21 @@ fn a_lost_copy_leaves_the_in_sync_set_and_another_one_leads() {
 #[test]
 fn a_node_must_know_the_cluster_version_and_versions_rise_one_by_one() {
     let mut world = World::new();
-    let versions = VersionRange { min: 2, max: 3 };
-    let (node, disk, bad) = (name("n2"), uuid(2), Vec::new());
-    let new = Action::RegisterNode(RegisterNode {
-        node,
-        disk,
-        clean: true,
-        bad,
-        versions,
-    });
+    let versions = VersionRange { min: 3, max: 4 };
+    let new = Action::RegisterNode(RegisterNode::new(name("n2"), uuid(2), versions));
     assert_eq!(
         world.refused(new),
         Refused::NodeVersions {
             versions,
-            current: 1
+            current: 2
         }
     );
-    let two = Action::SetClusterVersion { version: 2 };
+    let three = Action::SetClusterVersion { version: 3 };
     assert_eq!(
-        world.refused(two),
+        world.refused(three),
         Refused::NodeTooOld {
             node: name("n1"),
-            version: 2
+            version: 3
         }
     );
     let nine = Action::SetClusterVersion { version: 9 };
@@ -106,7 +98,7 @@ fn a_node_must_know_the_cluster_version_and_versions_rise_one_by_one() {
         world.refused(nine),
         Refused::ClusterVersionStep {
             version: 9,
-            current: 1
+            current: 2
         }
     );
 }

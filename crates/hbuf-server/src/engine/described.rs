@@ -163,17 +163,22 @@ impl From<LookupError> for CatalogError {
     }
 }
 
-/// What recovery must know of a buffer.
-pub(super) fn expected(buffer: &manager::Buffer, node: NodeId) -> Expected {
-    Expected {
+/// What recovery must know of a buffer; `None` for one that another group of the manager assigns.
+pub(super) fn expected(
+    catalog: &manager::Catalog,
+    buffer: &manager::Buffer,
+    node: NodeId,
+) -> Option<Expected> {
+    let assigned = catalog.assignment(buffer.uuid)?;
+    Some(Expected {
         buffer: buffer.uuid,
         log: buffer.log,
-        history: buffer.history,
+        history: assigned.history,
         node,
-        epoch: buffer.epoch,
+        epoch: assigned.epoch,
         config: core_config(&buffer.config, buffer.mirror.as_deref()),
         state: buffer.state,
-    }
+    })
 }
 
 pub(super) fn core_config(
@@ -209,15 +214,16 @@ impl BufferSettings {
 }
 
 pub(super) fn info(catalog: &manager::Catalog, buffer: &manager::Buffer) -> BufferInfo {
+    let assigned = catalog.assignment(buffer.uuid);
     BufferInfo {
         name: buffer.name.clone(),
         uuid: buffer.uuid,
         log: buffer.log,
-        history: buffer.history,
+        history: assigned.map(|it| it.history).unwrap_or_default(),
         config: buffer.config,
         state: buffer.state,
         version: buffer.version,
-        epoch: buffer.epoch,
+        epoch: assigned.map(|it| it.epoch).unwrap_or_default(),
         created: buffer.created,
         topics: catalog
             .topics_of_buffer(buffer.uuid)

@@ -202,7 +202,7 @@ impl Inner {
         self.manager.view(|catalog| {
             let buffer = catalog.buffer(uuid)?;
             Some(Record {
-                expected: super::described::expected(buffer, self.node),
+                expected: super::described::expected(catalog, buffer, self.node)?,
                 idem_key: buffer.idem_key,
                 lifecycle: buffer.lifecycle,
             })

@@ -111,7 +111,8 @@ impl Replay<'_> {
         let expected = self.manager.view(|catalog| {
             let buffer = catalog.buffer(buffer)?;
             let live = buffer.lifecycle == Lifecycle::Live;
-            live.then(|| described::expected(buffer, self.node))
+            let expected = described::expected(catalog, buffer, self.node);
+            expected.filter(|_| live)
         });
         // A buffer that was deleted since needs nothing of the journal.
         let Some(expected) = expected else {

@@ -341,15 +341,10 @@ fn register(
     if manager.view(|catalog| catalog.cluster().is_none()) {
         manager.propose_blocking(Action::FoundCluster {
             cluster: clock::uuid(),
+            version: CLUSTER_VERSIONS.max,
         })?;
     }
-    let register = RegisterNode {
-        node,
-        disk,
-        clean: false,
-        bad: Vec::new(),
-        versions: CLUSTER_VERSIONS,
-    };
+    let register = RegisterNode::new(node, disk, CLUSTER_VERSIONS);
     let applied = manager.propose_blocking(Action::RegisterNode(register))?;
     match applied.outcome {
         Outcome::Node { id, .. } => Ok(id),

@@ -68,7 +68,7 @@ pub struct TopicMember {
     pub state: BufferState,
 }
 
-/// The version of a topic's list, and the sum of its buffers' versions.
+/// The version of a topic's list, and the sum of its buffers' versions and epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicStamp(u64, u64);
 
@@ -155,7 +155,10 @@ impl Engine {
             let member = |buffer: &manager::Buffer| TopicMember {
                 uuid: buffer.uuid,
                 name: buffer.name.clone(),
-                history: buffer.history,
+                history: catalog
+                    .assignment(buffer.uuid)
+                    .map(|it| it.history)
+                    .unwrap_or_default(),
                 state: buffer.state,
             };
             let members = catalog.buffers_of_topic(topic).filter(live).map(member);
@@ -363,7 +366,11 @@ impl Engine {
 }
 
 fn stamp(catalog: &manager::Catalog, topic: &manager::Topic) -> TopicStamp {
-    let versions = catalog.buffers_of_topic(topic).map(|buffer| buffer.version);
+    // A history begins with an epoch.
+    let versions = catalog.buffers_of_topic(topic).map(|buffer| {
+        let epoch = catalog.assignment(buffer.uuid).map(|it| it.epoch);
+        buffer.version + u64::from(epoch.unwrap_or_default().0)
+    });
     TopicStamp(topic.version, versions.sum())
 }
 

@@ -289,6 +289,18 @@ impl From<Refused> for Box<Problem> {
             | Refused::NodeTooOld { .. }
             | Refused::NodeVersions { .. }
             | Refused::DiskTaken { .. }
+            | Refused::DiskInUse { .. }
+            | Refused::NameInUse { .. }
+            | Refused::NoLife { .. }
+            | Refused::TooManyLives
+            | Refused::NodeSuperseded { .. }
+            | Refused::NoSuchNodeId { .. }
+            | Refused::NodeHolds { .. }
+            | Refused::NodeVotes { .. }
+            | Refused::Alter(_)
+            | Refused::Move(_)
+            | Refused::HandOver(_)
+            | Refused::Force(_)
             | Refused::NoSuchNode { .. }
             | Refused::Superseded { .. }
             | Refused::RefusedBefore { .. } => Code::Unexpected,

@@ -35,18 +35,15 @@ fn uuid(n: u64) -> Uuid {
 }
 
 fn found() -> Action {
-    Action::FoundCluster { cluster: uuid(9) }
+    Action::FoundCluster {
+        cluster: uuid(9),
+        version: CLUSTER_VERSIONS.max,
+    }
 }
 
 fn register() -> Action {
-    let (node, disk, bad) = (Name::parse("n1").unwrap(), uuid(1), Vec::new());
-    Action::RegisterNode(RegisterNode {
-        node,
-        disk,
-        clean: true,
-        bad,
-        versions: CLUSTER_VERSIONS,
-    })
+    let name = Name::parse("n1").unwrap();
+    Action::RegisterNode(RegisterNode::new(name, uuid(1), CLUSTER_VERSIONS))
 }
 
 fn create(n: u64) -> Action {

@@ -488,6 +488,7 @@ impl World {
         let action = match number {
             1 => Action::FoundCluster {
                 cluster: Uuid([1; 16]),
+                version: 1,
             },
             _ => Action::SetClusterVersion { version: 1 },
         };
