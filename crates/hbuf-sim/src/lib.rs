@@ -16,6 +16,7 @@
 //! | what a trace's lines say, how they are read and told | `tracefile/` |
 //! | what a run of many nodes is made of, which faults a seed plans | `swarm/` |
 //! | what can be made to happen, and be expected, in words | `scenario/`, `scenarios/` |
+//! | what a hand changes in a run | `overrides.rs` |
 //! | when packets arrive, twice, or never | `net/` |
 //! | the replication of one log, every interleaving | `cluster/` |
 //! | were clients told the truth: logs, keys, locks | `history/` |
@@ -54,6 +55,7 @@ mod ledger;
 mod model;
 pub mod net;
 mod node;
+pub mod overrides;
 mod plan;
 mod registry;
 mod run;

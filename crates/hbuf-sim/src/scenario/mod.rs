@@ -47,7 +47,9 @@ pub use action::{
 };
 pub use expectation::{Compare, Condition, Expectation};
 pub use file::{Scenario, Step, When};
+pub(crate) use read_action::action as read_action;
 pub use words::ParseError;
+pub(crate) use words::Words;
 
 /// The scenarios that are built in: name and text, in the order in which to look at them.
 pub const BUILT_IN: [(&str, &str); 10] = [

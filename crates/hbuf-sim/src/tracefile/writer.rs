@@ -124,9 +124,28 @@ impl TraceWriter {
     /// Takes an event in, at `t` microseconds, and gives it its id. The first cause is the one
     /// that its id follows from; without one it is a root.
     pub fn event(&mut self, t: u64, causes: &[EventId], kind: Kind, facts: &Facts<'_>) -> EventId {
-        let parent = causes.first().copied().unwrap_or_default();
-        let family = mix(parent.0, self.keys[kind as usize]);
-        let eid = EventId(mix(family, self.children.next(family)));
+        let eid = self.reserve(causes.first().copied(), kind);
+        self.reserved_event(eid, t, causes, kind, facts);
+        eid
+    }
+
+    /// The id of an event that is yet to come, by its first cause and its kind. Whoever plans it
+    /// knows it from then on, also when it never comes: an override can name it, a queue can order
+    /// by it, and the ids of its siblings stay what they are.
+    pub fn reserve(&mut self, cause: Option<EventId>, kind: Kind) -> EventId {
+        let family = mix(cause.unwrap_or_default().0, self.keys[kind as usize]);
+        EventId(mix(family, self.children.next(family)))
+    }
+
+    /// Takes an event in whose id was reserved, with the same first cause and kind.
+    pub fn reserved_event(
+        &mut self,
+        eid: EventId,
+        t: u64,
+        causes: &[EventId],
+        kind: Kind,
+        facts: &Facts<'_>,
+    ) {
         self.events += 1;
         self.counts[kind as usize] += 1;
         let (first, last) = facts.seqs.unwrap_or_default();
@@ -137,7 +156,6 @@ impl TraceWriter {
             write_line(lines, n, t, eid, causes, kind, facts)
                 .expect("writing to a String cannot fail");
         }
-        eid
     }
 
     /// The lines since the last time, each with its line end; empty when nobody wants any.
@@ -316,6 +334,20 @@ mod tests {
         assert_eq!(one.counts().len(), 2);
         assert_ne!(one.hash(), two.hash());
         assert!(one.take_lines().is_empty());
+    }
+
+    #[test]
+    fn an_id_that_is_reserved_is_the_one_that_the_event_would_have_had() {
+        let (mut one, mut two) = (TraceWriter::counting(), TraceWriter::counting());
+        let facts = Facts::default();
+        let root = one.event(0, &[], Kind::RunStarted, &facts);
+        two.event(0, &[], Kind::RunStarted, &facts);
+        let reserved = [(); 2].map(|()| one.reserve(Some(root), Kind::AppendAsked));
+        let happened = [(); 2].map(|()| two.event(1, &[root], Kind::AppendAsked, &facts));
+        assert_eq!(reserved, happened);
+        // The first one never comes; the second one is the same all the same.
+        one.reserved_event(reserved[1], 1, &[root], Kind::AppendAsked, &facts);
+        assert_eq!(one.events(), 2);
     }
 
     #[test]
