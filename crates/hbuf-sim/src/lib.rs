@@ -17,6 +17,7 @@
 //! | what a run of many nodes is made of, which faults a seed plans | `swarm/` |
 //! | what can be made to happen, and be expected, in words | `scenario/`, `scenarios/` |
 //! | what a hand changes in a run | `overrides.rs` |
+//! | how a failure becomes a small one | `shrink.rs` |
 //! | when packets arrive, twice, or never | `net/` |
 //! | the replication of one log, every interleaving | `cluster/` |
 //! | were clients told the truth: logs, keys, locks | `history/` |
@@ -60,6 +61,7 @@ mod plan;
 mod registry;
 mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod swarm;
 mod trace;
 pub mod tracefile;
