@@ -224,6 +224,22 @@ pub const HISTORIES_MAX: usize = 64;
 pub const NODE_LIVES_MAX: usize = 17;
 /// Longest address of a node: a host name of 253, or a literal in brackets, and a port.
 pub const NODE_ADDRESS_BYTES_MAX: usize = 262;
+/// Nodes of one cluster, also those that are down.
+pub const NODES_MAX: usize = 1_024;
+/// How often a node tells the manager's leader that it lives, in microseconds. Four of them fit
+/// into a session, so that one that is lost or late means nothing.
+pub const NODE_HEARTBEAT_MICROS: u64 = 200_000;
+/// How long a session lasts that nothing is heard of, in microseconds. With the moment that the
+/// leader takes to look, a node that dies is taken for dead within a second; a shorter one would
+/// take a node for dead whose kernel stalls, and a false alarm costs an epoch of every buffer.
+pub const NODE_SESSION_MICROS: u64 = 800_000;
+/// How long a fenced node must be heard without a gap before it is taken back, at most, in
+/// microseconds. It doubles with every time, from one session on.
+pub const NODE_PROBATION_MICROS_MAX: u64 = 60_000_000;
+/// How long a node must keep its session for its earlier lapses to be forgotten, in microseconds.
+pub const NODE_CALM_MICROS: u64 = 120_000_000;
+/// How far a node's clock may be from those of the others, in microseconds: 10 seconds.
+pub const CLOCK_OFF_MICROS: u64 = 10_000_000;
 /// Longest age that a retention rule can name: 1,000 years, in seconds.
 pub const RETENTION_SECONDS_MAX: u64 = 1_000 * 366 * 86_400;
 /// Clients whose last command the manager remembers, so that a repeated one is not done twice.
@@ -259,6 +275,8 @@ pub const TRAILING_ENTRIES: u64 = 4_096;
 pub const VOTES_BYTES_MAX: u64 = 64 << 10;
 
 const _: () = assert!(BATCH_MESSAGES_MAX <= 1 << 16);
+const _: () = assert!(4 * NODE_HEARTBEAT_MICROS <= NODE_SESSION_MICROS);
+const _: () = assert!(NODE_SESSION_MICROS + NODE_HEARTBEAT_MICROS <= 1_000_000);
 const _: () = assert!(COMMAND_BYTES_MAX as u64 <= UNCOMMITTED_BYTES_MAX);
 const _: () = assert!(VOTER_MESSAGE_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(BUFFERS_PER_TOPIC_MAX <= TOPIC_SLOTS && TOPIC_SLOTS <= 1 << 12);

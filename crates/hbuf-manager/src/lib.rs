@@ -15,6 +15,7 @@
 //! | what is known, how to look it up | `catalog.rs` |
 //! | what a command does, why it is refused | `apply.rs`, `apply/` |
 //! | nodes; who holds and leads which buffer | `node.rs`, `assign.rs`, `assigned.rs` |
+//! | which nodes are to be fenced and taken back | `sessions.rs` |
 //! | a command as a record of the log | `record.rs` |
 //! | the catalog as bytes | `snapshot.rs`, `rows.rs` |
 //! | several nodes that keep one catalog | `raft/` |
@@ -39,6 +40,7 @@ mod node;
 pub mod raft;
 mod record;
 mod rows;
+pub mod sessions;
 mod snapshot;
 
 pub use apply::{Applied, Outcome, Refused};

@@ -7,7 +7,7 @@ use hbuf_core::consumer;
 use hbuf_core::ids::{NodeId, Uuid};
 use hbuf_core::limits::{
     BUFFERS_MAX, BUFFERS_PER_TOPIC_MAX, CONSUMERS_PER_BUFFER_MAX, COPIES_MAX, NODE_LIVES_MAX,
-    TOPICS_PER_BUFFER_MAX,
+    NODES_MAX, TOPICS_PER_BUFFER_MAX,
 };
 use hbuf_core::name::Name;
 use hbuf_core::replication::{AlterRefused, ForceRefused, HandOverRefused, MoveRefused};
@@ -105,6 +105,9 @@ pub enum Refused {
     /// More lives than a disk remembers.
     #[error("the disk names too many earlier lives; it remembers at most {NODE_LIVES_MAX}")]
     TooManyLives,
+    /// More nodes than allowed.
+    #[error("there are {NODES_MAX} nodes, the most that a cluster can have; remove some")]
+    TooManyNodes,
     /// A later process has registered for this node.
     #[error("node {} has registered anew since; this process must stop", node.0)]
     NodeSuperseded {

@@ -9,7 +9,7 @@
 use alloc::collections::BTreeSet;
 
 use hbuf_core::ids::{NodeId, Uuid};
-use hbuf_core::limits::NODE_LIVES_MAX;
+use hbuf_core::limits::{NODE_LIVES_MAX, NODES_MAX};
 use hbuf_core::replication::{Disk, NodeEpoch};
 
 use super::{Assigned, RULES};
@@ -105,7 +105,10 @@ impl Assigned {
             });
         }
         let Some(node) = self.nodes.get(&id) else {
-            return Ok(());
+            return match self.nodes.len() < NODES_MAX {
+                true => Ok(()),
+                false => Err(Refused::TooManyNodes),
+            };
         };
         let (name, disk) = (node.name.clone(), start.disk);
         match node.life {

@@ -102,3 +102,17 @@ fn a_node_must_know_the_cluster_version_and_versions_rise_one_by_one() {
         }
     );
 }
+
+#[test]
+fn a_cluster_takes_so_many_nodes_and_no_more_and_known_ones_start_again() {
+    let mut world = World::new();
+    let nodes = hbuf_core::limits::NODES_MAX as u64;
+    for n in 2..=nodes {
+        world.ok(register(&format!("n{n}"), n, &[]));
+    }
+    assert_eq!(
+        world.refused(register("more", 9_999, &[])),
+        Refused::TooManyNodes
+    );
+    world.ok(register("n7", 7, &[]));
+}

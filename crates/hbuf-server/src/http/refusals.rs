@@ -293,6 +293,7 @@ impl From<Refused> for Box<Problem> {
             | Refused::NameInUse { .. }
             | Refused::NoLife { .. }
             | Refused::TooManyLives
+            | Refused::TooManyNodes
             | Refused::NodeSuperseded { .. }
             | Refused::NoSuchNodeId { .. }
             | Refused::NodeHolds { .. }
