@@ -321,7 +321,7 @@ impl Buffer {
     }
 }
 
-fn generated(seed: u64, steps: u64) -> LogHistory {
+pub(super) fn generated(seed: u64, steps: u64) -> LogHistory {
     let mut buffer = Buffer::new(seed);
     for step in 0..steps {
         buffer.step(step);
