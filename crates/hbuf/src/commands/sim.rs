@@ -17,10 +17,11 @@ use clap::{Args, Subcommand};
 use hbuf_sim::{Bug, CRASH_POINTS, Fault, Invariant, Kind, Outcome, Sweep};
 use serde_json::{Value, json};
 
+use crate::commands::sim_trace::{self, CompareArgs, ExplainArgs, ShowArgs};
 use crate::output::{Out, table};
 
 pub(crate) const EXAMPLES: &str =
-    "Exit code 0: every invariant held, or the bug was noticed; 1: not.
+    "Exit code 0: every invariant held, or the bug was noticed, or the traces are the same; 1: not.
 
 Examples:
   hbuf sim run --seed 7
@@ -28,6 +29,9 @@ Examples:
   hbuf sim sweep --seeds 10000
   hbuf sim sweep --seeds 300 --bug half-batch
   hbuf sim meta --seed 7
+  hbuf sim run --seed 7 --trace t.jsonl
+  hbuf sim show t.jsonl
+  hbuf sim explain n:17 --trace t.jsonl
   hbuf sim list";
 
 /// Seeds from which on a sweep must have seen every fault, crash point and kind of event.
@@ -44,6 +48,12 @@ pub(crate) enum SimCommand {
     Sweep(SweepArgs),
     /// Run one seed in two processes and compare their traces byte for byte
     Meta(MetaArgs),
+    /// Tell a trace as a story: a lane a node, time down, a line an event, messages as arrows
+    Show(ShowArgs),
+    /// Say why an event happened, back to the first cause, and what came of it
+    Explain(ExplainArgs),
+    /// Say where two traces part, and how much only one of them has
+    Compare(CompareArgs),
     /// List invariants, bugs, faults, crash points and events
     List(ListArgs),
 }
@@ -57,7 +67,7 @@ pub(crate) struct RunArgs {
     /// Do this wrong on purpose
     #[arg(long, value_parser = bugs())]
     bug: Option<String>,
-    /// Write the trace to this file, a line of JSON an event; - for standard output
+    /// Write the trace to this file: a header, then a line of JSON an event; - for standard output
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Print the outcome as JSON
@@ -114,6 +124,9 @@ pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
             Some(bug) => hunt(args, bug),
         },
         SimCommand::Meta(args) => meta(args),
+        SimCommand::Show(args) => sim_trace::show(args),
+        SimCommand::Explain(args) => sim_trace::explain_event(args),
+        SimCommand::Compare(args) => sim_trace::compare_two(args),
         SimCommand::List(args) => list(args),
     }
 }

@@ -78,3 +78,76 @@ fn the_list_names_invariants_bugs_faults_and_events() {
         assert!(list.contains(name), "{name}");
     }
 }
+
+/// The trace of seed 7 in a file of its own.
+fn traced(directory: &TempDir, name: &str, more: &[&str]) -> String {
+    let path = directory.path().join(name).to_str().unwrap().to_owned();
+    let words = [&["sim", "run", "--trace", &path], more].concat();
+    hbuf(&words);
+    path
+}
+
+#[test]
+fn a_trace_is_told_as_a_story_and_as_its_lines() {
+    let directory = TempDir::new().unwrap();
+    let path = traced(&directory, "trace.jsonl", &["--seed", "7"]);
+    let output = hbuf(&["sim", "show", &path]);
+    assert!(output.status.success(), "{output:?}");
+    let story = text(&output.stdout);
+    assert!(story.starts_with("one-node, seed 7, hbuf "));
+    assert!(story.contains("  time  run  n1\n"));
+    assert!(story.contains("append.framed b0 1"));
+    let json = hbuf(&["sim", "show", "--json", &path]);
+    let written = fs::read_to_string(&path).unwrap();
+    let (_, events) = written.split_once('\n').unwrap();
+    assert!(text(&json.stdout) == events);
+    let nothing = hbuf(&["sim", "show", "--follow", "msg:b1/1", &path]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(text(&nothing.stdout).contains("no event has the ref msg:b1/1"));
+}
+
+#[test]
+fn an_event_of_a_trace_is_explained_by_its_causes() {
+    let directory = TempDir::new().unwrap();
+    let path = traced(&directory, "trace.jsonl", &["--seed", "7"]);
+    let output = hbuf(&["sim", "explain", "n:9", "--trace", &path]);
+    assert!(output.status.success(), "{output:?}");
+    let explained = text(&output.stdout);
+    assert!(
+        explained.contains("why, from the first cause on:\n"),
+        "{explained}"
+    );
+    assert!(explained.contains("run: run.started"), "{explained}");
+    let id = &explained["event ".len()..][..8];
+    assert_eq!(
+        text(&hbuf(&["sim", "explain", id, "--trace", &path]).stdout),
+        explained
+    );
+    let missing = hbuf(&["sim", "explain", "n:0", "--trace", &path]);
+    assert!(!missing.status.success());
+    assert!(text(&missing.stderr).contains("the trace has no event `n:0`"));
+    let other = directory.path().join("other.txt");
+    fs::write(&other, "hello\n").unwrap();
+    let other = hbuf(&["sim", "show", other.to_str().unwrap()]);
+    assert!(
+        text(&other.stderr).contains("this is no trace of hbuf"),
+        "{other:?}"
+    );
+}
+
+#[test]
+fn two_traces_are_compared() {
+    let directory = TempDir::new().unwrap();
+    let one = traced(&directory, "one.jsonl", &["--seed", "0"]);
+    let two = traced(
+        &directory,
+        "two.jsonl",
+        &["--seed", "0", "--bug", "ack-before-sync"],
+    );
+    let same = hbuf(&["sim", "compare", &one, &one]);
+    assert!(same.status.success());
+    assert!(text(&same.stdout).starts_with("the same "));
+    let differ = hbuf(&["sim", "compare", &one, &two]);
+    assert_eq!(differ.status.code(), Some(1));
+    assert!(text(&differ.stdout).starts_with("bug: none | ack-before-sync\nthe first "));
+}
