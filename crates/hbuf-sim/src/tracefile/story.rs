@@ -14,6 +14,8 @@ use crate::kinds::Kind;
 const LANE_COLUMNS: usize = 5;
 /// What happens this often in a row, and nothing else in between that does not, is folded.
 const FOLDED_MIN: usize = 3;
+/// So many different events are named in a folded line; of the others there is a count.
+const FOLDED_SHOWN_MAX: usize = 6;
 /// Refs that are named when the one that was asked for does not exist.
 const REFS_SHOWN_MAX: usize = 12;
 
@@ -320,7 +322,12 @@ fn write_folded(out: &mut String, lanes: &Lanes, quiet: &[Told<'_>]) {
         };
         format!("{count} x {}{subject} ({way})", told.event.kind)
     });
-    let parts: Vec<String> = parts.collect();
+    let mut parts: Vec<String> = parts.take(FOLDED_SHOWN_MAX).collect();
+    let others = counts.iter().skip(FOLDED_SHOWN_MAX).map(|(_, count)| count);
+    let others: usize = others.sum();
+    if others > 0 {
+        parts.push(format!("{others} others"));
+    }
     let bars: String = lanes.bars('⋮').into_iter().collect();
     let _ = writeln!(
         out,

@@ -182,6 +182,34 @@ fn the_story_has_lanes_arrows_and_folded_repetitions() {
 }
 
 #[test]
+fn a_folded_line_names_a_few_events_and_counts_the_others() {
+    let header = Header::new("fold", 1, None, String::new());
+    let mut trace = TraceWriter::writing(&header);
+    for t in 0..30 {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        let facts = Facts {
+            node: Some("n1"),
+            buffer: Some(names[usize::try_from(t).unwrap() % 10]),
+            ..Facts::default()
+        };
+        trace.event(t, &[], Kind::RollAsked, &facts);
+    }
+    // The last one is there only once, so it stands alone.
+    trace.event(30, &[], Kind::CheckpointAsked, &Facts::default());
+    let told = story(&read(&trace.take_lines()), &Show::default());
+    let lines: Vec<&str> = told.lines().skip(2).collect();
+    assert!(
+        lines[0].contains("until 0.000029: 3 x roll.asked a (n1), "),
+        "{told}"
+    );
+    assert!(
+        lines[0].ends_with("3 x roll.asked f (n1), 12 others"),
+        "{told}"
+    );
+    assert!(lines[1].contains("checkpoint.asked"), "{told}");
+}
+
+#[test]
 fn following_a_ref_keeps_its_events_and_what_leads_from_one_to_the_next() {
     let trace = read(&small());
     let show = |wanted: &str| Show {
