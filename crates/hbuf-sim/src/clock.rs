@@ -152,7 +152,7 @@ impl Clock {
     /// [`DRIFT_PPM_MAX`] in either direction.
     pub fn drift(&mut self, now: u64, ppm: i32) {
         assert!(
-            ppm.abs() <= DRIFT_PPM_MAX,
+            (-DRIFT_PPM_MAX..=DRIFT_PPM_MAX).contains(&ppm),
             "a drift of {ppm} ppm, at most {DRIFT_PPM_MAX}"
         );
         self.monotonic_us = self.monotonic(now);

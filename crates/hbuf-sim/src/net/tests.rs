@@ -245,3 +245,28 @@ fn drawn_partitions_have_the_shape_of_their_manner() {
     }
     assert_eq!(Cut::drawn(Split::Halves, &ends[..1], 1), None);
 }
+
+#[test]
+fn options_make_weather() {
+    let options =
+        "delay-min=1ms delay-mean=2ms drop=3ppm dup=4ppm reset=5ppm bandwidth=6KiB capacity=7";
+    let weather = Weather {
+        delay_min_us: 1_000,
+        delay_mean_us: 2_000,
+        drop_ppm: 3,
+        dup_ppm: 4,
+        reset_ppm: 5,
+        bytes_per_second: Some(6 << 10),
+        capacity: Some(7),
+    };
+    assert_eq!(Weather::of(&options.parse().unwrap()), weather);
+    assert_eq!(Weather::of(&"".parse().unwrap()), Weather::CALM);
+    let mut calm = weather;
+    for opt in Weather::OPTIONS {
+        calm.change(opt, 0);
+    }
+    assert_eq!(
+        (calm.bytes_per_second, calm.capacity, calm.drop_ppm),
+        (None, None, 0)
+    );
+}

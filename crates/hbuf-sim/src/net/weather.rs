@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::swarm::{Opt, Options};
+
 /// Somebody who sends and receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
@@ -164,4 +166,42 @@ impl Weather {
         bytes_per_second: None,
         capacity: None,
     };
+}
+
+impl Weather {
+    /// The weather that the options of a run say.
+    #[must_use]
+    pub fn of(options: &Options) -> Self {
+        let mut weather = Self::CALM;
+        for opt in Self::OPTIONS {
+            weather.change(opt, options.get(opt));
+        }
+        weather
+    }
+
+    /// The options that make weather.
+    pub const OPTIONS: [Opt; 7] = [
+        Opt::DelayMin,
+        Opt::DelayMean,
+        Opt::Drop,
+        Opt::Dup,
+        Opt::Reset,
+        Opt::Bandwidth,
+        Opt::Capacity,
+    ];
+
+    /// Changes what one option says; the others say nothing about weather.
+    pub fn change(&mut self, opt: Opt, value: u64) {
+        let ppm = u32::try_from(value).unwrap_or(u32::MAX);
+        match opt {
+            Opt::DelayMin => self.delay_min_us = value,
+            Opt::DelayMean => self.delay_mean_us = value,
+            Opt::Drop => self.drop_ppm = ppm,
+            Opt::Dup => self.dup_ppm = ppm,
+            Opt::Reset => self.reset_ppm = ppm,
+            Opt::Bandwidth => self.bytes_per_second = Some(value).filter(|it| *it > 0),
+            Opt::Capacity => self.capacity = Some(ppm).filter(|it| *it > 0),
+            _ => {}
+        }
+    }
 }

@@ -5,23 +5,13 @@ use std::collections::BTreeMap;
 use super::action::{Action, Ask, DiskFault, Field, NodeRef, Placement, StateWord, Verb, Version};
 use super::words::{ParseError, Words, is_name};
 use crate::clock::DRIFT_PPM_MAX;
-use crate::swarm::{Opt, Unit};
+use crate::net::Weather;
+use crate::swarm::Unit;
 
 const NODE: &str = "a node like n1, primary of b1, replica of b1";
 const BUFFER: &str = "a buffer like b1";
 const NEW_NAME: &str = "a name like n2x";
 const COPIES_MAX: u64 = 8;
-/// Options of links, which `net` can change.
-const NET: [Opt; 7] = [
-    Opt::DelayMin,
-    Opt::DelayMean,
-    Opt::Drop,
-    Opt::Dup,
-    Opt::Reset,
-    Opt::Bandwidth,
-    Opt::Capacity,
-];
-
 type Reader = fn(&mut Words) -> Result<Action, ParseError>;
 
 /// The first word of each action and what reads the rest.
@@ -176,12 +166,13 @@ fn partition(words: &mut Words) -> Result<Action, ParseError> {
 
 fn net(words: &mut Words) -> Result<Action, ParseError> {
     let allowed = || {
-        let names: Vec<String> = NET.iter().map(|opt| format!("{}=", opt.name())).collect();
+        let net = Weather::OPTIONS.iter();
+        let names: Vec<String> = net.map(|opt| format!("{}=", opt.name())).collect();
         names.join(", ")
     };
     let mut options = Vec::new();
     while let Some((name, value)) = words.peek().and_then(|word| word.split_once('=')) {
-        let opt = NET.into_iter().find(|opt| opt.name() == name);
+        let opt = Weather::OPTIONS.into_iter().find(|opt| opt.name() == name);
         let opt = opt.ok_or_else(|| words.wrong(&allowed()))?;
         let value = opt.parse(value).map_err(|_| words.wrong(&opt.allowed()))?;
         options.push((opt, value));

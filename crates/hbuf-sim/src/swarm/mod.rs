@@ -18,7 +18,7 @@ mod quantity;
 mod tests;
 
 pub use options::{Opt, OptionError, Options};
-pub use planned::{Planned, planned};
+pub use planned::{Planned, planned, scenario_of};
 pub use quantity::{Quantity, Unit};
 
 use crate::draw::{Draws, Purpose, key};

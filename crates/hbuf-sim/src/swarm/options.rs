@@ -19,6 +19,7 @@ pub enum Opt {
     Keys,
     BodyMax,
     SegmentBytes,
+    Workload,
     Pace,
     Safety,
     Liveness,
@@ -101,7 +102,7 @@ type Entry = (
 
 /// What is known of each option, in their order: name, unit, range, calm value, choice, about.
 #[rustfmt::skip]
-const TABLE: [Entry; 46] = [
+const TABLE: [Entry; 47] = [
     (Opt::Nodes, "nodes", Count, (1, 9), 3, Within(3, 5), "nodes"),
     (Opt::Copies, "copies", Count, (1, 8), 3, Within(1, 4), "copies of each buffer, at most one a node"),
     (Opt::MinInSync, "min-in-sync", Count, (1, 8), 2, Within(1, 2), "members of the in-sync set that a commit needs"),
@@ -110,6 +111,7 @@ const TABLE: [Entry; 46] = [
     (Opt::Keys, "keys", Count, (1, 10_000), 8, Within(1, 40), "different keys of messages"),
     (Opt::BodyMax, "body-max", Bytes, (1, 1 << 20), 200, Within(8, 1_500), "largest body of a message"),
     (Opt::SegmentBytes, "segment-bytes", Bytes, (KIB, 1 << 30), 16 * KIB, Within(4 * KIB, 64 * KIB), "size at which a segment rolls"),
+    (Opt::Workload, "workload", Count, (0, 1), 0, Within(1, 1), "1: clients also ask by themselves, as the following say"),
     (Opt::Pace, "pace", Micros, (1, 60 * S), 2 * MS, Within(500, 20 * MS), "mean time between two requests of a client"),
     (Opt::Safety, "safety", Micros, (0, PHASE_MAX), 2 * S, Within(2 * S, 8 * S), "duration of the first phase, in which faults happen"),
     (Opt::Liveness, "liveness", Micros, (0, PHASE_MAX), 5 * S, Within(5 * S, 10 * S), "duration of the second phase, in which a core is healed and must come to its end"),

@@ -9,7 +9,7 @@ use std::fmt;
 use super::{Opt, Options};
 use crate::draw::{Draw, Draws, Purpose, key};
 use crate::net::{Cut, Endpoint, Split};
-use crate::scenario::{Action, DiskFault, NodeRef};
+use crate::scenario::{Action, DiskFault, Expectation, NodeRef, Scenario, Step, When};
 
 /// How often one kind of fault comes in a run, at most.
 const TIMES_MAX: u64 = 1_000;
@@ -65,6 +65,31 @@ pub fn planned(seed: u64, options: &Options) -> Vec<Planned> {
     }
     all.sort_by_key(|planned| (planned.at(), planned.fault, planned.nth));
     all
+}
+
+/// A scenario in which these faults happen, whatever its seed: to keep what a seed has found, also
+/// when it was made smaller. Clients ask by themselves if the options say so.
+#[must_use]
+pub fn scenario_of(name: &str, options: &Options, faults: &[Planned]) -> Scenario {
+    let mut options = options.clone();
+    let timed = TIMED.iter().map(|(fault, _, _)| *fault);
+    for fault in timed.chain([Opt::Skew, Opt::Drift]) {
+        options.set(fault, 0);
+    }
+    let mut actions: Vec<_> = faults.iter().flat_map(|it| &it.actions).cloned().collect();
+    // Stable: what happens at one time stays in the order of the plan.
+    actions.sort_by_key(|(at, _)| *at);
+    let steps = actions.into_iter().map(|(at, action)| Step {
+        when: When::At(at),
+        action,
+    });
+    Scenario {
+        name: name.to_owned(),
+        options,
+        steps: steps.collect(),
+        expects: vec![Expectation::InvariantsHold],
+        ..Scenario::default()
+    }
 }
 
 struct Plan<'a> {
