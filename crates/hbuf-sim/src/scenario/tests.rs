@@ -1,4 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::overrides::Override;
 use crate::swarm::Opt;
 
 fn error(text: &str) -> String {
@@ -177,6 +180,37 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
     let nameless = "nodes 3".parse::<Scenario>().unwrap_err();
     assert_eq!(nameless.word, "the end of the file");
     assert!(error("nodes 2").contains("copies=3 is more than nodes=2"));
+}
+
+proptest! {
+    /// A line in which a word is another one, is missing or stands twice: it is read or refused,
+    /// and what is read is read again as it is shown.
+    #[test]
+    fn no_change_of_a_line_does_any_harm(
+        changes in prop::collection::vec(any::<[prop::sample::Index; 3]>(), 20),
+        strange in "\\PC{0,8}",
+    ) {
+        let words: Vec<&str> = LINES.split_whitespace().chain([strange.as_str()]).collect();
+        for [line, place, word] in changes {
+            let lines: Vec<&str> = LINES.lines().collect();
+            let mut line: Vec<&str> = line.get(&lines).split(' ').collect();
+            let at = place.index(line.len());
+            match word.index(3) {
+                0 => line[at] = words[word.index(words.len())],
+                1 => line.insert(at, line[at]),
+                _ => _ = line.remove(at),
+            }
+            let line = line.join(" ");
+            // What may follow another step does.
+            if let Ok(scenario) = format!("name x\nat 0 heal\n{line}").parse::<Scenario>() {
+                prop_assert_eq!(scenario.to_string().parse(), Ok(scenario));
+            }
+            let change = line.replacen("at ", "at=", 1);
+            if let Ok(change) = change.parse::<Override>() {
+                prop_assert_eq!(change.to_string().parse(), Ok(change));
+            }
+        }
+    }
 }
 
 /// Lines, and what is said of them.

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::kinds::Kind;
 
@@ -266,3 +268,30 @@ fn two_traces_are_compared_by_what_happened_in_both() {
 
 const STORY: &str = include_str!("golden/story.txt");
 const EXPLAINED: &str = include_str!("golden/explained.txt");
+
+proptest! {
+    /// A file that was cut or changed is read or refused, and what is read can be told.
+    #[test]
+    fn no_damage_does_any_harm(
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = small().into_bytes();
+        let at = at.index(bytes.len());
+        if cut {
+            bytes.truncate(at);
+        } else {
+            bytes[at] = byte;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        if let Ok(trace) = TraceFile::parse(&text) {
+            let told = story(&trace, &Show::default());
+            prop_assert!(told.ends_with("events\n"));
+            for place in 0..trace.events.len() {
+                prop_assert!(explain(&trace, place).starts_with("event "));
+            }
+            prop_assert_eq!(compare(&trace, &trace), None);
+        }
+    }
+}
