@@ -224,6 +224,10 @@ pub const HISTORIES_MAX: usize = 64;
 pub const NODE_LIVES_MAX: usize = 17;
 /// Longest address of a node: a host name of 253, or a literal in brackets, and a port.
 pub const NODE_ADDRESS_BYTES_MAX: usize = 262;
+/// Regions of one cluster, `global` included.
+pub const REGIONS_MAX: usize = 16;
+/// Steps that one look at what crashes left begins at most.
+pub const SWEEP_MAX: usize = 1_000;
 /// Nodes of one cluster, also those that are down.
 pub const NODES_MAX: usize = 1_024;
 /// How often a node tells the manager's leader that it lives, in microseconds. Four of them fit

@@ -10,7 +10,7 @@ use hbuf_core::ids::{Epoch, Micros, NodeId, Uuid};
 use hbuf_core::name::Name;
 
 use crate::assigned::DiskFound;
-use crate::catalog::{Catalog, Tenant, TenantId, TopicId};
+use crate::catalog::{Catalog, RegionId, Tenant, TenantId, TopicId};
 use crate::command::{Action, Command};
 use crate::config::TenantConfig;
 use crate::name::{folded, with_folded};
@@ -20,6 +20,7 @@ mod buffers;
 mod consumers;
 mod nodes;
 mod refused;
+mod regions;
 mod topics;
 
 pub use refused::Refused;
@@ -60,6 +61,11 @@ pub enum Outcome {
         version: u64,
         /// The number of its primary's appointment.
         epoch: Epoch,
+    },
+    /// The region is as asked.
+    Region {
+        /// Its number.
+        id: RegionId,
     },
     /// A buffer's assignment is as asked.
     Assignment {
@@ -138,6 +144,8 @@ impl Catalog {
             Action::SetClusterVersion { version } => self.set_cluster_version(*version),
             Action::RegisterNode(node) => self.register_node(index, node),
             Action::Assign(command) => self.assign(command),
+            Action::CreateRegion { region, group } => self.create_region(time, region, *group),
+            Action::DeleteRegion { region } => self.delete_region(region),
             Action::CreateTenant { tenant, config } => {
                 self.create_tenant(index, time, tenant, *config)
             }
@@ -146,8 +154,8 @@ impl Catalog {
                 expected,
                 config,
             } => self.configure_tenant(tenant, *expected, *config),
-            Action::CreateBuffer(create) => self.create_buffer(time, create),
-            Action::ConfirmBuffer { uuid } => self.confirm_buffer(*uuid),
+            Action::CreateBuffer(create) => self.create_buffer(index, time, create),
+            Action::ConfirmBuffer { uuid, reserved } => self.confirm_buffer(*uuid, *reserved),
             Action::ConfigureBuffer {
                 uuid,
                 expected,

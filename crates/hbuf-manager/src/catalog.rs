@@ -32,6 +32,22 @@ pub(crate) use consumer_lists::Consumers;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(pub u64);
 
+/// The number of a region within its cluster, counted upwards and never given twice. `global` has
+/// none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RegionId(pub u32);
+
+/// A region that is not `global`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RegionRow {
+    /// Its name.
+    pub name: Name,
+    /// The id of its group of the manager.
+    pub group: Uuid,
+    /// When it was made.
+    pub created: Micros,
+}
+
 /// The number of a topic within its cluster, counted upwards and never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub u64);
@@ -78,6 +94,10 @@ pub struct Buffer {
     pub tenant: TenantId,
     /// Its name.
     pub name: Name,
+    /// Whose group assigns it; `None` for `global`, which is this catalog.
+    pub region: Option<RegionId>,
+    /// The index at which its name and uuid were reserved; 0 when that was not noted yet.
+    pub reserved: u64,
     /// The id of its log, part of every leaf.
     pub log: Uuid,
     /// The key of the hash under which idempotency keys are kept.
@@ -140,7 +160,10 @@ pub struct Catalog {
     pub(crate) cluster: Option<Uuid>,
     pub(crate) cluster_version: u32,
     pub(crate) last_topic: u64,
-    /// The nodes, and the assignments of the buffers.
+    /// The regions besides `global`.
+    pub(crate) regions: BTreeMap<RegionId, RegionRow>,
+    pub(crate) last_region: u32,
+    /// The nodes, and the assignments of the buffers of `global`.
     pub(crate) assigned: Assigned,
     pub(crate) tenants: BTreeMap<TenantId, Tenant>,
     pub(crate) tenant_names: BTreeMap<Box<str>, TenantId>,
@@ -237,7 +260,18 @@ impl Catalog {
         self.assigned.nodes()
     }
 
-    /// Who holds and leads a buffer.
+    /// The regions besides `global`, in the order of their numbers.
+    pub fn regions(&self) -> impl Iterator<Item = (RegionId, &RegionRow)> {
+        self.regions.iter().map(|(id, region)| (*id, region))
+    }
+
+    /// A region by its exact name.
+    #[must_use]
+    pub fn region(&self, name: &str) -> Option<(RegionId, &RegionRow)> {
+        self.regions().find(|(_, region)| &*region.name == name)
+    }
+
+    /// Who holds and leads a buffer; `None` when another region's group knows that.
     #[must_use]
     pub fn assignment(&self, buffer: Uuid) -> Option<&Assignment> {
         self.assigned.get(buffer)

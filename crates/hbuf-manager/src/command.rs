@@ -58,6 +58,18 @@ pub enum Action {
     RegisterNode(RegisterNode),
     /// Changes a node's session or settings, or a buffer's assignment.
     Assign(Assign),
+    /// Makes a region. Its group is founded behind it, with the same id.
+    CreateRegion {
+        /// Its name.
+        region: Name,
+        /// The id of its group.
+        group: Uuid,
+    },
+    /// Forgets a region that has no buffers.
+    DeleteRegion {
+        /// Its name.
+        region: Name,
+    },
     /// Makes a tenant.
     CreateTenant {
         /// Its name.
@@ -80,6 +92,9 @@ pub enum Action {
     ConfirmBuffer {
         /// The buffer.
         uuid: Uuid,
+        /// The reservation by which its region placed it; `None` in `global`. A uuid that was given
+        /// up and is reserved anew has another.
+        reserved: Option<u64>,
     },
     /// Changes a buffer's configuration.
     ConfigureBuffer {
@@ -179,7 +194,10 @@ pub struct CreateBuffer {
     pub idem_key: Hash,
     /// Its configuration.
     pub config: BufferConfig,
-    /// The nodes of its copies; the first is the primary.
+    /// The region that places it; `None` for `global`.
+    pub region: Option<Name>,
+    /// The nodes of its copies; the first is the primary. None in a region other than `global`,
+    /// which places it itself.
     pub copies: Vec<Name>,
     /// Topics to be in from the start; those that do not exist are made.
     pub topics: Vec<Name>,
@@ -294,6 +312,8 @@ impl Action {
             Self::SetClusterVersion { .. } => "set-cluster-version",
             Self::RegisterNode(_) => "register-node",
             Self::Assign(command) => command.name(),
+            Self::CreateRegion { .. } => "create-region",
+            Self::DeleteRegion { .. } => "delete-region",
             Self::CreateTenant { .. } => "create-tenant",
             Self::ConfigureTenant { .. } => "configure-tenant",
             Self::CreateBuffer(_) => "create-buffer",
@@ -315,7 +335,9 @@ impl Action {
     #[must_use]
     pub fn since_cluster_version(&self) -> u32 {
         match self {
-            Self::Assign(_) => 2,
+            Self::Assign(_) | Self::CreateRegion { .. } | Self::DeleteRegion { .. } => 2,
+            Self::CreateBuffer(create) if create.region.is_some() => 2,
+            Self::ConfirmBuffer { reserved, .. } if reserved.is_some() => 2,
             Self::RegisterNode(start) if start.life.is_some() || !start.change.is_empty() => 2,
             _ => 1,
         }

@@ -15,6 +15,7 @@
 //! | what is known, how to look it up | `catalog.rs` |
 //! | what a command does, why it is refused | `apply.rs`, `apply/` |
 //! | nodes; who holds and leads which buffer | `node.rs`, `assign.rs`, `assigned.rs` |
+//! | a region's own state; what crashes left between it and `global` | `region.rs`, `region/` |
 //! | which nodes are to be fenced and taken back | `sessions.rs` |
 //! | a command as a record of the log | `record.rs` |
 //! | the catalog as bytes | `snapshot.rs`, `rows.rs` |
@@ -39,6 +40,7 @@ mod name;
 mod node;
 pub mod raft;
 mod record;
+pub mod region;
 mod rows;
 pub mod sessions;
 mod snapshot;
@@ -46,7 +48,9 @@ mod snapshot;
 pub use apply::{Applied, Outcome, Refused};
 pub use assign::Assign;
 pub use assigned::{Assigned, DiskFound};
-pub use catalog::{Buffer, Catalog, Consumer, Lifecycle, Tenant, TenantId, Topic, TopicId};
+pub use catalog::{
+    Buffer, Catalog, Consumer, Lifecycle, RegionId, RegionRow, Tenant, TenantId, Topic, TopicId,
+};
 pub use command::{Action, Command, CommandError, CreateBuffer, LastTopic, VersionRange};
 pub use config::{BufferConfig, ConfigError, Retention, TenantConfig};
 pub use consumer::{ConsumerOwner, CreateConsumer};

@@ -11,7 +11,9 @@ use hbuf_core::ids::{Hash, Micros, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::topic::SlotTable;
 
-use crate::catalog::{Buffer, Catalog, Consumer, Lifecycle, Tenant, TenantId, Topic, TopicId};
+use crate::catalog::{
+    Buffer, Catalog, Consumer, Lifecycle, RegionId, RegionRow, Tenant, TenantId, Topic, TopicId,
+};
 use crate::config::{BufferConfig, TenantConfig};
 use crate::consumer::{ConsumerOwner, read_config, write_config};
 use crate::lines::{FieldError, Fields, Writer};
@@ -25,7 +27,7 @@ mod assigned_rows;
 mod client_rows;
 
 use assigned_rows::read_first_assignment;
-use client_rows::{read_client, write_client};
+pub(crate) use client_rows::{read_client, write_client};
 
 impl Catalog {
     /// Writes the catalog in pieces of whole rows, each about `piece_bytes` long, and tells its
@@ -43,7 +45,11 @@ impl Catalog {
             out.field("cluster-version", self.cluster_version);
             out.field("last-topic", self.last_topic);
             out.field("last-node", self.assigned.last_node);
+            out.field("last-region", self.last_region);
         })?;
+        for (id, region) in &self.regions {
+            rows.row("region", |out| write_region(*id, region, out))?;
+        }
         self.assigned.write_nodes(&mut rows)?;
         for (id, tenant) in &self.tenants {
             rows.row("tenant", |out| write_tenant(*id, tenant, out))?;
@@ -127,7 +133,12 @@ impl Catalog {
                 catalog.cluster = fields.with_optional("cluster", Uuid::parse)?;
                 catalog.cluster_version = fields.parse("cluster-version")?;
                 catalog.last_topic = fields.parse("last-topic")?;
+                catalog.last_region = fields.parse_optional("last-region")?.unwrap_or(0);
                 catalog.assigned.last_node = fields.parse_optional("last-node")?.unwrap_or(0);
+            }
+            "region" => {
+                let (id, region) = read_region(fields)?;
+                catalog.regions.insert(id, region);
             }
             "node" | "assignment" => return catalog.assigned.take(kind, fields),
             "tenant" => {
@@ -187,6 +198,23 @@ impl Catalog {
     }
 }
 
+fn write_region(id: RegionId, region: &RegionRow, out: &mut Writer) {
+    out.field("id", id.0);
+    out.field("name", &region.name);
+    out.field("group", region.group);
+    out.field("created", region.created.0);
+}
+
+fn read_region(fields: &mut Fields<'_>) -> Result<(RegionId, RegionRow), FieldError> {
+    let id = RegionId(fields.parse("id")?);
+    let region = RegionRow {
+        name: fields.name("name")?,
+        group: fields.uuid("group")?,
+        created: Micros(fields.parse("created")?),
+    };
+    Ok((id, region))
+}
+
 fn write_tenant(id: TenantId, tenant: &Tenant, out: &mut Writer) {
     out.field("id", id.0);
     out.field("name", &tenant.name);
@@ -213,6 +241,8 @@ fn write_buffer(buffer: &Buffer, out: &mut Writer) {
     out.field("uuid", buffer.uuid);
     out.field("tenant", buffer.tenant.0);
     out.field("name", &buffer.name);
+    out.optional("region", buffer.region.map(|id| id.0));
+    out.field("reserved", buffer.reserved);
     out.field("log", buffer.log);
     out.field("idem-key", buffer.idem_key);
     out.field("lifecycle", buffer.lifecycle.as_str());
@@ -230,6 +260,8 @@ fn read_buffer(fields: &mut Fields<'_>) -> Result<Buffer, FieldError> {
         uuid: fields.uuid("uuid")?,
         tenant: TenantId(fields.parse("tenant")?),
         name: fields.name("name")?,
+        region: fields.parse_optional("region")?.map(RegionId),
+        reserved: fields.parse_optional("reserved")?.unwrap_or(0),
         log: fields.uuid("log")?,
         idem_key: fields.with("idem-key", |value| Hash::parse_hex(value.as_bytes()))?,
         lifecycle: fields.with("lifecycle", Lifecycle::parse)?,

@@ -26,6 +26,7 @@ mod lifecycle;
 mod lives;
 mod node_sessions;
 mod registration;
+mod sweeping;
 mod text;
 mod topic_members;
 
@@ -83,6 +84,7 @@ fn create_on(buffer: &str, id: u64, copies: &str, topics: &str) -> Action {
             replicas,
             ..BufferConfig::default()
         },
+        region: None,
         copies,
         topics: names(topics),
         mirror: None,
@@ -94,7 +96,10 @@ fn create(buffer: &str, id: u64, topics: &str) -> Action {
 }
 
 fn confirm(id: u64) -> Action {
-    Action::ConfirmBuffer { uuid: uuid(id) }
+    Action::ConfirmBuffer {
+        uuid: uuid(id),
+        reserved: None,
+    }
 }
 
 fn set_state(id: u64, state: BufferState) -> Action {

@@ -60,11 +60,15 @@ impl Registry {
             history: uuid,
             idem_key: Hash([1; 32]),
             config: BufferConfig::default(),
+            region: None,
             copies: vec![node_name()],
             topics: Vec::new(),
             mirror: None,
         })));
-        self.apply(Action::ConfirmBuffer { uuid });
+        self.apply(Action::ConfirmBuffer {
+            uuid,
+            reserved: None,
+        });
     }
 
     /// The node starts; tells its new epoch.

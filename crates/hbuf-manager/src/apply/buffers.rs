@@ -11,7 +11,7 @@ use hbuf_core::name::Name;
 use hbuf_core::replication::MoveRefused;
 
 use super::{Outcome, Refused, check_version};
-use crate::catalog::{Buffer, Catalog, Lifecycle, TenantId, TopicId, names_stream};
+use crate::catalog::{Buffer, Catalog, Lifecycle, RegionId, TenantId, TopicId, names_stream};
 use crate::command::CreateBuffer;
 use crate::config::BufferConfig;
 use crate::consumer::ConsumerOwner;
@@ -21,6 +21,7 @@ use crate::name::folded;
 impl Catalog {
     pub(super) fn create_buffer(
         &mut self,
+        index: u64,
         time: Micros,
         create: &CreateBuffer,
     ) -> Result<Outcome, Refused> {
@@ -41,16 +42,20 @@ impl Catalog {
         if self.buffers.len() >= BUFFERS_MAX {
             return Err(Refused::TooManyBuffers);
         }
+        let region = create.region.as_ref();
+        let region = region.map(|name| self.region_id(name)).transpose()?;
         let copies = self.copies_of(create)?;
         self.check_topics_of_new_buffer(create)?;
         if let Some(mirror) = &create.mirror {
             self.check_mirror_of_new_buffer(create, tenant, mirror)?;
         }
 
-        let buffer = new_buffer(create, tenant, time);
-        let min = usize::from(create.config.effective_min_insync());
-        self.assigned
-            .create(create.uuid, create.history, &copies, min);
+        let buffer = new_buffer(create, tenant, region, (index, time));
+        if region.is_none() {
+            let min = usize::from(create.config.effective_min_insync());
+            self.assigned
+                .create(create.uuid, create.history, &copies, min);
+        }
         let outcome = self.buffer_outcome(&buffer);
         let names = self
             .tenants
@@ -77,6 +82,13 @@ impl Catalog {
                 return Err(Refused::Move(MoveRefused::Leaves(id)));
             }
             copies.push(id);
+        }
+        if create.region.is_some() {
+            // Its region's group places it.
+            return match copies.is_empty() {
+                true => Ok(copies),
+                false => Err(Refused::PlacedByRegion),
+            };
         }
         let different = copies.iter().collect::<BTreeSet<_>>().len();
         let wanted = create.config.copies();
@@ -140,11 +152,19 @@ impl Catalog {
         }
     }
 
-    pub(super) fn confirm_buffer(&mut self, uuid: Uuid) -> Result<Outcome, Refused> {
+    pub(super) fn confirm_buffer(
+        &mut self,
+        uuid: Uuid,
+        reserved: Option<u64>,
+    ) -> Result<Outcome, Refused> {
         let buffer = self
             .buffers
             .get_mut(&uuid)
             .ok_or(Refused::NoSuchBuffer { uuid })?;
+        // What was placed for a reservation that was given up may be dropped at any time.
+        if reserved != buffer.region.map(|_| buffer.reserved) {
+            return Err(Refused::OtherReservation { uuid });
+        }
         match buffer.lifecycle {
             Lifecycle::Reserved => {
                 buffer.lifecycle = Lifecycle::Live;
@@ -312,11 +332,18 @@ impl Catalog {
     }
 }
 
-fn new_buffer(create: &CreateBuffer, tenant: TenantId, created: Micros) -> Buffer {
+fn new_buffer(
+    create: &CreateBuffer,
+    tenant: TenantId,
+    region: Option<RegionId>,
+    (reserved, created): (u64, Micros),
+) -> Buffer {
     Buffer {
         uuid: create.uuid,
         tenant,
         name: create.name.clone(),
+        region,
+        reserved,
         log: create.log,
         idem_key: create.idem_key,
         config: create.config,

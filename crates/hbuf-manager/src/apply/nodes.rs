@@ -35,6 +35,10 @@ impl Catalog {
         let buffer = self.buffers.get(&uuid);
         let buffer = buffer.filter(|it| it.lifecycle != Lifecycle::Deleting);
         let buffer = buffer.ok_or(Refused::NoSuchBuffer { uuid })?;
+        if let Some(region) = buffer.region.and_then(|id| self.regions.get(&id)) {
+            let region = region.name.clone();
+            return Err(Refused::InRegion { uuid, region });
+        }
         let Assign::SetCopies { copies, .. } = command else {
             return Ok(());
         };

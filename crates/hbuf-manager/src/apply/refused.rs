@@ -7,7 +7,7 @@ use hbuf_core::consumer;
 use hbuf_core::ids::{NodeId, Uuid};
 use hbuf_core::limits::{
     BUFFERS_MAX, BUFFERS_PER_TOPIC_MAX, CONSUMERS_PER_BUFFER_MAX, COPIES_MAX, NODE_LIVES_MAX,
-    NODES_MAX, TOPICS_PER_BUFFER_MAX,
+    NODES_MAX, REGIONS_MAX, TOPICS_PER_BUFFER_MAX,
 };
 use hbuf_core::name::Name;
 use hbuf_core::replication::{AlterRefused, ForceRefused, HandOverRefused, MoveRefused};
@@ -148,6 +148,52 @@ pub enum Refused {
     /// A forced election.
     #[error(transparent)]
     Force(#[from] ForceRefused),
+    /// No such region.
+    #[error("there is no region `{region}`; create it first")]
+    NoSuchRegion {
+        /// The name.
+        region: Name,
+    },
+    /// The name is taken.
+    #[error("the region `{region}` exists already; names must differ in more than case")]
+    RegionExists {
+        /// The name.
+        region: Name,
+    },
+    /// More regions than allowed.
+    #[error("there are {REGIONS_MAX} regions, the most that a cluster can have; delete one")]
+    TooManyRegions,
+    /// A region with buffers stays.
+    #[error("the region `{region}` has {buffers} buffers; delete them first")]
+    RegionInUse {
+        /// Its name.
+        region: Name,
+        /// How many.
+        buffers: usize,
+    },
+    /// The buffer is assigned elsewhere.
+    #[error("the buffer {uuid} belongs to the region `{region}`; ask its group")]
+    InRegion {
+        /// The buffer.
+        uuid: Uuid,
+        /// Its region.
+        region: Name,
+    },
+    /// The buffer was reserved anew since, or its region is another.
+    #[error("the buffer {uuid} was not placed for the reservation that it has; create it again")]
+    OtherReservation {
+        /// The buffer.
+        uuid: Uuid,
+    },
+    /// `global` names no copies of what another region places.
+    #[error("a buffer of a region other than `global` gets its copies there; name none here")]
+    PlacedByRegion,
+    /// The log of another region.
+    #[error("this log belongs to the region's group {group}; use an empty directory")]
+    OtherGroup {
+        /// Its id.
+        group: Uuid,
+    },
     /// No such node.
     #[error("there is no node `{node}`")]
     NoSuchNode {

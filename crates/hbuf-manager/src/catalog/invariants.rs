@@ -61,8 +61,12 @@ impl Catalog {
         let says = |what: &str| Some(format!("buffer {} ({}) {what}", buffer.name, buffer.uuid));
         let min = usize::from(buffer.config.effective_min_insync());
         let assignment = self.assignment(buffer.uuid);
-        if assignment.is_none_or(|it| it.min_in_sync != min) {
-            return says("has no assignment, or one that needs other members");
+        let fits = match buffer.region {
+            None => assignment.is_some_and(|it| it.min_in_sync == min),
+            Some(region) => assignment.is_none() && self.regions.contains_key(&region),
+        };
+        if !fits {
+            return says("has no assignment, one that needs other members, or an unknown region");
         }
         if buffer.topics.len() > TOPICS_PER_BUFFER_MAX || !buffer.topics.is_sorted_by(|a, b| a < b)
         {
@@ -159,7 +163,8 @@ impl Catalog {
         {
             return Some("there are dead letters of no consumer".into());
         }
-        if self.assigned.buffers.len() != self.buffers.len() {
+        let global = self.buffers().filter(|it| it.region.is_none()).count();
+        if self.assigned.buffers.len() != global {
             return Some("there are assignments of no buffer".into());
         }
         if self.mirrors().count() != self.mirrors.len() {

@@ -3,18 +3,18 @@
 use alloc::boxed::Box;
 use alloc::string::ToString;
 
-use hbuf_core::ids::Hash;
+use hbuf_core::ids::{Hash, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
 
 use super::{Action, CommandError, CreateBuffer, LastTopic};
-use crate::CLUSTER_VERSIONS;
 use crate::assign::Assign;
 use crate::config::{BufferConfig, TenantConfig};
 use crate::consumer::{CreateConsumer, read_config, write_config};
 use crate::lines::{FieldError, Fields, Writer};
 use crate::mirror::{MirrorChange, MirrorConfig};
 use crate::node::RegisterNode;
+use crate::region::supported;
 
 impl Action {
     pub(super) fn write(&self, out: &mut Writer) {
@@ -27,6 +27,8 @@ impl Action {
             Self::SetClusterVersion { version } => out.field("cluster-version", version),
             Self::RegisterNode(node) => node.write(out),
             Self::Assign(command) => command.write(out),
+            Self::CreateRegion { region, group } => write_region(out, region, Some(*group)),
+            Self::DeleteRegion { region } => write_region(out, region, None),
             Self::CreateTenant { tenant, config } => {
                 out.field("tenant", tenant);
                 config.write(out);
@@ -50,17 +52,13 @@ impl Action {
                 tenant,
                 topic,
                 buffers,
-            } => {
-                write_topic(out, tenant, topic, None, buffers);
-            }
+            } => write_topic(out, tenant, topic, None, buffers),
             Self::ConfigureTopic {
                 tenant,
                 topic,
                 expected,
                 buffers,
-            } => {
-                write_topic(out, tenant, topic, *expected, buffers);
-            }
+            } => write_topic(out, tenant, topic, *expected, buffers),
             Self::DeleteTopic {
                 tenant,
                 topic,
@@ -90,7 +88,11 @@ impl Action {
     /// The commands that name a buffer by its uuid.
     fn write_buffer(&self, out: &mut Writer) {
         match self {
-            Self::ConfirmBuffer { uuid } | Self::DropBuffer { uuid } => out.field("uuid", uuid),
+            Self::ConfirmBuffer { uuid, reserved } => {
+                out.field("uuid", uuid);
+                out.optional("reserved", *reserved);
+            }
+            Self::DropBuffer { uuid } => out.field("uuid", uuid),
             Self::ConfigureBuffer {
                 uuid,
                 expected,
@@ -130,6 +132,13 @@ impl Action {
             },
             "set-cluster-version" => Self::SetClusterVersion {
                 version: supported(fields.parse("cluster-version")?)?,
+            },
+            "create-region" => Self::CreateRegion {
+                region: fields.name("region")?,
+                group: fields.uuid("group")?,
+            },
+            "delete-region" => Self::DeleteRegion {
+                region: fields.name("region")?,
             },
             "register-node" => Self::RegisterNode(RegisterNode::read(fields)?),
             "create-buffer" => Self::CreateBuffer(Box::new(CreateBuffer::read(fields)?)),
@@ -198,6 +207,7 @@ impl Action {
         Ok(match name {
             "confirm-buffer" => Self::ConfirmBuffer {
                 uuid: fields.uuid("uuid")?,
+                reserved: fields.parse_optional("reserved")?,
             },
             "drop-buffer" => Self::DropBuffer {
                 uuid: fields.uuid("uuid")?,
@@ -226,12 +236,9 @@ impl Action {
     }
 }
 
-/// A version that this binary does not support stops the node before anything of it is applied.
-fn supported(version: u32) -> Result<u32, CommandError> {
-    match version <= CLUSTER_VERSIONS.max {
-        true => Ok(version),
-        false => Err(CommandError::ClusterVersion { version }),
-    }
+fn write_region(out: &mut Writer, region: &Name, group: Option<Uuid>) {
+    out.field("region", region);
+    out.optional("group", group);
 }
 
 fn write_topic(
@@ -255,6 +262,7 @@ impl CreateBuffer {
         out.field("log", self.log);
         out.field("history", self.history);
         out.field("idem-key", self.idem_key);
+        out.optional("region", self.region.as_ref());
         out.list("copies", &self.copies);
         out.list("topics", &self.topics);
         self.config.write(out);
@@ -271,6 +279,7 @@ impl CreateBuffer {
             log: fields.uuid("log")?,
             history: fields.uuid("history")?,
             idem_key: fields.with("idem-key", |value| Hash::parse_hex(value.as_bytes()))?,
+            region: fields.with_optional("region", |value| Name::parse(value).ok())?,
             copies: fields.list("copies", |value| Name::parse(value).ok())?,
             topics: fields.list("topics", |value| Name::parse(value).ok())?,
             config: BufferConfig::read(fields)?,

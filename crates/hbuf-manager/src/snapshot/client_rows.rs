@@ -8,7 +8,7 @@ use hbuf_core::ids::{Epoch, NodeId, Uuid};
 
 use crate::apply::Outcome;
 use crate::assigned::DiskFound;
-use crate::catalog::TopicId;
+use crate::catalog::{RegionId, TopicId};
 use crate::dedupe::ClientRow;
 use crate::lines::{FieldError, Fields, Writer};
 
@@ -39,6 +39,7 @@ fn outcome_text(outcome: &Outcome) -> String {
             version,
             epoch,
         } => format!("buffer:{uuid}:{version}:{epoch}"),
+        Outcome::Region { id } => format!("region:{}", id.0),
         Outcome::Assignment {
             uuid,
             version,
@@ -68,6 +69,9 @@ fn read_outcome(text: &str) -> Option<Outcome> {
             id: NodeId(id.parse().ok()?),
             epoch: epoch.parse().ok()?,
             disk: DiskFound::parse(disk)?,
+        },
+        ("region", [id]) => Outcome::Region {
+            id: RegionId(id.parse().ok()?),
         },
         ("assignment", [uuid, version, epoch]) => Outcome::Assignment {
             uuid: Uuid::parse(uuid)?,

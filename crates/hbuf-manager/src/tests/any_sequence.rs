@@ -87,8 +87,10 @@ fn any_creation() -> impl Strategy<Value = Action> {
         copies,
         any_names(),
         prop::option::weighted(0.2, any_uuid()),
+        prop::option::weighted(0.2, any_name()),
     )
-        .prop_map(|(tenant, name, uuid, config, copies, topics, of)| {
+        .prop_map(|(tenant, name, uuid, config, copies, topics, of, region)| {
+            let copies = copies.into_iter().filter(|_| region.is_none()).collect();
             let (log, history, idem_key) = (uuid, uuid, Hash([1; 32]));
             let create = CreateBuffer {
                 tenant,
@@ -98,6 +100,7 @@ fn any_creation() -> impl Strategy<Value = Action> {
                 history,
                 idem_key,
                 config,
+                region,
                 copies,
                 topics,
                 mirror: of.map(any_mirror),
@@ -110,7 +113,11 @@ fn any_buffer_change() -> impl Strategy<Value = Action> {
     use BufferState::{Closed, Open, Paused};
     let state = prop::sample::select([Open, Closed, Paused].to_vec());
     prop_oneof![
-        3 => any_uuid().prop_map(|uuid| Action::ConfirmBuffer { uuid }),
+        3 => any_uuid().prop_map(|uuid| Action::ConfirmBuffer { uuid, reserved: None }),
+        1 => (any_uuid(), 3_u64..9).prop_map(|(uuid, reserved)| {
+            let reserved = Some(reserved);
+            Action::ConfirmBuffer { uuid, reserved }
+        }),
         1 => any_uuid().prop_map(|uuid| Action::DropBuffer { uuid }),
         1 => (any_uuid(), any::<bool>())
             .prop_map(|(uuid, force)| Action::DeleteBuffer { uuid, force }),
@@ -179,6 +186,11 @@ fn any_tenant_change() -> impl Strategy<Value = Action> {
         }),
         (0_u32..3).prop_map(|version| Action::SetClusterVersion { version }),
         (8_u64..10).prop_map(found),
+        (any_name(), 500_u64..504).prop_map(|(region, group)| {
+            let group = uuid(group);
+            Action::CreateRegion { region, group }
+        }),
+        any_name().prop_map(|region| Action::DeleteRegion { region }),
     ]
 }
 

@@ -29,7 +29,10 @@ fn a_repeated_command_gets_its_first_answer_and_an_older_one_none() {
 fn the_table_of_clients_is_bounded_and_forgets_the_one_silent_for_longest() {
     let mut world = World::new();
     for client in 0..=u64::try_from(COMMAND_CLIENTS_MAX).unwrap() {
-        let action = Action::ConfirmBuffer { uuid: uuid(1) };
+        let action = Action::ConfirmBuffer {
+            uuid: uuid(1),
+            reserved: None,
+        };
         let command = Command {
             client: uuid(client + 100),
             number: 1,

@@ -165,6 +165,7 @@ impl Engine {
             history: clock::uuid(),
             idem_key: Hash(clock::random_32()),
             config: settings.over(defaults.unwrap_or_default()),
+            region: None,
             copies: vec![self.node_name()],
             topics,
             mirror,
@@ -188,7 +189,10 @@ impl Engine {
         self.inner.make_files(files).await?;
         self.inner
             .manager
-            .propose(Action::ConfirmBuffer { uuid })
+            .propose(Action::ConfirmBuffer {
+                uuid,
+                reserved: None,
+            })
             .await?;
         Ok((uuid, true))
     }

@@ -293,6 +293,14 @@ impl From<Refused> for Box<Problem> {
             | Refused::NameInUse { .. }
             | Refused::NoLife { .. }
             | Refused::TooManyLives
+            | Refused::NoSuchRegion { .. }
+            | Refused::RegionExists { .. }
+            | Refused::TooManyRegions
+            | Refused::RegionInUse { .. }
+            | Refused::InRegion { .. }
+            | Refused::PlacedByRegion
+            | Refused::OtherReservation { .. }
+            | Refused::OtherGroup { .. }
             | Refused::TooManyNodes
             | Refused::NodeSuperseded { .. }
             | Refused::NoSuchNodeId { .. }

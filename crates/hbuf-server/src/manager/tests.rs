@@ -55,6 +55,7 @@ fn create(n: u64) -> Action {
         history: uuid(n),
         idem_key: Hash([1; 32]),
         config: BufferConfig::default(),
+        region: None,
         copies: vec![Name::parse("n1").unwrap()],
         topics: Vec::new(),
         mirror: None,
@@ -96,7 +97,10 @@ fn what_was_answered_is_there_after_a_restart() {
     assert!(matches!(done.outcome, Outcome::Buffer { version: 1, .. }));
     let refused = handle.propose_blocking(create(1 << 40)).map(|_| ());
     assert_eq!(refused, Ok(()));
-    let again = Action::ConfirmBuffer { uuid: uuid(77) };
+    let again = Action::ConfirmBuffer {
+        uuid: uuid(77),
+        reserved: None,
+    };
     let refused = handle.propose_blocking(again).unwrap_err();
     assert_eq!(
         refused,
