@@ -253,6 +253,11 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a text is JSON")
 }
 
+/// Places of the table at first: enough for a short run, and 64 KiB.
+const SLOTS_MIN: usize = 1 << 12;
+/// Up to here the table grows fast, since growing moves all of it: 4 MiB.
+const SLOTS_MANY: usize = 1 << 18;
+
 /// How many children of a kind each cause had: a table with open places, since its keys are hashes
 /// already and nobody ever asks for them in an order.
 #[derive(Clone, Debug, Default)]
@@ -292,7 +297,11 @@ impl Ordinals {
     }
 
     fn grow(&mut self) {
-        let larger = (self.slots.len() * 2).max(64);
+        let larger = match self.slots.len() {
+            0 => SLOTS_MIN,
+            few if few < SLOTS_MANY => few * 4,
+            many => many * 2,
+        };
         let before = std::mem::replace(&mut self.slots, vec![(0, 0); larger]);
         for slot in before.into_iter().filter(|slot| slot.0 != 0) {
             let at = self.place(slot.0);
