@@ -29,6 +29,7 @@ pub mod limits;
 pub mod mark;
 pub mod mirror;
 pub mod name;
+pub mod placement;
 pub mod record;
 pub mod recovery;
 pub mod replication;
