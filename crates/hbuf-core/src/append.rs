@@ -108,12 +108,21 @@ pub struct Appended {
     pub stream: Option<StreamEnd>,
 }
 
-/// Why an append was refused. Nothing of it was stored.
+/// Why an append was refused. Nothing of it was stored, but for [`Self::PrimaryChanged`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AppendRefused {
     /// The shard holds no such buffer.
     #[error("the buffer is being opened again on this node: try again shortly")]
     NotOpen,
+    /// This node is not the buffer's primary.
+    #[error("this node is not the buffer's primary: ask the one that is")]
+    NotPrimary,
+    /// Another primary was appointed before the append was committed. It may be in the log, or
+    /// come to be, or not: only a repetition that can be told tells.
+    #[error(
+        "the buffer's primary changed before the message was committed: it may be stored or not; send it again with the same producer number or Idempotency-Key, or read the log"
+    )]
+    PrimaryChanged,
     /// The buffer takes no more messages.
     #[error("the buffer is closed: it takes no more messages; append to another one")]
     Closed,

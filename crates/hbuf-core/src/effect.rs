@@ -11,6 +11,7 @@ use crate::input::{BufferState, Token};
 use crate::mark::Mark;
 use crate::mirror::Mirrored;
 use crate::record::{Facts, Frame, Proof, encode};
+use crate::replication::Wish;
 use crate::segment::LogKind;
 use crate::stream::StreamSeen;
 
@@ -66,6 +67,20 @@ pub enum Effect {
         buffer: Uuid,
         /// First seq of the file that stays.
         keep_from: Seq,
+    },
+    /// Something for the copies of a buffer.
+    Replication {
+        /// The buffer.
+        buffer: Uuid,
+        /// What.
+        wish: Wish,
+    },
+    /// Where the log ends, at the earliest when it was asked; nothing when this node cannot say.
+    Tail {
+        /// The request.
+        token: Token,
+        /// The highest committed seq.
+        commit: Option<Seq>,
     },
     /// Something for a consumer.
     Consumer {

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use crate::append::AppendRequest;
 use crate::buffer::{ConsumerCall, Opening};
 use crate::ids::{Seq, Uuid};
+use crate::replication::Event;
 use crate::retention::Retention;
 use crate::segment::LogKind;
 
@@ -113,6 +114,15 @@ pub enum Input {
     },
     /// Leases of consumers may have lapsed.
     ConsumersDue,
+    /// Copies may have been silent, or behind, for too long.
+    CopiesDue,
+    /// Something happened to the copies of a buffer.
+    Replication {
+        /// The buffer.
+        buffer: Uuid,
+        /// What.
+        event: Event,
+    },
     /// The disk holds a log through `through`.
     Synced {
         /// The buffer.

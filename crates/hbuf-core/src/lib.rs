@@ -23,7 +23,6 @@ pub mod filter;
 pub mod ids;
 pub mod index;
 pub mod input;
-pub mod insync;
 pub mod journal;
 pub mod limits;
 pub mod mark;

@@ -53,6 +53,18 @@ pub const IDEMPOTENCY_MICROS_MAX: u64 = 24 * 3600 * 1_000_000;
 /// Appends of one buffer that may wait for their sync.
 pub const PENDING_APPENDS_MAX: usize = 65_536;
 
+/// Records that one message to a copy names at most; they are sent in as many pieces as fit.
+pub const COPY_RECORDS_MAX: u64 = 10_000;
+/// A copy that owes an answer for so many microseconds is sent again what it has not answered.
+pub const COPY_SILENT_MICROS: u64 = 500_000;
+/// A member of the in-sync set that has not held everything for so many microseconds keeps every
+/// append waiting: the manager is asked to take it out. Longer than a slow disk's worst sync.
+pub const COPY_LAG_MICROS: u64 = 5_000_000;
+/// The manager is asked again after so many microseconds what it has not decided.
+pub const ASK_AGAIN_MICROS: u64 = 1_000_000;
+/// Reads of the tail of one buffer that may wait for their round.
+pub const TAIL_READS_MAX: usize = 10_000;
+
 /// Most messages of one read.
 pub const READ_LIMIT_MAX: u64 = 10_000;
 /// Messages of a read that names no limit and is not a raw stream.

@@ -80,10 +80,12 @@ pub struct Rules {
     pub commit_waits_for_proposed: bool,
     /// A member counts until the manager has taken it out.
     pub removal_waits_for_manager: bool,
-    /// A new primary commits nothing before its whole log is on all of the set in its epoch.
-    pub commit_waits_for_epoch_start: bool,
+    /// Who is taken into the in-sync set holds all that the primary began its epoch with.
+    pub added_hold_the_start: bool,
     /// A copy that knows a higher epoch refuses a lower one.
     pub copies_fence_epochs: bool,
+    /// A node that starts knows the epochs of the manager's record as of its registration.
+    pub registration_tells_the_epoch: bool,
     /// A copy cuts its log back to the last record that it has in common with the primary's.
     pub reconcile_by_epoch: bool,
     /// A copy never cuts what it knows as committed.
@@ -143,8 +145,9 @@ impl Rules {
             commit_waits_for_in_sync: true,
             commit_waits_for_proposed: true,
             removal_waits_for_manager: true,
-            commit_waits_for_epoch_start: true,
+            added_hold_the_start: true,
             copies_fence_epochs: true,
+            registration_tells_the_epoch: true,
             reconcile_by_epoch: true,
             committed_is_never_cut: true,
             restart_takes_a_new_epoch: true,

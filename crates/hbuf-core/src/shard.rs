@@ -12,12 +12,21 @@ use crate::rules::Rules;
 use crate::segment::LogKind;
 use crate::stream::StreamSeen;
 
+mod copies;
+
+pub(crate) use copies::Copied;
+
 /// The buffers of one shard. Shards share nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shard {
-    rules: Rules,
+    pub(crate) rules: Rules,
     disk: DiskHealth,
-    buffers: BTreeMap<Uuid, Buffer>,
+    /// Those of which this node is the primary.
+    pub(crate) buffers: BTreeMap<Uuid, Buffer>,
+    /// Those of which another node is, or nobody.
+    pub(crate) copies: BTreeMap<Uuid, Copied>,
+    /// When copies of each buffer may have been silent for too long.
+    pub(crate) copies_due: BTreeMap<Uuid, Micros>,
     /// When consumers of each buffer have something to do.
     due: BTreeMap<Uuid, Micros>,
 }
@@ -30,6 +39,8 @@ impl Shard {
             rules,
             disk: DiskHealth::Sound,
             buffers: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            copies_due: BTreeMap::new(),
             due: BTreeMap::new(),
         }
     }
@@ -60,10 +71,7 @@ impl Shard {
     /// Takes one input and appends what follows from it to `out`. Time never comes from elsewhere.
     pub fn handle(&mut self, now: Micros, input: Input, out: &mut Effects) {
         match input {
-            Input::Open(opening) => {
-                let buffer = Buffer::open(*opening);
-                self.buffers.insert(buffer.uuid(), buffer);
-            }
+            Input::Open(opening) => self.on_open(now, *opening, out),
             Input::Append {
                 buffer,
                 token,
@@ -82,6 +90,8 @@ impl Shard {
                 call,
             } => self.on_consumer(now, buffer, consumer, token, call, out),
             Input::ConsumersDue => self.on_consumers_due(now, out),
+            Input::CopiesDue => self.on_copies_due(now, out),
+            Input::Replication { buffer, event } => self.on_replication(now, buffer, event, out),
             Input::WriteFailed { buffer } => {
                 if let Some(mut buffer) = self.buffers.remove(&buffer) {
                     buffer.on_write_failed(&AppendRefused::DiskFull, out);
@@ -118,6 +128,7 @@ impl Shard {
             Input::CloseTime { buffer, token } => self.on_close_time(now, &buffer, token, out),
             Input::Retention => self.on_retention(now, out),
             Input::Remove { buffer } => {
+                self.copies.remove(&buffer);
                 if let Some(mut buffer) = self.buffers.remove(&buffer) {
                     buffer.refuse_waiting(&AppendRefused::NotOpen, out);
                 }
@@ -160,6 +171,7 @@ impl Shard {
     fn on_retention(&mut self, now: Micros, out: &mut Effects) {
         for buffer in self.buffers.values_mut() {
             buffer.on_retention(&self.rules, now, out);
+            buffer.tell(out);
         }
     }
 
@@ -176,13 +188,16 @@ impl Shard {
             rules: &self.rules,
             disk: self.disk,
         };
-        match self.buffers.get_mut(buffer) {
-            Some(buffer) => buffer.on_append(&context, token, request, out),
-            None => {
-                let outcome = Err(AppendRefused::NotOpen);
-                out.push(Effect::Reply { token, outcome });
-            }
-        }
+        let Some(found) = self.buffers.get_mut(buffer) else {
+            let outcome = Err(match self.copies.contains_key(buffer) {
+                true => AppendRefused::NotPrimary,
+                false => AppendRefused::NotOpen,
+            });
+            out.push(Effect::Reply { token, outcome });
+            return;
+        };
+        found.on_append(&context, token, request, out);
+        self.tell(buffer, out);
     }
 
     fn on_synced(
@@ -194,19 +209,36 @@ impl Shard {
         journal: u64,
         out: &mut Effects,
     ) {
-        let Some(buffer) = self.buffers.get_mut(buffer) else {
+        let rules = self.rules;
+        if let Some(copied) = self.copies.get_mut(buffer) {
+            copied.on_synced(&rules, *buffer, (log, through), out);
+            return;
+        }
+        self.lead(now, buffer, out, |buffer, out| match log {
+            LogKind::Cursors => buffer.on_cursors_synced(&rules, through, journal, out),
+            _ => buffer.on_synced(&rules, through, journal, out),
+        });
+    }
+
+    /// Does something with a buffer of which this node is the primary. Consumers get what it
+    /// commits, copies are told what is new.
+    fn lead(
+        &mut self,
+        now: Micros,
+        uuid: &Uuid,
+        out: &mut Effects,
+        act: impl FnOnce(&mut Buffer, &mut Effects),
+    ) {
+        let Some(buffer) = self.buffers.get_mut(uuid) else {
             return;
         };
         let commit = buffer.commit();
-        match log {
-            LogKind::Cursors => buffer.on_cursors_synced(through, journal, out),
-            _ => buffer.on_synced(through, journal, out),
-        }
+        act(buffer, out);
         if buffer.commit() > commit {
             buffer.feed_consumers(&self.rules, now, out);
-            let uuid = buffer.uuid();
-            self.note_due(uuid);
+            self.note_due(*uuid);
         }
+        self.tell(uuid, out);
     }
 
     fn on_consumer(
@@ -226,7 +258,10 @@ impl Shard {
         match self.buffers.get_mut(&uuid) {
             Some(buffer) => buffer.on_consumer(&context, consumer, token, call, out),
             None => {
-                let answer = ConsumerAnswer::Refused(ConsumerRefused::NotOpen);
+                let answer = ConsumerAnswer::Refused(match self.copies.contains_key(&uuid) {
+                    true => ConsumerRefused::NotPrimary,
+                    false => ConsumerRefused::NotOpen,
+                });
                 out.push(Effect::Consumer {
                     buffer: uuid,
                     consumer,
@@ -235,6 +270,7 @@ impl Shard {
             }
         }
         self.note_due(uuid);
+        self.tell(&uuid, out);
     }
 
     fn on_consumers_due(&mut self, now: Micros, out: &mut Effects) {
@@ -245,10 +281,11 @@ impl Shard {
                 buffer.on_consumers_due(&self.rules, now, out);
             }
             self.note_due(uuid);
+            self.tell(&uuid, out);
         }
     }
 
-    fn note_due(&mut self, uuid: Uuid) {
+    pub(crate) fn note_due(&mut self, uuid: Uuid) {
         let due = self.buffers.get(&uuid).and_then(Buffer::consumers_due);
         match due {
             Some(due) => self.due.insert(uuid, due),
@@ -272,6 +309,9 @@ impl Shard {
     fn on_evict(&mut self, buffer: &Uuid) {
         if self.buffers.get(buffer).is_some_and(Buffer::idle) {
             self.buffers.remove(buffer);
+        }
+        if self.copies.get(buffer).is_some_and(Copied::idle) {
+            self.copies.remove(buffer);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use hbuf_core::rules::Rules;
-use hbuf_sim::cluster::{Action, Bent, Bounds, Cluster, Invariant, WALK_STEPS, walk};
+use hbuf_sim::cluster::{Action, Bent, Bounds, Cluster, Invariant, WALK_STEPS, mood_of, walk};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 /// What some interleaving must come to, or the bounds are too small to say much.
@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         suspicions: 1,
         alters: 1,
         reads: 0,
+        repeats: 0,
         packets: 2,
     };
     let (mut bug, mut seconds) = (None, 1_200);
@@ -136,7 +137,7 @@ fn random(walks: u64, bug: Option<Bent>) -> ExitCode {
     let rules = bug.map_or_else(Rules::correct, Bent::rules);
     let (mut steps, mut acked) = (0, 0);
     for seed in 0..walks {
-        let walk = walk(seed, &rules, Bounds::WALK, WALK_STEPS);
+        let walk = walk(seed, mood_of(seed), &rules, Bounds::WALK, WALK_STEPS);
         (steps, acked) = (steps + walk.steps, acked + walk.acked);
         if let Some(broken) = walk.broken {
             println!("BROKEN {} at seed {seed}:", broken.name());

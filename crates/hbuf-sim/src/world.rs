@@ -475,6 +475,9 @@ impl<'w> World<'w> {
             }
             Effect::StateReached { token, state } => self.on_state_reached(cause, token, state),
             Effect::StreamUsed { .. } => unreachable!("no client of this world reads streams"),
+            Effect::Replication { .. } | Effect::Tail { .. } => {
+                unreachable!("this world has one node")
+            }
             // Nobody here reads in strict order.
             Effect::TimeClosed { .. } => {}
             Effect::DropCursors { buffer, keep_from } => {

@@ -1,6 +1,6 @@
 //! The consumers of a buffer: who is asked what, which records follow, and when who is answered.
 //!
-//! An answer that depends on a record leaves when the cursors log is durable through it. A crash
+//! An answer that depends on a record leaves when the cursors log is committed through it. A crash
 //! before loses the record and the answer; a crash behind it only the answer.
 
 use alloc::boxed::Box;
@@ -91,6 +91,14 @@ pub enum ConsumerRefused {
     /// The buffer is between two openings.
     #[error("the buffer is being opened again: try again shortly")]
     NotOpen,
+    /// This node is not the buffer's primary.
+    #[error("this node is not the buffer's primary: ask the one that is")]
+    NotPrimary,
+    /// Another primary was appointed before the answer was on record: it may hold or not.
+    #[error(
+        "the buffer's primary changed before this was on record: it may hold or not; ask again"
+    )]
+    PrimaryChanged,
     /// The consumer was not begun here, or is deleted.
     #[error("the consumer is not known here")]
     NotBegun,
@@ -165,7 +173,7 @@ pub(super) struct Consumers {
     hungry: BTreeSet<Uuid>,
     /// When each has something to do.
     due: BTreeMap<Uuid, Micros>,
-    /// Answers that wait until the cursors log is durable through a seq.
+    /// Answers that wait until the cursors log is committed through a seq.
     answers: VecDeque<(Seq, Uuid, Token, ConsumerAnswer)>,
 }
 
@@ -502,7 +510,7 @@ impl Buffer {
         }
     }
 
-    /// Answers at once, or when what was framed before is durable.
+    /// Answers at once, or when what was framed before is committed.
     fn answer_consumer(
         &mut self,
         rules: &Rules,
@@ -516,7 +524,7 @@ impl Buffer {
             ConsumerAnswer::Refused(_) | ConsumerAnswer::NeedsStart
         );
         let waits = rules.consumer_answers_wait_for_disk;
-        if refused || !waits || self.cursors.is_durable() {
+        if refused || !waits || self.cursors_committed() {
             let task = ConsumerTask::Answer { token, answer };
             out.push(self.task(uuid, task));
             return;
@@ -527,7 +535,7 @@ impl Buffer {
             .push_back((through, uuid, token, answer));
     }
 
-    /// The cursors log is durable: whoever waited for that is answered.
+    /// The cursors log is committed: whoever waited for that is answered.
     pub(super) fn release_answers(&mut self, through: Seq, out: &mut Effects) {
         while let Some((needs, ..)) = self.consumers.answers.front()
             && *needs <= through

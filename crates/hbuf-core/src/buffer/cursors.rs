@@ -3,6 +3,7 @@
 //! It has no tree and no salt. Its records are framed by the core itself, since they hold nothing
 //! that a user wrote. Each new file starts with all of it, so the files before it may go.
 
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -10,6 +11,8 @@ use super::Buffer;
 use crate::effect::{Effect, Effects, WriteBytes};
 use crate::ids::{Micros, Seq};
 use crate::record::{Facts, Frame, Kind, Proof, encode};
+use crate::replication::{Epochs, Log};
+use crate::rules::Rules;
 use crate::segment::{FORMAT, LogKind, SegmentHead};
 use crate::tree::Frontier;
 
@@ -18,7 +21,7 @@ use crate::tree::Frontier;
 const ROLL_BYTES: u64 = 1 << 20;
 
 /// Where the cursors log ends, as recovery found it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CursorsEnd {
     /// Its last seq.
     pub end: Seq,
@@ -28,19 +31,38 @@ pub struct CursorsEnd {
     pub offset: u64,
     /// Time of its last record.
     pub time: Micros,
+    /// What the log itself shows as committed.
+    pub known_commit: Seq,
+    /// The epochs of the records of its last file.
+    pub epochs: Epochs,
+}
+
+impl CursorsEnd {
+    /// The log as replication sees it.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        Log {
+            from: self.file.max(Seq::FIRST),
+            end: self.end,
+            durable: self.end,
+            commit: self.known_commit,
+            epochs: self.epochs.clone(),
+        }
+    }
 }
 
 /// The cursors log of one buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Cursors {
     end: Seq,
-    durable: Seq,
     file: Seq,
     offset: u64,
     /// Time of the last record.
     time: Micros,
-    /// Retain records that are not durable yet: their seq and the first seq that they keep.
+    /// Retain records that are not committed yet: their seq and the first seq that they keep.
     pending: Vec<(Seq, Seq)>,
+    /// Where the commit may stop, behind where it is: the ends of what was framed at once.
+    ends: VecDeque<Seq>,
     /// Length at which the file rolls: twice what it began with, or more.
     roll_at: u64,
     /// The seq through which the present file must be durable, so that those before it may go.
@@ -54,14 +76,15 @@ impl Cursors {
             file,
             offset,
             time,
+            ..
         } = at;
         Self {
             time,
             end,
-            durable: end,
             file,
             offset,
             pending: Vec::new(),
+            ends: VecDeque::new(),
             roll_at: ROLL_BYTES.min(segment_bytes),
             rolled: None,
         }
@@ -71,18 +94,26 @@ impl Cursors {
         self.end
     }
 
-    /// Whether all that was framed is on disk.
-    pub(super) fn is_durable(&self) -> bool {
-        self.durable == self.end
+    /// First seq of the last file; `ZERO` when there is none.
+    pub(super) const fn file(&self) -> Seq {
+        self.file
     }
 
-    pub(super) fn idle(&self) -> bool {
-        self.pending.is_empty() && self.is_durable()
+    /// An epoch begins with this log.
+    pub(super) fn begin_epoch(&mut self, log: &Log) {
+        if log.commit < self.end {
+            self.ends.push_back(self.end);
+        }
     }
 
-    /// The highest first kept seq that became durable.
-    pub(super) fn synced(&mut self, through: Seq) -> Option<Seq> {
-        self.durable = through.max(self.durable);
+    /// Where the commit stops when the in-sync set holds the log through `agreed`.
+    fn whole(&mut self, agreed: Seq) -> Option<Seq> {
+        let done = self.ends.partition_point(|end| *end <= agreed);
+        self.ends.drain(..done).next_back()
+    }
+
+    /// The highest first kept seq that became committed.
+    fn committed(&mut self, through: Seq) -> Option<Seq> {
         let done = self.pending.partition_point(|(seq, _)| *seq <= through);
         self.pending
             .drain(..done)
@@ -106,6 +137,31 @@ pub fn parse_retain(body: &[u8]) -> Option<Seq> {
 }
 
 impl Buffer {
+    /// Whether all of the cursors log is committed.
+    pub(super) fn cursors_committed(&self) -> bool {
+        self.leader.log(LogKind::Cursors).commit == self.cursors.end
+    }
+
+    pub(super) fn cursors_idle(&self) -> bool {
+        self.cursors.pending.is_empty() && self.cursors_committed()
+    }
+
+    /// Whatever the in-sync set holds of the cursors log by now is committed: the latest retain
+    /// record in it holds, and whoever waited for a record is answered.
+    pub(super) fn advance_cursors(&mut self, rules: &Rules, out: &mut Effects) {
+        let agreed = self.leader.agreed(rules, LogKind::Cursors);
+        let Some(through) = self.cursors.whole(agreed) else {
+            return;
+        };
+        self.leader.primary(LogKind::Cursors).on_committed(through);
+        if let Some(keep_from) = self.cursors.committed(through)
+            && keep_from > self.first
+        {
+            self.keep_from(keep_from, out);
+        }
+        self.release_answers(through, out);
+    }
+
     /// Frames a retain record; `None` while an equal or better one is on its way.
     pub(super) fn retain(&mut self, keep_from: Seq, time: Micros, out: &mut Effects) {
         let mut pending = self.cursors.pending.iter();
@@ -159,6 +215,8 @@ impl Buffer {
         let offset = self.cursors.offset;
         self.cursors.offset += bytes.len() as u64;
         self.cursors.end = last;
+        self.cursors.ends.push_back(last);
+        self.leader.primary(LogKind::Cursors).on_framed(last);
         out.push(Effect::WriteBytes(WriteBytes {
             buffer: self.buffer,
             log: LogKind::Cursors,
@@ -175,7 +233,8 @@ impl Buffer {
             kind,
             ..Facts::default()
         };
-        let distance = u32::try_from(seq.0 - self.cursors.durable.0).unwrap_or(u32::MAX);
+        let commit = self.leader.log(LogKind::Cursors).commit;
+        let distance = u32::try_from(seq.0 - commit.0).unwrap_or(u32::MAX);
         let rest = u16::try_from(last.0 - seq.0).expect("consumers of a buffer fit 16 bits");
         let frame = Frame {
             seq,

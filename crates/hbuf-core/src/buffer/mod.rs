@@ -12,6 +12,7 @@
 //! place; a batch never spans two segments.
 
 mod consumers;
+mod copies;
 mod cursors;
 mod demands;
 mod placing;
@@ -22,6 +23,7 @@ mod streams;
 mod tests;
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::append::{AckLevel, Appended};
@@ -31,9 +33,10 @@ use crate::dedupe::producers::Producers;
 use crate::dedupe::table;
 use crate::ids::{Epoch, Micros, NodeId, Seq, Uuid};
 use crate::input::{BufferConfig, BufferState, Token};
-use crate::insync::InSync;
 use crate::mark::Mark;
+use crate::replication::{Assignment, Epochs, Leader, Log, NodeEpoch};
 use crate::retention::SegmentFacts;
+use crate::rules::Rules;
 use crate::segment::LogKind;
 use crate::stream::{Shown, Stream};
 use crate::tree::Frontier;
@@ -61,16 +64,20 @@ pub struct Opening {
     pub log: Uuid,
     /// The log's history.
     pub history: Uuid,
-    /// This node, the primary.
+    /// This node.
     pub node: NodeId,
-    /// The epoch of this appointment, higher than any in the log.
-    pub epoch: Epoch,
+    /// Its registration.
+    pub node_epoch: NodeEpoch,
+    /// What the manager has decided, as of that registration or later.
+    pub assignment: Arc<Assignment>,
     /// First seq of each epoch that the log holds.
     pub epochs: Vec<(Epoch, Seq)>,
     /// First seq that is kept.
     pub first: Seq,
     /// Last seq.
     pub end: Seq,
+    /// What the log itself shows as committed; the rest of it may be or not.
+    pub known_commit: Seq,
     /// Server time of the last message.
     pub last_time: Micros,
     /// The tree over all leaves through `end`.
@@ -104,6 +111,26 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// Whether this node is the primary, in this life of it (rule 9).
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        let member = self.assignment.in_sync.get(&self.node);
+        let stamped = member.is_some_and(|member| member.node_epoch == self.node_epoch);
+        self.assignment.primary == Some(self.node) && stamped
+    }
+
+    /// Its messages, as replication sees them.
+    #[must_use]
+    pub fn messages(&self) -> Log {
+        Log {
+            from: self.first,
+            end: self.end,
+            durable: self.end,
+            commit: self.known_commit,
+            epochs: Epochs::of(self.epochs.clone()),
+        }
+    }
+
     /// The segments that hold something no mark vouches for, or might.
     pub fn unmarked_segments(&self) -> impl Iterator<Item = Seq> + '_ {
         let from = self.marked.map_or(Seq::FIRST, Seq::next);
@@ -180,13 +207,14 @@ pub struct Buffer {
     buffer: Uuid,
     log: Uuid,
     history: Uuid,
-    node: NodeId,
+    node_epoch: NodeEpoch,
     epoch: Epoch,
     epochs: Vec<(Epoch, Seq)>,
     first: Seq,
     end: Seq,
     commit: Seq,
-    in_sync: InSync,
+    /// Both logs and their copies.
+    leader: Leader,
     last_time: Micros,
     /// Messages to come have at least this time: it was promised to readers.
     closed_time: Micros,
@@ -205,6 +233,8 @@ pub struct Buffer {
     mark_generation: u64,
     /// Seq of the last mark that was asked for.
     marked: Option<Seq>,
+    /// Seq of the last mark that is on disk.
+    written_mark: Option<Seq>,
     fence: u64,
     cursors: cursors::Cursors,
     consumers: consumers::Consumers,
@@ -221,23 +251,25 @@ pub struct Buffer {
 impl Buffer {
     /// Starts from a durable log.
     #[must_use]
-    pub fn open(opening: Opening) -> Self {
+    pub fn open(rules: &Rules, opening: Opening) -> Self {
+        let (messages, cursors) = (opening.messages(), opening.cursors.log());
+        let leader = Leader::appointed(rules, opening.node, &opening.assignment, messages, cursors);
         let open_segment = opening.segments.last();
         let offset = open_segment.map_or(0, |segment| segment.bytes);
         let file = open_segment.map_or(Seq::ZERO, |segment| segment.first);
         assert!(opening.first <= opening.end.next());
         assert_eq!(opening.frontier.size(), opening.end.0);
-        Self {
+        let mut buffer = Self {
             buffer: opening.buffer,
             log: opening.log,
             history: opening.history,
-            node: opening.node,
-            epoch: opening.epoch,
+            node_epoch: opening.node_epoch,
+            epoch: opening.assignment.epoch,
             epochs: opening.epochs,
             first: opening.first,
             end: opening.end,
-            commit: opening.end,
-            in_sync: InSync::solo(opening.node, opening.end),
+            commit: opening.known_commit,
+            leader,
             last_time: opening.last_time,
             closed_time: Micros(0),
             frontier: opening.frontier,
@@ -250,6 +282,7 @@ impl Buffer {
             marks: VecDeque::new(),
             mark_generation: opening.mark_generation,
             marked: opening.marked,
+            written_mark: opening.marked,
             fence: opening.fence,
             cursors: cursors::Cursors::open(opening.cursors, opening.config.segment_bytes),
             consumers: consumers::Consumers::open(opening.consumers),
@@ -261,7 +294,29 @@ impl Buffer {
             state_waiting: None,
             damaged: opening.damaged,
             roll_next: opening.sealed,
+        };
+        buffer.begin_epoch(rules, (file, offset));
+        buffer
+    }
+
+    /// Any of the log that an epoch begins with may have been committed. The whole in-sync set has
+    /// it when this node is all of it; else the copies tell.
+    fn begin_epoch(&mut self, rules: &Rules, (file, offset): (Seq, u64)) {
+        if self.commit < self.end {
+            self.units.push_back(Unit {
+                last: self.end,
+                file,
+                offset,
+                shown: None,
+            });
         }
+        self.cursors.begin_epoch(self.leader.log(LogKind::Cursors));
+        let mut nobody_waits = Vec::new();
+        self.advance_commit(
+            self.leader.agreed(rules, LogKind::Messages),
+            &mut nobody_waits,
+        );
+        self.advance_cursors(rules, &mut nobody_waits);
     }
 
     /// The buffer's registration.
@@ -354,12 +409,12 @@ impl Buffer {
         self.units.is_empty()
             && self.waiting.is_empty()
             && self.marks.is_empty()
-            && self.cursors.idle()
+            && self.cursors_idle()
             && self.consumers.idle()
             && self.state_waiting.is_none()
     }
 
     fn durable(&self) -> Seq {
-        self.in_sync.durable(self.node)
+        self.leader.log(LogKind::Messages).durable
     }
 }

@@ -212,6 +212,7 @@ impl Buffer {
         self.end = write.last();
         self.last_time = write.time;
         self.offset += write.bytes;
+        self.leader.primary(LogKind::Messages).on_framed(self.end);
         let (end, offset) = (self.end, self.offset);
         let segment = self.open_segment();
         segment.bytes = offset;

@@ -5,10 +5,18 @@ use super::{Buffer, Unit};
 use crate::append::{AppendRefused, Appended};
 use crate::effect::{Effect, Effects};
 use crate::ids::Seq;
+use crate::rules::Rules;
+use crate::segment::LogKind;
 
 impl Buffer {
     /// The primary's disk holds the messages through `through`.
-    pub(crate) fn on_synced(&mut self, through: Seq, journal: u64, out: &mut Effects) {
+    pub(crate) fn on_synced(
+        &mut self,
+        rules: &Rules,
+        through: Seq,
+        journal: u64,
+        out: &mut Effects,
+    ) {
         assert!(
             through <= self.end,
             "the disk acknowledged more than was framed"
@@ -22,9 +30,14 @@ impl Buffer {
         let done = self.units.partition_point(|unit| unit.last <= through);
         if let Some(unit) = done.checked_sub(1).and_then(|last| self.units.get(last)) {
             self.durable_at = (unit.file, unit.offset);
-            self.in_sync.acked(self.node, unit.last);
+            self.leader.primary(LogKind::Messages).on_synced(unit.last);
         }
-        self.advance_commit(self.in_sync.on_all(), out);
+        self.advance(rules, journal, out);
+    }
+
+    /// Whatever the in-sync set holds by now is committed.
+    pub(super) fn advance(&mut self, rules: &Rules, journal: u64, out: &mut Effects) {
+        self.advance_commit(self.leader.agreed(rules, LogKind::Messages), out);
         self.release_marks(out);
         self.settle_state(journal, out);
     }
@@ -44,6 +57,7 @@ impl Buffer {
             } = unit;
             assert!(last > self.commit, "what is committed is no unit any more");
             self.commit = last;
+            self.leader.primary(LogKind::Messages).on_committed(last);
             if let (Some(stream), Some(shown)) = (&mut self.stream, shown) {
                 stream.show(shown);
             }
@@ -71,10 +85,10 @@ impl Buffer {
         }
     }
 
-    /// Lets the marks go whose seq is durable.
+    /// Lets the marks go whose seq is committed: a copy is never cut back to before its mark.
     pub(super) fn release_marks(&mut self, out: &mut Effects) {
         while let Some(pending) = self.marks.front() {
-            if pending.mark.durable > self.durable() {
+            if pending.mark.durable > self.commit {
                 break;
             }
             let pending = self.marks.pop_front().expect("it is there");
@@ -103,6 +117,7 @@ impl Buffer {
         let why = match refused {
             AppendRefused::DiskFull => ConsumerRefused::DiskFull,
             AppendRefused::DiskFailed => ConsumerRefused::DiskFailed,
+            AppendRefused::PrimaryChanged => ConsumerRefused::PrimaryChanged,
             _ => ConsumerRefused::NotOpen,
         };
         self.refuse_consumers(why, out);
@@ -122,6 +137,8 @@ impl Buffer {
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::{BTreeMap, BTreeSet};
+    use alloc::sync::Arc;
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -130,24 +147,35 @@ mod tests {
     use crate::buffer::{CursorsEnd, Opening};
     use crate::ids::{Epoch, Hash, Micros, NodeId, Uuid};
     use crate::input::{BufferConfig, BufferState, DiskHealth, Token};
-    use crate::insync::InSync;
     use crate::record::Kind;
-    use crate::rules::Rules;
+    use crate::replication::{Assignment, FromCopy, Member, NodeEpoch, Word};
 
     const SELF: NodeId = NodeId(1);
     const OTHER: NodeId = NodeId(2);
 
     /// An empty buffer of two copies whose segments take a few records each.
     fn two_copies() -> Buffer {
-        let mut buffer = Buffer::open(Opening {
+        let member = |node: NodeId| {
+            let (node_epoch, from) = (NodeEpoch(u64::from(node.0)), Seq::FIRST);
+            (node, Member { node_epoch, from })
+        };
+        let assignment = Assignment {
+            copies: BTreeSet::from([SELF, OTHER]),
+            in_sync: BTreeMap::from([member(SELF), member(OTHER)]),
+            min_in_sync: 2,
+            ..Assignment::solo(SELF, NodeEpoch(1), Epoch(1), Uuid([3; 16]))
+        };
+        let opening = Opening {
             buffer: Uuid([1; 16]),
             log: Uuid([2; 16]),
             history: Uuid([3; 16]),
             node: SELF,
-            epoch: Epoch(1),
+            node_epoch: NodeEpoch(1),
+            assignment: Arc::new(assignment),
             epochs: Vec::new(),
             first: Seq::FIRST,
             end: Seq::ZERO,
+            known_commit: Seq::ZERO,
             last_time: Micros(0),
             frontier: Default::default(),
             segments: Vec::new(),
@@ -166,9 +194,8 @@ mod tests {
             mark_generation: 0,
             marked: None,
             fence: 0,
-        });
-        buffer.in_sync = InSync::of([(SELF, Seq::ZERO), (OTHER, Seq::ZERO)]);
-        buffer
+        };
+        Buffer::open(&Rules::correct(), opening)
     }
 
     /// Appends so many messages at once; returns where the log ends then: file and offset.
@@ -214,12 +241,23 @@ mod tests {
     }
 
     fn ack(buffer: &mut Buffer, node: NodeId, through: u64, out: &mut Effects) {
+        let rules = Rules::correct();
         if node == SELF {
-            buffer.on_synced(Seq(through), 0, out);
-        } else {
-            buffer.in_sync.acked(node, Seq(through));
-            buffer.advance_commit(buffer.in_sync.on_all(), out);
+            buffer.on_synced(&rules, Seq(through), 0, out);
+            return;
         }
+        let word = Word::Holds {
+            from: Seq::FIRST,
+            durable: Seq(through),
+            round: 0,
+        };
+        let answer = FromCopy {
+            epoch: Epoch(1),
+            node_epoch: NodeEpoch(u64::from(node.0)),
+            word,
+        };
+        let answered = (node, answer);
+        buffer.on_copy_answer(&rules, Micros(1), LogKind::Messages, answered, out);
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Buffer {
     }
 
     pub(super) fn settle_state(&mut self, journal: u64, out: &mut Effects) {
-        if !self.units.is_empty() || !self.cursors.idle() {
+        if !self.units.is_empty() || !self.cursors_idle() {
             return;
         }
         let Some(change) = self.state_waiting.take() else {
@@ -118,22 +118,30 @@ impl Buffer {
         }));
     }
 
-    /// The cursors log is durable through `through`: the latest retain record in it now holds.
-    pub(crate) fn on_cursors_synced(&mut self, through: Seq, journal: u64, out: &mut Effects) {
-        if let Some(keep_from) = self.cursors.synced(through)
-            && keep_from > self.first
-        {
-            self.first = keep_from;
-            retention::apply(&mut self.segments, keep_from);
-            self.consumers_lose();
-            out.push(Effect::DropSegments {
-                buffer: self.buffer,
-                keep_from,
-            });
-        }
+    /// The disk holds the cursors log through `through`.
+    pub(crate) fn on_cursors_synced(
+        &mut self,
+        rules: &Rules,
+        through: Seq,
+        journal: u64,
+        out: &mut Effects,
+    ) {
+        self.leader.primary(LogKind::Cursors).on_synced(through);
+        self.advance_cursors(rules, out);
         self.drop_cursors(through, out);
-        self.release_answers(through, out);
         self.settle_state(journal, out);
+    }
+
+    /// Retention lets go of what is before `first`.
+    pub(super) fn keep_from(&mut self, first: Seq, out: &mut Effects) {
+        self.first = first;
+        retention::apply(&mut self.segments, first);
+        self.leader.primary(LogKind::Messages).on_dropped(first);
+        self.consumers_lose();
+        out.push(Effect::DropSegments {
+            buffer: self.buffer,
+            keep_from: first,
+        });
     }
 
     /// Whether the buffer is about to be paused.

@@ -1,6 +1,7 @@
 //! A buffer asked directly: promises of time, and what a mirror takes.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -12,6 +13,7 @@ use crate::input::{BufferConfig, BufferState, Input, Token};
 use crate::limits::PENDING_APPENDS_MAX;
 use crate::mirror::{Copied, Mirrored};
 use crate::record::{Kind, decode};
+use crate::replication::{Assignment, NodeEpoch};
 use crate::retention::SegmentFacts;
 use crate::rules::Rules;
 use crate::segment::{self, LogKind};
@@ -28,10 +30,12 @@ fn opening(follows: Option<Uuid>) -> Opening {
         log: BUFFER,
         history: BUFFER,
         node: NodeId(1),
-        epoch: Epoch(1),
+        node_epoch: NodeEpoch(1),
+        assignment: Arc::new(Assignment::solo(NodeId(1), NodeEpoch(1), Epoch(1), BUFFER)),
         epochs: Vec::new(),
         first: Seq::FIRST,
         end: Seq::ZERO,
+        known_commit: Seq::ZERO,
         last_time: Micros(10),
         frontier: Frontier::new(),
         segments: Vec::new(),
@@ -145,7 +149,7 @@ fn messages_behind_a_closed_time_are_no_earlier_whatever_the_clock_says() {
 /// The file before goes as soon as the new one is durable, and with it what it said.
 #[test]
 fn a_new_cursors_file_says_what_is_kept_though_nobody_acted_on_it_yet() {
-    let mut buffer = Buffer::open(opening(None));
+    let mut buffer = Buffer::open(&Rules::correct(), opening(None));
     let mut effects = Vec::new();
     buffer.retain(Seq(5), Micros(1), &mut effects);
     let rolled = loop {

@@ -33,6 +33,8 @@ pub(super) struct Messages {
     file: Seq,
     position: Position,
     covered: Seq,
+    /// The highest commit that a record was framed with.
+    known: Seq,
     /// Nothing is known of the tree yet: the head of the first file says it.
     at_head: bool,
     tables: Tables,
@@ -76,6 +78,7 @@ impl Messages {
             file: Seq::ZERO,
             position: Position::at(0, kept),
             covered: Seq::ZERO,
+            known: Seq::ZERO,
             at_head: true,
             tables,
             open_batch: Vec::new(),
@@ -120,6 +123,11 @@ impl Messages {
 
     pub(super) fn end(&self) -> Seq {
         Seq(self.frontier.size())
+    }
+
+    /// What a mark or a record behind it shows as committed.
+    pub(super) fn known_commit(&self) -> Seq {
+        self.known.max(self.covered).min(self.end())
     }
 
     pub(super) fn last_time(&self) -> Micros {
@@ -219,6 +227,7 @@ impl Messages {
         }
         let from = self.position.clone();
         let (position, stop) = walk(file.source, from, |_, record| self.note(Noted::of(record)))?;
+        self.known = self.known.max(position.known_commit);
         self.position = position;
         self.measure();
         Ok(Some(stop))
@@ -307,6 +316,7 @@ impl Messages {
                 continue;
             }
             self.progress.replayed += 1;
+            self.known = self.known.max(record.line.known_commit());
             self.position.next = record.line.seq.next();
             self.position.time = record.line.time;
             self.position.epoch = record.line.epoch;

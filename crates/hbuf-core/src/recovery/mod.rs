@@ -33,6 +33,7 @@ mod unreadable_tests;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub use journaled::FoundEntry;
@@ -41,10 +42,11 @@ use replay::Replay;
 
 use crate::buffer::{CursorsEnd, DamagedAt, Opening};
 use crate::dedupe::table::{self, Tables};
-use crate::ids::{Epoch, NodeId, Seq, Uuid};
+use crate::ids::{NodeId, Seq, Uuid};
 use crate::input::{BufferConfig, BufferState};
 use crate::journal::{Entry, encode_unapplied};
 use crate::mark::Mark;
+use crate::replication::{Assignment, NodeEpoch};
 use crate::rules::Rules;
 use crate::segment::{LogKind, ReadFailed, Source};
 
@@ -63,12 +65,12 @@ pub struct Found<'a> {
     pub buffer: Uuid,
     /// The log's id.
     pub log: Uuid,
-    /// The history.
-    pub history: Uuid,
     /// This node.
     pub node: NodeId,
-    /// The epoch of the new appointment.
-    pub epoch: Epoch,
+    /// Its registration.
+    pub node_epoch: NodeEpoch,
+    /// What the manager has decided, as of that registration or later.
+    pub assignment: Arc<Assignment>,
     /// The configuration.
     pub config: BufferConfig,
     /// The state.
@@ -239,16 +241,18 @@ fn opening_of(
     Opening {
         buffer: found.buffer,
         log: found.log,
-        history: found.history,
+        history: found.assignment.history,
         node: found.node,
-        epoch: found.epoch,
+        node_epoch: found.node_epoch,
+        assignment: Arc::clone(&found.assignment),
         epochs: log.epochs.clone(),
         first,
         end: log.end(),
+        known_commit: log.known_commit(),
         last_time: log.last_time(),
         frontier: log.frontier.clone(),
         segments: log.segments.clone(),
-        cursors: cursors.end,
+        cursors: cursors.end.clone(),
         consumers: match rules.cursors_survive_restart {
             true => cursors.consumers,
             false => Default::default(),

@@ -9,8 +9,8 @@ use super::{CursorsRecovered, Damage, Found, FoundFile, Repair};
 use crate::buffer::{CursorsEnd, parse_retain};
 use crate::consumer::{Delta, Progress, fold};
 use crate::ids::{Epoch, Seq, Uuid};
-use crate::record::JournalFile;
-use crate::record::{Kind, Record, State};
+use crate::record::{JournalFile, Kind, Record, State};
+use crate::replication::Epochs;
 use crate::rules::Rules;
 use crate::segment::{
     HeadError, LogKind, OpenError, Position, ReadFailed, Stop, Why, open, walk, witness_anywhere,
@@ -46,6 +46,7 @@ pub(super) fn recover(
     while let Some(restored) = replay.next(state.position.next.prev(), Epoch(0))? {
         let offset = if restored.new_file {
             // It names all consumers that there are; those that were deleted are not among them.
+            (state.end.epochs, state.end.known_commit) = (Epochs::default(), Seq::ZERO);
             state.consumers.clear();
             state.open_batch.clear();
             // Nothing of the files before it is needed.
@@ -88,6 +89,8 @@ pub(super) fn recover(
     state.end.end = state.position.next.prev();
     state.end.offset = state.position.offset;
     state.end.time = state.position.time;
+    state.end.epochs.cut(state.end.end);
+    state.end.known_commit = state.end.known_commit.min(state.end.end);
     Ok(CursorsRecovered {
         end: state.end,
         keep_from: state.keep_from,
@@ -132,6 +135,7 @@ impl Walk {
             };
             repairs.extend(begun.take().map(|(torn, _)| remove(torn.first)));
             self.end.file = file.first;
+            (self.end.epochs, self.end.known_commit) = (Epochs::default(), Seq::ZERO);
             self.open_batch.clear();
             let stop = self.walk_from(&file, position)?;
             let is_whole = self.position.next > file.first;
@@ -182,6 +186,9 @@ impl Walk {
 
     /// Takes a record in; a batch counts only when its last record is there.
     fn note(&mut self, record: &Record<'_>) {
+        let line = &record.line;
+        self.end.epochs.note(line.epoch, line.seq);
+        self.end.known_commit = self.end.known_commit.max(line.known_commit());
         self.open_batch.push(match record.facts.kind {
             Kind::Retain => Noted::Retain(parse_retain(record.body).unwrap_or_default()),
             Kind::Cursor => Delta::parse(record.body).map_or(Noted::Other, Noted::Cursor),

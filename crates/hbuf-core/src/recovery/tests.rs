@@ -2,7 +2,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::ids::{Hash, Micros};
+use crate::ids::{Epoch, Hash, Micros};
 use crate::record::JournalFile;
 use crate::record::{Facts, Frame, Proof, encode};
 use crate::segment::{FORMAT, SegmentHead, open, walk};
@@ -86,9 +86,9 @@ pub(super) fn found<'a>(files: &'a [(u64, Vec<u8>)], mark: Option<Mark>) -> Foun
     Found {
         buffer: BUFFER,
         log: BUFFER,
-        history: BUFFER,
         node: NodeId(1),
-        epoch: Epoch(2),
+        node_epoch: NodeEpoch(1),
+        assignment: Arc::new(Assignment::solo(NodeId(1), NodeEpoch(1), Epoch(2), BUFFER)),
         config: BufferConfig::default(),
         state: BufferState::Open,
         mark,

@@ -100,6 +100,14 @@ pub enum Change {
     Nothing,
 }
 
+impl Change {
+    /// Whether it adds this node.
+    #[must_use]
+    pub fn adds(&self, node: NodeId) -> bool {
+        matches!(self, Self::Add(added, _) if *added == node)
+    }
+}
+
 /// A primary asks the manager to change the in-sync set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Alter {
@@ -164,6 +172,15 @@ impl Assignment {
             kept_from: Seq::FIRST,
             preferred: copies.iter().map(|(node, _)| *node).collect(),
             ended: Vec::new(),
+        }
+    }
+
+    /// That of a buffer with one copy, of which this node is the primary.
+    #[must_use]
+    pub fn solo(node: NodeId, node_epoch: NodeEpoch, epoch: Epoch, history: Uuid) -> Self {
+        Self {
+            epoch,
+            ..Self::new(history, &[(node, node_epoch)], 1)
         }
     }
 

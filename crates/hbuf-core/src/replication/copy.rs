@@ -11,7 +11,8 @@ use crate::rules::Rules;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Copy {
     node_epoch: NodeEpoch,
-    /// The highest epoch that it has heard of. Its disk holds it before anything is said in it.
+    /// The highest epoch that it has heard of. It begins with that of the manager's record when the
+    /// node registered, so it need not be on disk.
     epoch: Epoch,
     /// Its log was compared with the primary's in `epoch`, in this life.
     led: bool,
@@ -23,10 +24,10 @@ pub struct Copy {
 /// What is to be done with a message, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Taken {
-    /// Cut the log back to this seq, durably.
+    /// Cut the log back to this seq, durably; nothing of it stays when that is before its first.
     pub cut: Option<Seq>,
-    /// Make the epoch durable before anything is said in it.
-    pub adopt: Option<Epoch>,
+    /// Give the log up and begin another one behind this seq, durably.
+    pub begin: Option<Seq>,
     /// Append the message's records behind `.0` through `.1`.
     pub append: Option<(Seq, Seq)>,
     /// What is answered at once; records are answered when the disk holds them.
@@ -34,7 +35,9 @@ pub struct Taken {
 }
 
 impl Copy {
-    /// A copy of a log as a start finds it, or as a primary leaves it that is none any more.
+    /// A copy of a log as a start finds it, or as a primary leaves it that is none any more. `epoch`
+    /// is the highest that the node knows of: at a start, that of the manager's record as of the
+    /// registration, so that nobody who led before it is believed (rule 10).
     #[must_use]
     pub fn open(node_epoch: NodeEpoch, epoch: Epoch, log: Log) -> Self {
         Self {
@@ -68,11 +71,18 @@ impl Copy {
         self.epoch
     }
 
+    /// Somebody leads in this epoch, as another log of the buffer was told.
+    pub fn hears_of(&mut self, epoch: Epoch) {
+        if epoch > self.epoch {
+            (self.epoch, self.led) = (epoch, false);
+        }
+    }
+
     /// A message of a primary (rules 1 and 8).
     pub fn on_message(&mut self, rules: &Rules, message: &ToCopy) -> Taken {
         let nothing = Taken {
             cut: None,
-            adopt: None,
+            begin: None,
             append: None,
             answer: None,
         };
@@ -92,7 +102,9 @@ impl Copy {
                 true => self.holds(rules),
                 false => self.says(Word::NotLed),
             }),
-            ToCopy::Lead { to, .. } if *to != self.node_epoch && rules.leads_name_a_life => {
+            ToCopy::Lead { to, .. } | ToCopy::Begin { to, .. }
+                if *to != self.node_epoch && rules.leads_name_a_life =>
+            {
                 nothing.answering(self.says(Word::NotLed))
             }
             ToCopy::Lead {
@@ -101,6 +113,17 @@ impl Copy {
                 commit,
                 ..
             } => self.on_lead(rules, epoch, (*end, epochs), *commit, nothing),
+            ToCopy::Begin { .. } if !led => nothing.answering(self.says(Word::NotLed)),
+            // What was under way while the log grew is needed no more.
+            ToCopy::Begin { at, .. } if *at <= self.log.end => nothing.answering(self.holds(rules)),
+            ToCopy::Begin { at, epochs, .. } => {
+                self.log = Log::behind(*at, epochs.clone());
+                let taken = Taken {
+                    begin: Some(*at),
+                    ..nothing
+                };
+                taken.answering(self.holds(rules))
+            }
             ToCopy::Append {
                 prev,
                 through,
@@ -132,8 +155,7 @@ impl Copy {
         commit: Seq,
         nothing: Taken,
     ) -> Taken {
-        let adopt = (epoch > self.epoch).then_some(epoch);
-        if adopt.is_none() && self.led {
+        if epoch <= self.epoch && self.led {
             // It was heard before; what came since follows it.
             return nothing.answering(self.holds(rules));
         }
@@ -144,23 +166,14 @@ impl Copy {
         self.epoch = self.epoch.max(epoch);
         if common < self.log.commit && rules.committed_is_never_cut {
             self.quarantined = true;
-            return Taken { adopt, ..nothing }.answering(self.says(Word::Quarantined));
+            return nothing.answering(self.says(Word::Quarantined));
         }
         self.led = true;
         self.round = 0;
         let cut = (common < self.log.end).then_some(common);
-        self.log.end = common.min(self.log.end);
-        self.log.durable = self.log.durable.min(self.log.end);
-        // Also the epochs without a record, in which it was primary itself: records of earlier
-        // ones may follow.
-        self.log.epochs.cut(self.log.end);
+        self.log.cut(common.min(self.log.end));
         self.learn(commit);
-        Taken {
-            cut,
-            adopt,
-            ..nothing
-        }
-        .answering(self.holds(rules))
+        Taken { cut, ..nothing }.answering(self.holds(rules))
     }
 
     fn on_append(
@@ -198,8 +211,11 @@ impl Copy {
         }
     }
 
+    /// What is committed is known as soon as all of it is here: a part could be a part of a batch.
     fn learn(&mut self, commit: Seq) {
-        self.log.commit = self.log.commit.max(commit.min(self.log.end));
+        if commit <= self.log.end {
+            self.log.commit = self.log.commit.max(commit);
+        }
     }
 
     const fn holds(&self, rules: &Rules) -> FromCopy {
@@ -207,8 +223,12 @@ impl Copy {
             true => self.log.durable,
             false => self.log.end,
         };
-        let round = self.round;
-        self.says(Word::Holds { durable, round })
+        let (from, round) = (self.log.from, self.round);
+        self.says(Word::Holds {
+            from,
+            durable,
+            round,
+        })
     }
 
     const fn says(&self, word: Word) -> FromCopy {
@@ -240,6 +260,7 @@ mod tests {
     /// A copy of epoch 1 with five records, of which so many are known as committed.
     fn copy(commit: u64) -> Copy {
         let log = Log {
+            from: Seq::FIRST,
             end: Seq(5),
             durable: Seq(5),
             commit: Seq(commit),
@@ -274,6 +295,14 @@ mod tests {
         }
     }
 
+    fn holds(durable: Seq) -> Word {
+        Word::Holds {
+            from: Seq::FIRST,
+            durable,
+            round: 0,
+        }
+    }
+
     fn word(taken: Taken) -> Word {
         taken.answer.expect("it answers at once").word
     }
@@ -282,7 +311,7 @@ mod tests {
     fn what_is_known_as_committed_is_never_cut_and_nothing_is_taken_any_more() {
         let (rules, mut copy) = (Rules::correct(), copy(4));
         let taken = copy.on_message(&rules, &lead(SELF, 3));
-        assert_eq!((taken.cut, taken.adopt), (None, Some(Epoch(2))));
+        assert_eq!((taken.cut, copy.epoch()), (None, Epoch(2)));
         assert_eq!(word(taken), Word::Quarantined);
         assert!(copy.quarantined());
         assert_eq!(copy.log().end, Seq(5));
@@ -294,9 +323,9 @@ mod tests {
     fn what_nobody_knows_as_committed_is_cut_before_anything_is_said() {
         let (rules, mut copy) = (Rules::correct(), copy(2));
         let taken = copy.on_message(&rules, &lead(SELF, 3));
-        assert_eq!((taken.cut, taken.adopt), (Some(Seq(3)), Some(Epoch(2))));
+        assert_eq!((taken.cut, copy.epoch()), (Some(Seq(3)), Epoch(2)));
         let durable = Seq(3);
-        assert_eq!(word(taken), Word::Holds { durable, round: 0 });
+        assert_eq!(word(taken), holds(durable));
     }
 
     #[test]
@@ -319,7 +348,7 @@ mod tests {
         assert_eq!((taken.append, taken.answer), (Some((Seq(5), Seq(6))), None));
         let durable = Seq(6);
         let said = copy.on_synced(&rules, durable).map(|answer| answer.word);
-        assert_eq!(said, Some(Word::Holds { durable, round: 0 }));
+        assert_eq!(said, Some(holds(durable)));
         let old = ToCopy::Greet { epoch: Epoch(1) };
         assert_eq!(word(copy.on_message(&rules, &old)), Word::Fenced);
     }

@@ -68,6 +68,15 @@ impl Epochs {
         Self(found)
     }
 
+    /// The table of the log through `through`.
+    #[must_use]
+    pub fn through(&self, through: Seq) -> Self {
+        let mut table = self.clone();
+        let kept = table.0.partition_point(|(_, first)| *first <= through);
+        table.0.truncate(kept);
+        table
+    }
+
     /// How far this log, which ends at `end`, and another are the same: the last seq of the newest
     /// epoch of which both hold a record. `ZERO` when there is none.
     #[must_use]

@@ -36,6 +36,18 @@ pub enum ToCopy {
         /// What it knows as committed.
         commit: Seq,
     },
+    /// The copy's log ends so far back that it is to begin anew behind `at`, which is committed.
+    /// The tables that a log has behind `at` travel beside it.
+    Begin {
+        /// The primary's epoch.
+        epoch: Epoch,
+        /// For whom it was made, as in [`Self::Lead`].
+        to: NodeEpoch,
+        /// The last record before the first one to come.
+        at: Seq,
+        /// The epochs of the log through `at`.
+        epochs: Epochs,
+    },
     /// Records behind `prev` through `through`, possibly none.
     Append {
         /// The primary's epoch.
@@ -58,7 +70,10 @@ impl ToCopy {
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         match self {
-            Self::Greet { epoch } | Self::Lead { epoch, .. } | Self::Append { epoch, .. } => *epoch,
+            Self::Greet { epoch }
+            | Self::Lead { epoch, .. }
+            | Self::Begin { epoch, .. }
+            | Self::Append { epoch, .. } => *epoch,
         }
     }
 }
@@ -66,7 +81,7 @@ impl ToCopy {
 /// What a copy answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FromCopy {
-    /// The epoch that it has adopted, durably.
+    /// The highest epoch that it has heard of.
     pub epoch: Epoch,
     /// Its registration.
     pub node_epoch: NodeEpoch,
@@ -74,11 +89,25 @@ pub struct FromCopy {
     pub word: Word,
 }
 
+impl FromCopy {
+    /// The answer of a node that knows a higher epoch.
+    #[must_use]
+    pub const fn fenced(epoch: Epoch, node_epoch: NodeEpoch) -> Self {
+        Self {
+            epoch,
+            node_epoch,
+            word: Word::Fenced,
+        }
+    }
+}
+
 /// What it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Word {
     /// Its log is the beginning of the primary's, and its disk holds it through `durable`.
     Holds {
+        /// The first seq that it holds.
+        from: Seq,
         /// The last seq that a crash would leave.
         durable: Seq,
         /// The newest round that it was asked for.

@@ -10,7 +10,10 @@
 
 mod assignment;
 mod copy;
+mod door;
 mod epochs;
+mod follower;
+mod leader;
 mod log;
 mod message;
 mod primary;
@@ -20,7 +23,10 @@ pub use assignment::{
     HandOverRefused, Member, MoveRefused, NodeEpoch, NodeFacts,
 };
 pub use copy::{Copy, Taken};
+pub use door::{Event, Wish};
 pub use epochs::Epochs;
+pub use follower::{Follower, Step};
+pub use leader::{LOGS, Leader};
 pub use log::Log;
 pub use message::{FromCopy, Position, ToCopy, Word};
-pub use primary::Primary;
+pub use primary::{Base, Primary, Told};

@@ -1,6 +1,7 @@
 //! A primary: what it sends to each copy, what is committed, whom it asks to be added or removed.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 
 use super::assignment::{Alter, Assignment, Change, Member, NodeEpoch};
 use super::log::Log;
@@ -13,9 +14,43 @@ use crate::rules::Rules;
 struct Standing {
     /// The registration that has spoken.
     node_epoch: NodeEpoch,
-    /// It has compared its log in this epoch; what it holds, and what was sent.
-    holds: Option<(Seq, Seq)>,
+    /// What it holds, once it has compared its log in this epoch.
+    holds: Option<Held>,
     /// The newest round that it has answered.
+    round: u64,
+}
+
+/// What a copy holds whose log is the beginning of the primary's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Held {
+    /// The first seq.
+    from: Seq,
+    /// The last that its disk holds.
+    durable: Seq,
+    /// The last that was sent.
+    sent: Seq,
+}
+
+/// Where copies begin that lack too much: behind a committed record, of which the primary still has
+/// the tables of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Base {
+    /// They begin behind this seq.
+    pub at: Seq,
+    /// Copies that hold less than this begin anew.
+    pub behind: Seq,
+    /// Members of the in-sync set too: what is before is in no log any more, or said again.
+    pub members: bool,
+}
+
+/// What a copy was told last, as far as telling it again would be in vain. Compare two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Told {
+    /// 0: nothing is known of it; 1: its log is to be compared; 2: it takes records.
+    stage: u8,
+    node_epoch: NodeEpoch,
+    sent: Seq,
+    commit: Seq,
     round: u64,
 }
 
@@ -23,7 +58,7 @@ struct Standing {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Primary {
     me: NodeId,
-    assignment: Assignment,
+    assignment: Arc<Assignment>,
     /// What the manager was asked, and has not decided.
     proposal: Option<Alter>,
     /// The end of the log when the epoch began: anything up to it may have been committed.
@@ -39,7 +74,7 @@ impl Primary {
     /// Begins an epoch with the log as it is (rule 7): all of it is kept, for any of it may have
     /// been committed.
     #[must_use]
-    pub fn appointed(rules: &Rules, me: NodeId, assignment: Assignment, mut log: Log) -> Self {
+    pub fn appointed(rules: &Rules, me: NodeId, assignment: Arc<Assignment>, mut log: Log) -> Self {
         if !rules.appointed_keeps_its_log {
             log.end = log.commit;
             log.durable = log.durable.min(log.end);
@@ -60,7 +95,7 @@ impl Primary {
 
     /// Its epoch.
     #[must_use]
-    pub const fn epoch(&self) -> Epoch {
+    pub fn epoch(&self) -> Epoch {
         self.assignment.epoch
     }
 
@@ -68,6 +103,12 @@ impl Primary {
     #[must_use]
     pub const fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The manager's record that it goes by.
+    #[must_use]
+    pub const fn assignment(&self) -> &Arc<Assignment> {
+        &self.assignment
     }
 
     /// Whether it may append: nobody has shown it a higher epoch. That nobody has does not mean
@@ -83,14 +124,18 @@ impl Primary {
     }
 
     /// Its own disk holds the log through `through`.
-    pub fn on_synced(&mut self, rules: &Rules, through: Seq) {
-        self.log.durable = through;
-        self.advance(rules);
+    pub fn on_synced(&mut self, through: Seq) {
+        self.log.durable = self.log.durable.max(through);
+    }
+
+    /// Retention dropped what is before `from`.
+    pub fn on_dropped(&mut self, from: Seq) {
+        self.log.from = self.log.from.max(from);
     }
 
     /// The manager has decided: a newer record in the same epoch. What it was asked for is done or
     /// will never be, for it was asked of an older version.
-    pub fn on_decided(&mut self, rules: &Rules, assignment: Assignment) {
+    pub fn on_decided(&mut self, assignment: Arc<Assignment>) {
         if assignment.epoch != self.epoch() || assignment.primary != Some(self.me) {
             self.deposed |= assignment.epoch > self.epoch();
             return;
@@ -100,11 +145,12 @@ impl Primary {
         }
         self.assignment = assignment;
         self.proposal = None;
-        self.advance(rules);
+        let copies = &self.assignment.copies;
+        self.copies.retain(|node, _| copies.contains(node));
     }
 
     /// What a copy says.
-    pub fn on_answer(&mut self, rules: &Rules, from: NodeId, answer: FromCopy) {
+    pub fn on_answer(&mut self, from: NodeId, answer: FromCopy) {
         // Not by the word alone: it may answer what this node sent in an epoch before.
         if answer.epoch > self.epoch() {
             self.deposed = true;
@@ -126,33 +172,70 @@ impl Primary {
             *copy = fresh;
         }
         match answer.word {
-            Word::Holds { durable, round } => {
-                let (before, sent) = copy.holds.unwrap_or((durable, durable));
-                copy.holds = Some((before.max(durable), sent.max(durable)));
+            Word::Holds {
+                from,
+                durable,
+                round,
+            } => {
+                let fresh = Held {
+                    from,
+                    durable,
+                    sent: durable,
+                };
+                let held = copy.holds.get_or_insert(fresh);
+                // Where it begins follows from how far it has come: later words count.
+                if durable >= held.durable {
+                    held.from = from;
+                }
+                held.durable = held.durable.max(durable);
+                held.sent = held.sent.max(durable);
                 copy.round = copy.round.max(round);
             }
             Word::Gap { end } => {
-                if let Some((durable, sent)) = &mut copy.holds {
-                    *sent = end.max(*durable);
+                if let Some(held) = &mut copy.holds {
+                    held.sent = end.max(held.durable);
                 }
             }
             Word::NotLed | Word::Quarantined => copy.holds = None,
             Word::Fenced => {}
         }
-        self.advance(rules);
     }
 
-    /// The next message for a copy: its registration first, then its log is compared. The caller
-    /// sends at most so many records at once as it likes.
-    pub fn next_for(&mut self, copy: NodeId, records: u64) -> Option<ToCopy> {
+    /// The connection to a copy is gone, or it has not answered for long: what was sent and not
+    /// answered is sent again.
+    pub fn on_silence(&mut self, copy: NodeId) {
+        if let Some(held) = self.copies.get_mut(&copy).and_then(|it| it.holds.as_mut()) {
+            held.sent = held.durable;
+        }
+    }
+
+    /// What a copy would know after the next message: as long as this is what it was told last,
+    /// another message is of use only because messages get lost.
+    #[must_use]
+    pub fn would_tell(&self, copy: NodeId) -> Told {
+        let Some(standing) = self.copies.get(&copy) else {
+            return Told::default();
+        };
+        Told {
+            stage: 1 + u8::from(standing.holds.is_some()),
+            node_epoch: standing.node_epoch,
+            sent: self.log.end,
+            commit: self.log.commit,
+            round: self.round,
+        }
+    }
+
+    /// The next message for a copy: its registration first, then its log is compared, then it gets
+    /// at most so many records at once, or begins anew where `base` says so.
+    pub fn next_for(&mut self, copy: NodeId, records: u64, base: Option<Base>) -> Option<ToCopy> {
         if self.deposed || copy == self.me || !self.assignment.copies.contains(&copy) {
             return None;
         }
-        let epoch = self.epoch();
+        let (epoch, member) = (self.epoch(), self.assignment.in_sync.contains_key(&copy));
         let Some(standing) = self.copies.get_mut(&copy) else {
             return Some(ToCopy::Greet { epoch });
         };
-        let Some((_, sent)) = &mut standing.holds else {
+        let Some(held) = &mut standing.holds else {
             return Some(ToCopy::Lead {
                 epoch,
                 to: standing.node_epoch,
@@ -161,9 +244,20 @@ impl Primary {
                 commit: self.log.commit,
             });
         };
-        let after = *sent;
-        let through = self.log.end.min(after.plus(records));
-        *sent = through;
+        let asked = self.proposal.is_some_and(|alter| alter.change.adds(copy));
+        let lacks = |base: &Base| held.durable < base.behind && held.durable < base.at;
+        let may = |base: &Base| base.members || !(member || asked);
+        if let Some(base) = base.filter(|base| may(base) && lacks(base)) {
+            return Some(ToCopy::Begin {
+                epoch,
+                to: standing.node_epoch,
+                at: base.at,
+                epochs: self.log.epochs.through(base.at),
+            });
+        }
+        let after = held.sent;
+        let through = self.log.end.min(after.plus(records)).max(after);
+        held.sent = through;
         Some(ToCopy::Append {
             epoch,
             prev: Position {
@@ -175,6 +269,35 @@ impl Primary {
             commit: self.log.commit,
             round: self.round,
         })
+    }
+
+    /// What a copy was told, as [`Self::would_tell`] is compared with it.
+    #[must_use]
+    pub fn told(&self, copy: NodeId) -> Told {
+        let held = self.copies.get(&copy).and_then(|standing| standing.holds);
+        Told {
+            sent: held.map_or(self.log.end, |held| held.sent),
+            ..self.would_tell(copy)
+        }
+    }
+
+    /// The last seq that a copy's disk holds, when that is known in this epoch.
+    #[must_use]
+    pub fn holds(&self, copy: NodeId) -> Option<Seq> {
+        let held = self.copies.get(&copy)?.holds;
+        held.map(|held| held.durable)
+    }
+
+    /// The registration under which a copy spoke last.
+    #[must_use]
+    pub fn registration(&self, copy: NodeId) -> Option<NodeEpoch> {
+        self.copies.get(&copy).map(|standing| standing.node_epoch)
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.me
     }
 
     /// Begins a round of acks, for a read of the tail (rule 11).
@@ -195,8 +318,7 @@ impl Primary {
             let copy = self.copies.get(node);
             *node == self.me || copy.is_some_and(|copy| copy.round >= round)
         };
-        let caught_up = self.log.commit >= self.start || !rules.commit_waits_for_epoch_start;
-        !self.deposed && caught_up && self.maximal(rules).iter().all(answered)
+        !self.deposed && self.maximal(rules).all(|node| answered(&node))
     }
 
     /// Asks to take a member out (rule 4). It is waited for until the manager has said yes.
@@ -207,18 +329,35 @@ impl Primary {
 
     /// Asks to take a copy in that holds all that is committed (rule 5). From now on it is waited
     /// for.
-    pub fn ask_add(&mut self, node: NodeId, from: Seq) -> Option<Alter> {
+    pub fn ask_add(&mut self, rules: &Rules, node: NodeId) -> Option<Alter> {
+        let member = self.may_add(rules, node)?;
+        self.propose(Change::Add(node, member))
+    }
+
+    /// The member that a copy would be, if it may be asked in.
+    #[must_use]
+    pub fn may_add(&self, rules: &Rules, node: NodeId) -> Option<Member> {
         let copy = self.copies.get(&node)?;
-        let (durable, _) = copy.holds?;
+        let Held { from, durable, .. } = copy.holds?;
         let known = self.assignment.in_sync.contains_key(&node);
-        if known || durable < self.log.commit.max(self.start) {
+        // The primaries before may have committed more than this one knows of, but nothing behind
+        // what it began with (rule 7).
+        let needed = match rules.added_hold_the_start {
+            true => self.log.commit.max(self.start),
+            false => self.log.commit,
+        };
+        if known || durable < needed {
             return None;
         }
-        let member = Member {
+        Some(Member {
             node_epoch: copy.node_epoch,
             from,
-        };
-        self.propose(Change::Add(node, member))
+        })
+    }
+
+    /// The primary of the buffer's other log has asked for this.
+    pub fn proposes(&mut self, alter: Alter) {
+        self.proposal = Some(alter);
     }
 
     /// What the manager was asked, to be asked again until it has decided.
@@ -242,56 +381,63 @@ impl Primary {
 
     /// Who must hold a record before it is committed: the in-sync set, and whoever the manager may
     /// be adding to it just now (KIP-497).
-    fn maximal(&self, rules: &Rules) -> BTreeSet<NodeId> {
-        let mut nodes: BTreeSet<NodeId> = self.assignment.in_sync.keys().copied().collect();
-        match self.proposal.map(|alter| alter.change) {
-            Some(Change::Add(node, _)) if rules.commit_waits_for_proposed => {
-                nodes.insert(node);
-            }
-            Some(Change::Remove(node)) if !rules.removal_waits_for_manager => {
-                nodes.remove(&node);
-            }
-            _ => {}
+    fn maximal(&self, rules: &Rules) -> impl Iterator<Item = NodeId> {
+        let change = self.proposal.map(|alter| alter.change);
+        let added = match change {
+            Some(Change::Add(node, _)) if rules.commit_waits_for_proposed => Some(node),
+            _ => None,
+        };
+        let dropped = match change {
+            Some(Change::Remove(node)) if !rules.removal_waits_for_manager => Some(node),
+            _ => None,
+        };
+        let members = self.assignment.in_sync.keys().copied();
+        let stay = members.filter(move |node| Some(*node) != dropped);
+        stay.chain(added)
+    }
+
+    /// How far a node's disk has come, as far as it counts for the commit (rule 3).
+    fn held(&self, rules: &Rules, node: NodeId) -> Option<Seq> {
+        if node == self.me {
+            return Some(self.log.durable);
         }
-        nodes
+        let copy = self.copies.get(&node)?;
+        let member = self.assignment.in_sync.get(&node);
+        let stamped = member.is_none_or(|member| member.node_epoch == copy.node_epoch);
+        let held = copy.holds.filter(|_| stamped || !rules.members_are_stamped);
+        held.map(|held| held.durable)
     }
 
-    /// How far everybody's disk has come (rule 3).
-    fn on_all(&self, rules: &Rules) -> Option<Seq> {
-        let held = |node: &NodeId| {
-            if *node == self.me {
-                return Some(self.log.durable);
-            }
-            let copy = self.copies.get(node)?;
-            let member = self.assignment.in_sync.get(node);
-            let stamped = member.is_none_or(|member| member.node_epoch == copy.node_epoch);
-            copy.holds
-                .filter(|_| stamped || !rules.members_are_stamped)
-                .map(|(durable, _)| durable)
-        };
-        let nodes = self.maximal(rules);
-        let held: Option<BTreeSet<Seq>> = match rules.commit_waits_for_in_sync {
-            true => nodes.iter().map(held).collect(),
-            false => Some(BTreeSet::from([self.log.durable])),
-        };
-        held?.first().copied()
-    }
-
-    fn advance(&mut self, rules: &Rules) {
+    /// Through where the disks of the whole maximal in-sync set hold the log (rules 3 and 7), never
+    /// before what was committed. The owner says where in it the commit stops
+    /// ([`Self::on_committed`]), for it knows which records are one append.
+    #[must_use]
+    pub fn agreed(&self, rules: &Rules) -> Seq {
         if self.deposed || self.assignment.in_sync.len() < self.assignment.min_in_sync {
-            return;
+            return self.log.commit;
         }
-        let Some(all) = self.on_all(rules) else {
-            return;
+        let held = |node: NodeId| self.held(rules, node).unwrap_or(Seq::ZERO);
+        let all = match rules.commit_waits_for_in_sync {
+            true => self.maximal(rules).map(held).min().unwrap_or(Seq::ZERO),
+            false => self.log.durable,
         };
-        if all >= self.start || !rules.commit_waits_for_epoch_start {
-            self.log.commit = self.log.commit.max(all);
-        }
+        self.log.commit.max(all.min(self.log.end))
+    }
+
+    /// What is committed from now on.
+    pub fn on_committed(&mut self, through: Seq) {
+        debug_assert!(
+            through <= self.log.end,
+            "the commit never passes the log's end"
+        );
+        self.log.commit = self.log.commit.max(through);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeSet;
+
     use super::*;
     use crate::ids::Uuid;
 
@@ -305,7 +451,12 @@ mod tests {
             epoch: Epoch(3),
             ..Assignment::new(Uuid([1; 16]), &copies, 2)
         };
-        Primary::appointed(&Rules::correct(), SELF, assignment, Log::default())
+        Primary::appointed(
+            &Rules::correct(),
+            SELF,
+            Arc::new(assignment),
+            Log::default(),
+        )
     }
 
     fn says(epoch: u32, node_epoch: u64, word: Word) -> FromCopy {
@@ -318,35 +469,40 @@ mod tests {
 
     #[test]
     fn a_higher_epoch_deposes_and_a_late_word_of_an_older_one_does_not() {
-        let (rules, mut primary) = (Rules::correct(), primary());
-        primary.on_answer(&rules, OTHER, says(2, 2, Word::Fenced));
+        let mut primary = primary();
+        primary.on_answer(OTHER, says(2, 2, Word::Fenced));
         assert!(primary.appends(), "it answers what was sent in epoch 1");
-        primary.on_answer(&rules, OTHER, says(4, 2, Word::Fenced));
+        primary.on_answer(OTHER, says(4, 2, Word::Fenced));
         assert!(!primary.appends());
-        assert_eq!(primary.next_for(OTHER, 1), None);
+        assert_eq!(primary.next_for(OTHER, 1, None), None);
     }
 
     #[test]
     fn a_commit_waits_for_both_disks_and_for_the_member_that_is_meant() {
         let (rules, mut primary) = (Rules::correct(), primary());
-        let holds = |durable| Word::Holds { durable, round: 0 };
+        let holds = |durable| Word::Holds {
+            from: Seq::FIRST,
+            durable,
+            round: 0,
+        };
         primary.on_framed(Seq(2));
-        primary.on_synced(&rules, Seq(2));
-        assert_eq!(primary.log().commit, Seq(0));
-        primary.on_answer(&rules, OTHER, says(3, 2, holds(Seq(1))));
-        assert_eq!(primary.log().commit, Seq(1));
-        primary.on_answer(&rules, OTHER, says(3, 9, holds(Seq(2))));
-        assert_eq!(primary.log().commit, Seq(1), "it has restarted");
+        primary.on_synced(Seq(2));
+        assert_eq!(primary.agreed(&rules), Seq(0));
+        primary.on_answer(OTHER, says(3, 2, holds(Seq(1))));
+        assert_eq!(primary.agreed(&rules), Seq(1));
+        primary.on_answer(OTHER, says(3, 9, holds(Seq(2))));
+        primary.on_committed(Seq(1));
+        assert_eq!(primary.agreed(&rules), Seq(1), "it has restarted");
     }
 
     #[test]
     fn a_copy_is_greeted_led_and_sent_what_it_lacks_again_after_a_gap() {
-        let (rules, mut primary) = (Rules::correct(), primary());
+        let mut primary = primary();
         primary.on_framed(Seq(3));
-        let first = primary.next_for(OTHER, 2);
+        let first = primary.next_for(OTHER, 2, None);
         assert_eq!(first, Some(ToCopy::Greet { epoch: Epoch(3) }));
-        primary.on_answer(&rules, OTHER, says(2, 2, Word::NotLed));
-        let lead = primary.next_for(OTHER, 2);
+        primary.on_answer(OTHER, says(2, 2, Word::NotLed));
+        let lead = primary.next_for(OTHER, 2, None);
         assert!(matches!(
             lead,
             Some(ToCopy::Lead {
@@ -355,17 +511,18 @@ mod tests {
             })
         ));
         let nothing = Word::Holds {
+            from: Seq::FIRST,
             durable: Seq(0),
             round: 0,
         };
-        primary.on_answer(&rules, OTHER, says(3, 2, nothing));
-        let sent = |primary: &mut Primary| match primary.next_for(OTHER, 2) {
+        primary.on_answer(OTHER, says(3, 2, nothing));
+        let sent = |primary: &mut Primary| match primary.next_for(OTHER, 2, None) {
             Some(ToCopy::Append { prev, through, .. }) => (prev.seq, through),
             other => panic!("{other:?}"),
         };
         assert_eq!(sent(&mut primary), (Seq(0), Seq(2)));
         assert_eq!(sent(&mut primary), (Seq(2), Seq(3)));
-        primary.on_answer(&rules, OTHER, says(3, 2, Word::Gap { end: Seq(0) }));
+        primary.on_answer(OTHER, says(3, 2, Word::Gap { end: Seq(0) }));
         assert_eq!(sent(&mut primary), (Seq(0), Seq(2)));
     }
 }

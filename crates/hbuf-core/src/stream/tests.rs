@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString as _;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -17,6 +18,7 @@ use crate::limits::{NAME_BYTES_MAX, PRODUCER_ID_BYTES_MAX, STREAM_SEQ_BYTES_MAX}
 use crate::mark::Mark;
 use crate::record::{Kind, Producer};
 use crate::recovery::{Found, FoundFile, recover};
+use crate::replication::{Assignment, NodeEpoch};
 use crate::rules::Rules;
 use crate::segment::LogKind;
 use crate::shard::Shard;
@@ -69,9 +71,14 @@ impl World {
         let found = Found {
             buffer: BUFFER,
             log: BUFFER,
-            history: BUFFER,
             node: NodeId(1),
-            epoch: Epoch(self.epoch),
+            node_epoch: NodeEpoch(1),
+            assignment: Arc::new(Assignment::solo(
+                NodeId(1),
+                NodeEpoch(1),
+                Epoch(self.epoch),
+                BUFFER,
+            )),
             config: BufferConfig::default(),
             state: BufferState::Open,
             mark,

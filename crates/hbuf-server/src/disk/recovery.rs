@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use hbuf_core::ids::{Epoch, NodeId, Seq, Uuid};
+use hbuf_core::ids::{NodeId, Seq, Uuid};
 use hbuf_core::input::{BufferConfig, BufferState};
 use hbuf_core::mark::{self, Mark, MarkError, SLOT_LEN};
 use hbuf_core::recovery::{Found, FoundFile, Recovered, Repair, recover};
+use hbuf_core::replication::{Assignment, NodeEpoch};
 use hbuf_core::rules::Rules;
 use hbuf_core::segment::{LogKind, ReadFailed, file_name, first_of_name};
 
@@ -25,9 +27,9 @@ use crate::read::remove_derived_files;
 pub(crate) struct Expected {
     pub(crate) buffer: Uuid,
     pub(crate) log: Uuid,
-    pub(crate) history: Uuid,
     pub(crate) node: NodeId,
-    pub(crate) epoch: Epoch,
+    pub(crate) node_epoch: NodeEpoch,
+    pub(crate) assignment: Arc<Assignment>,
     pub(crate) config: BufferConfig,
     pub(crate) state: BufferState,
 }
@@ -161,9 +163,9 @@ pub(crate) fn recover_buffer(
     let found = Found {
         buffer: expected.buffer,
         log: expected.log,
-        history: expected.history,
         node: expected.node,
-        epoch: expected.epoch,
+        node_epoch: expected.node_epoch,
+        assignment: Arc::clone(&expected.assignment),
         config: expected.config,
         state: expected.state,
         mark,

@@ -100,7 +100,10 @@ pub(super) fn answered(answer: ConsumerAnswer) -> Result<ConsumerAnswer, Consume
 impl From<ConsumerRefused> for ConsumerError {
     fn from(refused: ConsumerRefused) -> Self {
         match refused {
-            ConsumerRefused::NotOpen | ConsumerRefused::NotBegun => Self::Read(ReadError::Closed),
+            ConsumerRefused::NotOpen
+            | ConsumerRefused::NotPrimary
+            | ConsumerRefused::PrimaryChanged
+            | ConsumerRefused::NotBegun => Self::Read(ReadError::Closed),
             ConsumerRefused::Deleted => Self::Gone,
             ConsumerRefused::Paused => Self::Paused,
             ConsumerRefused::Busy => Self::Busy,

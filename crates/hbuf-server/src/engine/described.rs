@@ -169,13 +169,14 @@ pub(super) fn expected(
     buffer: &manager::Buffer,
     node: NodeId,
 ) -> Option<Expected> {
-    let assigned = catalog.assignment(buffer.uuid)?;
+    let assignment = catalog.assignment(buffer.uuid)?;
+    let registered = catalog.node_by_id(node)?;
     Some(Expected {
         buffer: buffer.uuid,
         log: buffer.log,
-        history: assigned.history,
         node,
-        epoch: assigned.epoch,
+        node_epoch: registered.epoch,
+        assignment: Arc::new(assignment.clone()),
         config: core_config(&buffer.config, buffer.mirror.as_deref()),
         state: buffer.state,
     })

@@ -374,6 +374,9 @@ impl ShardHost {
                 Effect::TimeClosed { token, closed } => {
                     core.answer(token, |waiter| waiter.time(closed));
                 }
+                Effect::Replication { .. } | Effect::Tail { .. } => {
+                    unreachable!("every buffer has one copy, and this node is its primary")
+                }
                 Effect::Reopen {
                     buffer,
                     durable: _,

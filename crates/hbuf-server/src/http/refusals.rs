@@ -35,7 +35,9 @@ impl From<AppendRefused> for Box<Problem> {
     fn from(refused: AppendRefused) -> Self {
         let text = sentence(&refused);
         match refused {
-            AppendRefused::NotOpen => Problem::new(Code::BufferOpening, text),
+            AppendRefused::NotOpen | AppendRefused::NotPrimary | AppendRefused::PrimaryChanged => {
+                Problem::new(Code::BufferOpening, text)
+            }
             AppendRefused::Closed => Problem::new(Code::BufferClosed, text),
             AppendRefused::IsMirror => Problem::new(Code::BufferIsMirror, text),
             AppendRefused::NotFollowed { .. } | AppendRefused::Mirrored { .. } => {

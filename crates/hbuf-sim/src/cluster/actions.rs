@@ -1,6 +1,6 @@
 //! What can happen next, and what follows.
 
-use hbuf_core::ids::{Epoch, NodeId, Seq};
+use hbuf_core::ids::{NodeId, Seq};
 use hbuf_core::replication::{Alter, Copy, Disk, Log, NodeEpoch, NodeFacts, Primary, ToCopy};
 use hbuf_core::rules::Rules;
 
@@ -21,6 +21,8 @@ pub enum Action {
     Send(NodeId, NodeId),
     /// A message arrives.
     Deliver(Packet),
+    /// A message arrives, and will once more.
+    Repeat(Packet),
     /// A message is lost.
     Lose(Packet),
     /// A node hears what the manager has decided.
@@ -64,6 +66,9 @@ impl Cluster {
                 }
                 packet => Action::Deliver(packet.clone()),
             });
+            if self.left.repeats > 0 && matches!(found.last(), Some(Action::Deliver(_))) {
+                found.push(Action::Repeat(packet.clone()));
+            }
             if self.net.len() >= self.left.packets {
                 found.push(Action::Lose(packet.clone()));
             }
@@ -124,7 +129,7 @@ impl Cluster {
                     found.push(Action::AskRemove(id, *other));
                 }
                 let mut asked = primary.clone();
-                if asked.ask_add(*other, Seq::FIRST).is_some() {
+                if asked.ask_add(rules, *other).is_some() {
                     found.push(Action::AskAdd(id, *other));
                 }
             }
@@ -148,14 +153,14 @@ impl Cluster {
             return None;
         };
         let mut primary = primary.clone();
-        let message = primary.next_for(to, RECORDS)?;
+        let message = primary.next_for(to, RECORDS, None)?;
         let records: Vec<Record> = match &message {
             ToCopy::Append { prev, through, .. } => {
                 // With rules that are bent, a copy may hold more than its primary.
                 let found = node.records.get(index(prev.seq)..index(*through));
                 found.unwrap_or_default().to_vec()
             }
-            ToCopy::Greet { .. } | ToCopy::Lead { .. } => Vec::new(),
+            ToCopy::Greet { .. } | ToCopy::Lead { .. } | ToCopy::Begin { .. } => Vec::new(),
         };
         let packet = Packet::ToCopy {
             from,
@@ -184,7 +189,14 @@ impl Cluster {
                 self.node(*from).role = role;
                 self.net.insert(packet);
             }
-            Action::Deliver(packet) => self.deliver(rules, packet),
+            Action::Deliver(packet) => {
+                self.net.remove(packet);
+                self.deliver(rules, packet);
+            }
+            Action::Repeat(packet) => {
+                self.left.repeats -= 1;
+                self.deliver(rules, packet);
+            }
             Action::Lose(packet) => {
                 self.net.remove(packet);
             }
@@ -201,7 +213,7 @@ impl Cluster {
             Action::Revive(id) => self.alive(rules, *id, true),
             Action::AskRemove(id, other) => self.ask(*id, |primary| primary.ask_remove(*other)),
             Action::AskAdd(id, other) => {
-                self.ask(*id, |primary| primary.ask_add(*other, Seq::FIRST));
+                self.ask(*id, |primary| primary.ask_add(rules, *other));
             }
             Action::AskAgain(id) => self.ask(*id, |primary| primary.proposal()),
             Action::AskTail(id) => {
@@ -237,7 +249,8 @@ impl Cluster {
         let end = Seq(node.records.len() as u64);
         let answer = match &mut node.role {
             Role::Primary(primary) => {
-                primary.on_synced(rules, end);
+                primary.on_synced(end);
+                commits(rules, primary);
                 None
             }
             Role::Copy(copy) => copy.on_synced(rules, end),
@@ -259,7 +272,6 @@ impl Cluster {
     }
 
     fn deliver(&mut self, rules: &Rules, packet: &Packet) {
-        self.net.remove(packet);
         match packet {
             Packet::ToCopy {
                 from,
@@ -288,7 +300,8 @@ impl Cluster {
             }
             Packet::FromCopy { from, to, answer } => {
                 if let Role::Primary(primary) = &mut self.node(*to).role {
-                    primary.on_answer(rules, *from, *answer);
+                    primary.on_answer(*from, *answer);
+                    commits(rules, primary);
                 }
             }
             Packet::Alter(alter) => {
@@ -313,8 +326,9 @@ impl Cluster {
         }
         log.commit = log.commit.min(log.durable);
         log.durable = log.end;
-        let copy = Copy::open(node.node_epoch, node.epoch(), log);
-        node.role = Role::Copy(copy);
+        // What it had heard of is forgotten; at its start it begins with what the manager says.
+        let known = log.epochs.at(log.end);
+        node.role = Role::Copy(Copy::open(node.node_epoch, known, log));
     }
 
     fn start(&mut self, rules: &Rules, id: NodeId, lost: bool) {
@@ -323,12 +337,11 @@ impl Cluster {
         let node = self.node(id);
         node.up = true;
         node.node_epoch = now;
-        let (mut epoch, mut log) = (node.epoch(), node.log().clone());
+        let mut log = node.log().clone();
         if lost {
             node.records.clear();
-            (epoch, log) = (Epoch(0), Log::default());
+            log = Log::default();
         }
-        node.role = Role::Copy(Copy::open(now, epoch, log));
         let disk = if lost { Disk::Lost } else { Disk::Same };
         self.left.lost_disks -= u8::from(lost);
         self.facts.insert(
@@ -341,6 +354,11 @@ impl Cluster {
             },
         );
         self.assignment.registered(rules, id, now, disk);
+        let epoch = match rules.registration_tells_the_epoch {
+            true => self.assignment.epoch.max(log.epochs.at(log.end)),
+            false => log.epochs.at(log.end),
+        };
+        self.node(id).role = Role::Copy(Copy::open(now, epoch, log));
         self.elect(rules);
     }
 
@@ -368,4 +386,10 @@ impl Cluster {
             self.broken = self.broken.or(Some(Invariant::TailIsFresh));
         }
     }
+}
+
+/// Here every record is an append of its own: the commit stops at any.
+pub(super) fn commits(rules: &Rules, primary: &mut Primary) {
+    let agreed = primary.agreed(rules);
+    primary.on_committed(agreed);
 }

@@ -2,7 +2,7 @@
 
 use hbuf_core::rules::Rules;
 
-use super::Invariant;
+use super::{Invariant, Mood};
 
 /// One thing done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,8 +23,8 @@ pub enum Bent {
     UncleanElection,
     /// A new primary begins with what it knows as committed.
     AppointedCut,
-    /// A new primary shows the tail before it knows what was committed.
-    TailBeforeStart,
+    /// A new primary takes in who lacks what primaries before may have committed.
+    AddedBelowStart,
     /// A copy takes records of a primary that is none any more.
     NoEpochFence,
     /// A copy cuts its log back to what it knows as committed.
@@ -50,7 +50,7 @@ impl Bent {
         Self::LateChange,
         Self::UncleanElection,
         Self::AppointedCut,
-        Self::TailBeforeStart,
+        Self::AddedBelowStart,
         Self::NoEpochFence,
         Self::CutToCommit,
         Self::LeadOfOldLife,
@@ -72,7 +72,7 @@ impl Bent {
             Self::AckBeforeInSync => "ack-before-in-sync",
             Self::AddedTooLate => "added-too-late",
             Self::DroppedTooEarly => "dropped-too-early",
-            Self::TailBeforeStart => "tail-before-start",
+            Self::AddedBelowStart => "added-below-start",
             Self::NoEpochFence => "no-epoch-fence",
             Self::CutToCommit => "cut-to-commit",
             Self::ResumedEpoch => "resumed-epoch",
@@ -101,7 +101,7 @@ impl Bent {
             Self::AckBeforeInSync => rules.commit_waits_for_in_sync = false,
             Self::AddedTooLate => rules.commit_waits_for_proposed = false,
             Self::DroppedTooEarly => rules.removal_waits_for_manager = false,
-            Self::TailBeforeStart => rules.commit_waits_for_epoch_start = false,
+            Self::AddedBelowStart => rules.added_hold_the_start = false,
             Self::NoEpochFence => rules.copies_fence_epochs = false,
             Self::CutToCommit => rules.reconcile_by_epoch = false,
             Self::ResumedEpoch => rules.restart_takes_a_new_epoch = false,
@@ -111,6 +111,17 @@ impl Bent {
         rules
     }
 
+    /// In which walks it shows: that of the others takes what it needs too seldom.
+    #[must_use]
+    pub const fn mood(self) -> Mood {
+        match self {
+            Self::LeadOfOldLife | Self::LateChange | Self::NoEpochFence => Mood::Stale,
+            Self::TailUnasked => Mood::Deaf,
+            Self::AddedBelowStart | Self::AddedTooLate => Mood::Churn,
+            _ => Mood::Plain,
+        }
+    }
+
     /// What must notice it.
     #[must_use]
     pub const fn breaks(self) -> Invariant {
@@ -118,6 +129,7 @@ impl Bent {
             Self::AckBeforeDisk
             | Self::AckBeforeInSync
             | Self::AddedTooLate
+            | Self::AddedBelowStart
             | Self::LateChange
             | Self::AppointedCut
             | Self::DroppedTooEarly
@@ -127,7 +139,7 @@ impl Bent {
             | Self::LeadOfOldLife
             | Self::UncleanElection => Invariant::CommittedNeverCut,
             Self::GapTaken | Self::ResumedEpoch => Invariant::PrefixAgreement,
-            Self::TailBeforeStart | Self::TailUnasked => Invariant::TailIsFresh,
+            Self::TailUnasked => Invariant::TailIsFresh,
         }
     }
 }

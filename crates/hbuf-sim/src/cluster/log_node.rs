@@ -1,8 +1,12 @@
 //! One node of the small cluster: a log on a disk, and the role that drives it.
 
+use std::sync::Arc;
+
 use hbuf_core::ids::{Epoch, NodeId, Seq};
 use hbuf_core::replication::{Assignment, Copy, FromCopy, Log, NodeEpoch, Primary, ToCopy, Word};
 use hbuf_core::rules::Rules;
+
+use super::actions::commits;
 
 /// A record: the epoch that appended it, and what it holds.
 pub type Record = (Epoch, u8);
@@ -69,7 +73,7 @@ impl Node {
         }
     }
 
-    /// The highest epoch that it has adopted.
+    /// The highest epoch that it knows of.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         match &self.role {
@@ -88,18 +92,23 @@ impl Node {
     pub(super) fn learns(&mut self, rules: &Rules, me: NodeId, assignment: &Assignment) {
         let appointed = assignment.primary == Some(me);
         let resumes = !rules.restart_takes_a_new_epoch && assignment.epoch == self.epoch();
+        let decided = Arc::new(assignment.clone());
         match &mut self.role {
             Role::Copy(copy) if appointed && (assignment.epoch > copy.epoch() || resumes) => {
-                let primary = Primary::appointed(rules, me, assignment.clone(), copy.log().clone());
+                let mut primary = Primary::appointed(rules, me, decided, copy.log().clone());
+                commits(rules, &mut primary);
                 self.role = Role::Primary(Box::new(primary));
             }
             Role::Primary(primary) if appointed && assignment.epoch > primary.epoch() => {
-                let primary =
-                    Primary::appointed(rules, me, assignment.clone(), primary.log().clone());
+                let mut primary = Primary::appointed(rules, me, decided, primary.log().clone());
+                commits(rules, &mut primary);
                 self.role = Role::Primary(Box::new(primary));
                 self.read = None;
             }
-            Role::Primary(primary) => primary.on_decided(rules, assignment.clone()),
+            Role::Primary(primary) => {
+                primary.on_decided(decided);
+                commits(rules, primary);
+            }
             Role::Copy(_) => {}
         }
         // Only with a bent rule: a primary keeps its log.

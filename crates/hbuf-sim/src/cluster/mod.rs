@@ -19,7 +19,7 @@ use hbuf_core::rules::Rules;
 pub use actions::Action;
 pub use bent::Bent;
 pub use log_node::{Broken, Node, Record, Role, TailRead};
-pub use random::{WALK_STEPS, Walk, walk};
+pub use random::{Mood, WALK_STEPS, Walk, mood_of, walk};
 
 /// How much may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,8 @@ pub struct Bounds {
     pub alters: u8,
     /// Reads of the tail.
     pub reads: u8,
+    /// Messages that arrive twice.
+    pub repeats: u8,
     /// Messages under way at once.
     pub packets: usize,
 }
@@ -67,6 +69,15 @@ pub enum Packet {
     },
     /// To the manager.
     Alter(Alter),
+}
+
+impl Packet {
+    /// Whether it is the first word of an epoch.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        let lead = |message: &ToCopy| matches!(message, ToCopy::Lead { .. });
+        matches!(self, Self::ToCopy { message, .. } if lead(message))
+    }
 }
 
 /// What must always hold.

@@ -20,6 +20,7 @@ impl Bounds {
         suspicions: 12,
         alters: 32,
         reads: 32,
+        repeats: 24,
         packets: 12,
     };
 }
@@ -37,11 +38,17 @@ pub struct Walk {
     pub path: Vec<Action>,
 }
 
+/// The mood of a seed among all.
+#[must_use]
+pub fn mood_of(seed: u64) -> Mood {
+    Mood::ALL[usize::try_from(seed % 4).unwrap_or(0)]
+}
+
 /// Walks from a new cluster until nothing more can happen, a rule breaks or the steps are spent.
 #[must_use]
-pub fn walk(seed: u64, rules: &Rules, bounds: Bounds, steps: u64) -> Walk {
+pub fn walk(seed: u64, mood: Mood, rules: &Rules, bounds: Bounds, steps: u64) -> Walk {
     let draws = Draws::new(seed);
-    let weights = weights(&draws);
+    let weights = weights(&draws, mood);
     let mut cluster = Cluster::new(bounds);
     let mut path = Vec::new();
     let mut ages = Ages::default();
@@ -74,24 +81,81 @@ pub fn walk(seed: u64, rules: &Rules, bounds: Bounds, steps: u64) -> Walk {
 
 /// How often each kind of step is taken where it can be, but for what a seed makes of it: a network
 /// that brings nothing, or a manager that suspects everybody, gets nowhere.
-const WEIGHTS: [u64; KINDS] = [8, 12, 20, 40, 10, 4, 12, 3, 6, 4, 8, 8, 10, 5, 8];
-const KINDS: usize = 15;
+const WEIGHTS: [u64; KINDS] = [
+    8, 12, 20, 40, 10, 4, 12, 3, 6, 4, 8, 8, 10, 5, 8, 20, 10, 4, 6,
+];
+const KINDS: usize = 19;
+
+/// What a walk is about: some kinds of steps are taken more often, so that what needs several of
+/// them in a row comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mood {
+    /// Nothing in particular.
+    Plain,
+    /// Old words about the set and about logs come again, while nodes come and go.
+    Stale,
+    /// Who is taken for dead goes on, and hears of nothing.
+    Deaf,
+    /// The set shrinks and grows while primaries change.
+    Churn,
+}
+
+impl Mood {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Stale, Self::Deaf, Self::Churn];
+
+    /// How often kinds of steps are taken, in halves.
+    const fn weights(self) -> &'static [(usize, u64)] {
+        match self {
+            Self::Plain => &[],
+            Self::Stale => &[(17, 0), (18, 60), (5, 8), (6, 6), (9, 2), (10, 2), (16, 6)],
+            Self::Deaf => &[
+                (4, 1),
+                (7, 8),
+                (9, 16),
+                (0, 6),
+                (11, 8),
+                (12, 12),
+                (13, 6),
+                (17, 0),
+            ],
+            Self::Churn => &[
+                (9, 12),
+                (10, 24),
+                (16, 12),
+                (0, 4),
+                (7, 6),
+                (5, 4),
+                (14, 0),
+                (17, 0),
+            ],
+        }
+    }
+}
 
 /// Every seed has its own: some kinds of steps are many times as frequent, some rare.
-fn weights(draws: &Draws) -> [u64; KINDS] {
+fn weights(draws: &Draws, mood: Mood) -> [u64; KINDS] {
     let mut weights = WEIGHTS;
+    for (kind, halves) in mood.weights() {
+        weights[*kind] = weights[*kind] * halves / 2;
+    }
     for (kind, weight) in (0..).zip(&mut weights) {
-        *weight *= [1, 2, 2, 4, 12][draws.draw(Purpose::Cluster, 0, kind).below(5) as usize];
+        *weight *= [8, 16, 16, 32, 96][draws.draw(Purpose::Cluster, 0, kind).below(5) as usize];
     }
     weights
 }
 
-const fn kind(action: &Action) -> usize {
+fn kind(action: &Action) -> usize {
     match action {
         Action::Append(_) => 0,
         Action::Sync(_) => 1,
         Action::Send(..) => 2,
-        Action::Deliver(_) => 3,
+        Action::Deliver(Packet::ToCopy { .. }) => 3,
+        Action::Deliver(Packet::FromCopy { .. }) => 15,
+        Action::Deliver(Packet::Alter(_)) => 16,
+        Action::Repeat(Packet::Alter(_)) => 18,
+        Action::Repeat(packet) if packet.leads() => 18,
+        Action::Repeat(_) => 17,
         Action::Learn(_) => 4,
         Action::Crash(..) => 5,
         Action::Start(..) => 6,

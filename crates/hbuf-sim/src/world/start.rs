@@ -1,6 +1,7 @@
 //! The start of a node: read the journal, recover every buffer, make it durable, open it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hbuf_core::buffer::Opening;
 use hbuf_core::ids::{Micros, NodeId, Seq, Uuid};
@@ -9,6 +10,7 @@ use hbuf_core::journal::Entry;
 use hbuf_core::mark::{self, Mark, SLOT_LEN};
 use hbuf_core::record::{JournalFile, Line};
 use hbuf_core::recovery::{Found, FoundEntry, FoundFile, Recovered, Repair, recover};
+use hbuf_core::replication::{Assignment, NodeEpoch};
 use hbuf_core::segment::{End, LogKind, classify, open, walk};
 
 use super::World;
@@ -183,9 +185,14 @@ impl World<'_> {
         let found = Found {
             buffer: uuid,
             log: uuid,
-            history: uuid,
             node: NodeId(1),
-            epoch: self.registry.epoch(buffer),
+            node_epoch: NodeEpoch(self.life),
+            assignment: Arc::new(Assignment::solo(
+                NodeId(1),
+                NodeEpoch(self.life),
+                self.registry.epoch(buffer),
+                uuid,
+            )),
             config: self.config(buffer),
             state: self.models[buffer].state,
             mark,
@@ -432,7 +439,7 @@ impl World<'_> {
                 format!("buffer {buffer}: recovery comes to another tree through {end}")
             });
         }
-        let cursors = opening.cursors;
+        let cursors = &opening.cursors;
         let behind = self.disk.read(Name::Cursors(buffer, cursors.file));
         // Zeros at the end are space written ahead.
         let data = behind.and_then(|bytes| bytes.iter().rposition(|&byte| byte != 0));

@@ -233,6 +233,7 @@ impl World<'_> {
                 after = 3_000;
             }
             R::IsMirror | R::NotFollowed { .. } | R::Mirrored { .. } => {}
+            R::NotPrimary | R::PrimaryChanged => unreachable!("this world has one node"),
             R::EndDiffers { .. }
             | R::BatchSize { .. }
             | R::SeqExhausted

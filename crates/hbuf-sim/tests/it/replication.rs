@@ -1,13 +1,19 @@
 //! Random walks through the small cluster: its rules hold, and each one that is bent is noticed.
 
 use hbuf_core::rules::Rules;
-use hbuf_sim::cluster::{Bent, Bounds, WALK_STEPS, walk};
+use hbuf_sim::cluster::{Bent, Bounds, WALK_STEPS, mood_of, walk};
 
 #[test]
 fn the_rules_hold_in_every_walk_and_walks_come_far() {
     let mut acked = 0;
     for seed in 0..1_000 {
-        let walk = walk(seed, &Rules::correct(), Bounds::WALK, WALK_STEPS);
+        let walk = walk(
+            seed,
+            mood_of(seed),
+            &Rules::correct(),
+            Bounds::WALK,
+            WALK_STEPS,
+        );
         assert_eq!(walk.broken, None, "seed {seed}: {:#?}", walk.path);
         acked += walk.acked;
     }
@@ -18,7 +24,7 @@ fn the_rules_hold_in_every_walk_and_walks_come_far() {
 const SEEDS: u64 = 200;
 
 fn noticed(bent: Bent) {
-    let walk = |seed| walk(seed, &bent.rules(), Bounds::WALK, WALK_STEPS);
+    let walk = |seed| walk(seed, bent.mood(), &bent.rules(), Bounds::WALK, WALK_STEPS);
     let found: Vec<u64> = (0..SEEDS)
         .filter(|seed| walk(*seed).broken == Some(bent.breaks()))
         .collect();
@@ -54,7 +60,7 @@ bent! {
     a_change_for_an_older_version_is_noticed: LateChange,
     a_primary_that_was_no_member_is_noticed: UncleanElection,
     a_primary_that_cuts_its_log_is_noticed: AppointedCut,
-    a_tail_read_before_the_epochs_start_is_committed_is_noticed: TailBeforeStart,
+    a_copy_added_below_the_epochs_start_is_noticed: AddedBelowStart,
     a_copy_that_does_not_fence_is_noticed: NoEpochFence,
     a_copy_cut_back_to_its_commit_is_noticed: CutToCommit,
     a_word_to_an_earlier_life_is_noticed: LeadOfOldLife,

@@ -1,0 +1,123 @@
+//! What happens to the copies of a buffer, and what is to be done about it: the part of the core's
+//! door that several nodes need.
+
+use alloc::sync::Arc;
+
+use super::assignment::{Alter, Assignment};
+use super::message::{FromCopy, ToCopy};
+use crate::ids::{NodeId, Seq};
+use crate::input::Token;
+use crate::segment::LogKind;
+
+/// Something that happened to a buffer's copies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The manager has decided where the buffer is and who leads it.
+    Decided(Arc<Assignment>),
+    /// A connection to a copy has room: what is it to be told next of this log?
+    Pull {
+        /// Which of the two logs.
+        log: LogKind,
+        /// The copy.
+        to: NodeId,
+    },
+    /// The connection to a copy was lost, or what was to be sent could not be.
+    Silence(NodeId),
+    /// A copy's answer.
+    FromCopy {
+        /// Which of the two logs.
+        log: LogKind,
+        /// The copy.
+        from: NodeId,
+        /// What it says.
+        answer: FromCopy,
+    },
+    /// A primary's message to the copy that is here. Its records, and for [`ToCopy::Begin`] the
+    /// mark and its tables, stay with the shell until they are asked for.
+    FromPrimary {
+        /// Which of the two logs.
+        log: LogKind,
+        /// Names the message, so that its records are found.
+        token: Token,
+        /// The primary.
+        from: NodeId,
+        /// What it says.
+        message: ToCopy,
+    },
+    /// [`Wish::CutBack`] or [`Wish::BeginAnew`] of this log is done.
+    CutDone(LogKind),
+    /// A mark is on disk that covers the messages through this seq.
+    Marked(Seq),
+    /// Somebody wants to know where the log ends, whoever else may have been appointed meanwhile.
+    ReadTail(Token),
+}
+
+/// Something to be done for a buffer's copies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Wish {
+    /// There is something to tell a copy: [`Event::Pull`] it when the connection has room. Said
+    /// once until then.
+    News {
+        /// Which of the two logs.
+        log: LogKind,
+        /// The copy.
+        to: NodeId,
+    },
+    /// Send a copy this message, with the records that it names, or the newest mark and its tables.
+    /// Only records that were written leave, so that none is sent that a full disk did not take.
+    ToCopy {
+        /// Which of the two logs.
+        log: LogKind,
+        /// The copy.
+        to: NodeId,
+        /// What to say.
+        message: ToCopy,
+    },
+    /// Send a primary a copy's answer.
+    ToPrimary {
+        /// Which of the two logs.
+        log: LogKind,
+        /// The primary.
+        to: NodeId,
+        /// What to say.
+        answer: FromCopy,
+    },
+    /// Ask the manager to change the in-sync set.
+    Ask(Alter),
+    /// Append the records of a message behind the log's end, and sync them.
+    TakeRecords {
+        /// Which of the two logs.
+        log: LogKind,
+        /// The message.
+        token: Token,
+        /// Those behind this seq,
+        after: Seq,
+        /// through this one.
+        through: Seq,
+    },
+    /// Cut a log back to this seq, durably, the journal's fence first; then [`Event::CutDone`].
+    /// Nothing of it stays when it began behind `to`.
+    CutBack {
+        /// Which of the two logs.
+        log: LogKind,
+        /// The last seq that stays.
+        to: Seq,
+    },
+    /// Give a log up and begin another one behind `at`, durably, from the mark and the tables that
+    /// came with the message; then [`Event::CutDone`].
+    BeginAnew {
+        /// Which of the two logs.
+        log: LogKind,
+        /// The message.
+        token: Token,
+        /// Behind which seq.
+        at: Seq,
+    },
+    /// This node is the primary from now on: make everything durable that was written, recover the
+    /// buffer and open it.
+    Promote,
+    /// The buffer has no copy here any more: remove it.
+    RemoveCopy,
+    /// The copy knows more as committed.
+    Known(Seq),
+}

@@ -1,0 +1,344 @@
+//! The primary of a buffer: its two logs under one record of the manager, what each copy is to be
+//! told next, and what the manager is asked.
+//!
+//! Nothing is sent by itself: [`Leader::news`] says for whom there is something to tell, and
+//! whoever has a connection with room takes it ([`Leader::pull`]). So what came while the
+//! connection was busy goes out as one message.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::assignment::{Alter, Assignment, NodeEpoch};
+use super::log::Log;
+use super::message::{FromCopy, ToCopy};
+use super::primary::{Base, Primary, Told};
+use crate::ids::{Epoch, Micros, NodeId, Seq};
+use crate::input::Token;
+use crate::limits::{
+    ASK_AGAIN_MICROS, COPY_LAG_MICROS, COPY_RECORDS_MAX, COPY_SILENT_MICROS, TAIL_READS_MAX,
+};
+use crate::rules::Rules;
+use crate::segment::LogKind;
+
+/// The primary's side of a buffer's replication.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Leader {
+    messages: Primary,
+    cursors: Primary,
+    lines: BTreeMap<(NodeId, LogKind), Line>,
+    copies: BTreeMap<NodeId, Pace>,
+    reads: VecDeque<TailRead>,
+    /// When the manager was asked last what it has not decided.
+    asked: Option<Micros>,
+}
+
+/// What one copy was told of one log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Line {
+    told: Told,
+    /// Whoever has the connection knows that there is something to tell.
+    noticed: bool,
+}
+
+/// How a copy keeps pace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Pace {
+    /// It owes an answer since then.
+    silent_since: Option<Micros>,
+    /// It held everything that there was then.
+    whole_at: Micros,
+    /// Where the logs ended when this was noted: when it has come so far, it held everything then.
+    mark: (Seq, Seq, Micros),
+}
+
+/// A read of the tail that waits for its round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct TailRead {
+    token: Token,
+    round: u64,
+}
+
+/// The logs of a buffer that are replicated.
+pub const LOGS: [LogKind; 2] = [LogKind::Messages, LogKind::Cursors];
+
+impl Leader {
+    /// Begins an epoch with both logs as they are.
+    #[must_use]
+    pub fn appointed(
+        rules: &Rules,
+        me: NodeId,
+        assignment: &Arc<Assignment>,
+        messages: Log,
+        cursors: Log,
+    ) -> Self {
+        Self {
+            messages: Primary::appointed(rules, me, Arc::clone(assignment), messages),
+            cursors: Primary::appointed(rules, me, Arc::clone(assignment), cursors),
+            lines: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            reads: VecDeque::new(),
+            asked: None,
+        }
+    }
+
+    /// Its epoch.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.messages.epoch()
+    }
+
+    /// The manager's record that it goes by.
+    #[must_use]
+    pub const fn assignment(&self) -> &Arc<Assignment> {
+        self.messages.assignment()
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.messages.node()
+    }
+
+    /// Whether it may append, as far as it knows (rule 10).
+    #[must_use]
+    pub const fn appends(&self) -> bool {
+        self.messages.appends() && self.cursors.appends()
+    }
+
+    /// One of the logs as it is.
+    #[must_use]
+    pub const fn log(&self, log: LogKind) -> &Log {
+        match log {
+            LogKind::Cursors => self.cursors.log(),
+            _ => self.messages.log(),
+        }
+    }
+
+    /// One of the logs, to be told what became of it.
+    pub(crate) const fn primary(&mut self, log: LogKind) -> &mut Primary {
+        match log {
+            LogKind::Cursors => &mut self.cursors,
+            _ => &mut self.messages,
+        }
+    }
+
+    /// How far the whole in-sync set holds a log.
+    #[must_use]
+    pub fn agreed(&self, rules: &Rules, log: LogKind) -> Seq {
+        match log {
+            LogKind::Cursors => self.cursors.agreed(rules),
+            _ => self.messages.agreed(rules),
+        }
+    }
+
+    /// The manager has decided.
+    pub fn on_decided(&mut self, assignment: &Arc<Assignment>) {
+        self.messages.on_decided(Arc::clone(assignment));
+        self.cursors.on_decided(Arc::clone(assignment));
+        if self.messages.proposal().is_none() {
+            self.asked = None;
+        }
+        let copies = &self.messages.assignment().copies;
+        self.copies.retain(|node, _| copies.contains(node));
+        self.lines.retain(|(node, _), _| copies.contains(node));
+    }
+
+    /// What a copy says of a log.
+    pub fn on_answer(&mut self, now: Micros, log: LogKind, from: NodeId, answer: FromCopy) {
+        self.primary(log).on_answer(from, answer);
+        let held = (
+            self.messages.holds(from).unwrap_or_default(),
+            self.cursors.holds(from).unwrap_or_default(),
+        );
+        let ends = (self.messages.log().end, self.cursors.log().end);
+        let pace = self.pace(now, from);
+        pace.silent_since = None;
+        if held.0 >= pace.mark.0 && held.1 >= pace.mark.1 {
+            pace.whole_at = pace.mark.2;
+            pace.mark = (ends.0, ends.1, now);
+        }
+        if held == ends {
+            pace.whole_at = now;
+        }
+    }
+
+    fn pace(&mut self, now: Micros, node: NodeId) -> &mut Pace {
+        let ends = (self.messages.log().end, self.cursors.log().end);
+        self.copies.entry(node).or_insert(Pace {
+            silent_since: None,
+            whole_at: now,
+            mark: (ends.0, ends.1, now),
+        })
+    }
+
+    /// The connection to a copy was lost: what it has not answered is sent again.
+    pub fn on_silence(&mut self, node: NodeId) {
+        for log in LOGS {
+            self.primary(log).on_silence(node);
+            self.lines.remove(&(node, log));
+        }
+        if let Some(pace) = self.copies.get_mut(&node) {
+            pace.silent_since = None;
+        }
+    }
+
+    /// For whom there is something to tell of which log, and nobody knows yet.
+    pub fn news(&mut self) -> Vec<(NodeId, LogKind)> {
+        let assignment = Arc::clone(self.messages.assignment());
+        let mut found = Vec::new();
+        if assignment.copies.len() < 2 || !self.appends() {
+            return found;
+        }
+        for node in assignment.copies.iter().copied() {
+            for log in LOGS {
+                let primary = if log == LogKind::Cursors {
+                    &self.cursors
+                } else {
+                    &self.messages
+                };
+                let line = self.lines.get(&(node, log)).copied().unwrap_or_default();
+                let first = !self.lines.contains_key(&(node, log));
+                let new = first || primary.would_tell(node) != line.told;
+                if node == primary.node() || line.noticed || !new {
+                    continue;
+                }
+                let told = line.told;
+                let line = Line {
+                    told,
+                    noticed: true,
+                };
+                self.lines.insert((node, log), line);
+                found.push((node, log));
+            }
+        }
+        found
+    }
+
+    /// What a copy is told next of a log, now that its connection has room.
+    pub fn pull(
+        &mut self,
+        now: Micros,
+        node: NodeId,
+        log: LogKind,
+        base: Option<Base>,
+    ) -> Option<ToCopy> {
+        let primary = self.primary(log);
+        let message = primary.next_for(node, COPY_RECORDS_MAX, base);
+        let told = primary.told(node);
+        let line = self.lines.entry((node, log)).or_default();
+        line.noticed = false;
+        if message.is_some() {
+            line.told = told;
+            let pace = self.pace(now, node);
+            pace.silent_since.get_or_insert(now);
+        }
+        message
+    }
+
+    /// Begins a read of the tail (rule 11); `false` when too many wait.
+    pub fn read_tail(&mut self, token: Token) -> bool {
+        if self.reads.len() >= TAIL_READS_MAX {
+            return false;
+        }
+        let round = self.messages.ask_round();
+        self.reads.push_back(TailRead { token, round });
+        true
+    }
+
+    /// The reads of the tail whose rounds are done.
+    pub fn tails(&mut self, rules: &Rules) -> Vec<Token> {
+        let mut done = Vec::new();
+        while let Some(read) = self.reads.front()
+            && self.messages.round_is_done(rules, read.round)
+        {
+            done.push(read.token);
+            self.reads.pop_front();
+        }
+        done
+    }
+
+    /// The reads that wait, for they will never be done here.
+    pub fn give_up_reads(&mut self) -> Vec<Token> {
+        self.reads.drain(..).map(|read| read.token).collect()
+    }
+
+    /// When [`Self::on_time`] has something to do next.
+    #[must_use]
+    pub fn due(&self) -> Option<Micros> {
+        let silent = |pace: &Pace| pace.silent_since.map(|at| at.plus(COPY_SILENT_MICROS));
+        let silent = self.copies.values().filter_map(silent);
+        let behind = self.copies.iter().filter_map(|(node, pace)| {
+            let member = self.assignment().in_sync.contains_key(node);
+            member.then(|| pace.whole_at.plus(COPY_LAG_MICROS))
+        });
+        let asked = self.asked.map(|at| at.plus(ASK_AGAIN_MICROS));
+        silent.chain(behind).chain(asked).min()
+    }
+
+    /// Time passed: who is silent is told again, and the manager is asked to take out whoever keeps
+    /// the others waiting (rule 4), to take in whoever has caught up (rule 5), and again what it
+    /// has not decided.
+    pub fn on_time(&mut self, rules: &Rules, now: Micros) -> Option<Alter> {
+        let silent = |pace: &Pace| {
+            let since = pace.silent_since;
+            since.is_some_and(|since| now.since(since) >= COPY_SILENT_MICROS)
+        };
+        let silent: Vec<NodeId> = self
+            .copies
+            .iter()
+            .filter(|(_, pace)| silent(pace))
+            .map(|(node, _)| *node)
+            .collect();
+        silent.into_iter().for_each(|node| self.on_silence(node));
+        if let Some(proposal) = self.messages.proposal() {
+            let wait = self.asked.map_or(u64::MAX, |at| now.since(at));
+            return (wait >= ASK_AGAIN_MICROS).then(|| self.asks(now, proposal));
+        }
+        let alter = self.who_joins(rules).or_else(|| self.who_leaves(now))?;
+        Some(self.asks(now, alter))
+    }
+
+    fn asks(&mut self, now: Micros, alter: Alter) -> Alter {
+        self.asked = Some(now);
+        alter
+    }
+
+    /// Both logs count whoever is being added.
+    fn who_joins(&mut self, rules: &Rules) -> Option<Alter> {
+        let assignment = Arc::clone(self.messages.assignment());
+        let outside = assignment.copies.iter().copied();
+        let mut outside = outside.filter(|node| !assignment.in_sync.contains_key(node));
+        outside.find_map(|node| {
+            self.cursors.may_add(rules, node)?;
+            let alter = self.messages.ask_add(rules, node)?;
+            self.cursors.proposes(alter);
+            Some(alter)
+        })
+    }
+
+    fn who_leaves(&mut self, now: Micros) -> Option<Alter> {
+        let ends = (self.messages.log().end, self.cursors.log().end);
+        for (node, pace) in &mut self.copies {
+            let held = (self.messages.holds(*node), self.cursors.holds(*node));
+            if held == (Some(ends.0), Some(ends.1)) && pace.silent_since.is_none() {
+                (pace.whole_at, pace.mark) = (now, (ends.0, ends.1, now));
+            }
+        }
+        let late = |(node, pace): (&NodeId, &Pace)| {
+            (now.since(pace.whole_at) >= COPY_LAG_MICROS).then_some(*node)
+        };
+        let late: Vec<NodeId> = self.copies.iter().filter_map(late).collect();
+        late.into_iter().find_map(|node| {
+            let alter = self.messages.ask_remove(node)?;
+            self.cursors.proposes(alter);
+            Some(alter)
+        })
+    }
+
+    /// The registration under which a copy spoke last.
+    #[must_use]
+    pub fn registration(&self, node: NodeId) -> Option<NodeEpoch> {
+        self.messages.registration(node)
+    }
+}
