@@ -60,7 +60,7 @@ pub const COPY_SILENT_MICROS: u64 = 500_000;
 /// A member of the in-sync set that has not held everything for so many microseconds keeps every
 /// append waiting: the manager is asked to take it out. Longer than a slow disk's worst sync.
 pub const COPY_LAG_MICROS: u64 = 5_000_000;
-/// The manager is asked again after so many microseconds what it has not decided.
+/// What the manager has not decided after so many microseconds is taken back, and asked anew.
 pub const ASK_AGAIN_MICROS: u64 = 1_000_000;
 /// Reads of the tail of one buffer that may wait for their round.
 pub const TAIL_READS_MAX: usize = 10_000;

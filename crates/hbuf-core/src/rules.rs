@@ -80,6 +80,8 @@ pub struct Rules {
     pub commit_waits_for_proposed: bool,
     /// A member counts until the manager has taken it out.
     pub removal_waits_for_manager: bool,
+    /// The tail is read when all that the epoch began with is committed.
+    pub tail_reads_wait_for_the_start: bool,
     /// Who is taken into the in-sync set holds all that the primary began its epoch with.
     pub added_hold_the_start: bool,
     /// A copy that knows a higher epoch refuses a lower one.
@@ -145,6 +147,7 @@ impl Rules {
             commit_waits_for_in_sync: true,
             commit_waits_for_proposed: true,
             removal_waits_for_manager: true,
+            tail_reads_wait_for_the_start: true,
             added_hold_the_start: true,
             copies_fence_epochs: true,
             registration_tells_the_epoch: true,

@@ -27,6 +27,8 @@ pub struct Shard {
     pub(crate) copies: BTreeMap<Uuid, Copied>,
     /// When copies of each buffer may have been silent for too long.
     pub(crate) copies_due: BTreeMap<Uuid, Micros>,
+    /// What the clock showed last.
+    seen: Micros,
     /// When consumers of each buffer have something to do.
     due: BTreeMap<Uuid, Micros>,
 }
@@ -41,6 +43,7 @@ impl Shard {
             buffers: BTreeMap::new(),
             copies: BTreeMap::new(),
             copies_due: BTreeMap::new(),
+            seen: Micros(0),
             due: BTreeMap::new(),
         }
     }
@@ -70,6 +73,10 @@ impl Shard {
 
     /// Takes one input and appends what follows from it to `out`. Time never comes from elsewhere.
     pub fn handle(&mut self, now: Micros, input: Input, out: &mut Effects) {
+        if now < self.seen {
+            self.on_clock_back(now);
+        }
+        self.seen = now;
         match input {
             Input::Open(opening) => self.on_open(now, *opening, out),
             Input::Append {

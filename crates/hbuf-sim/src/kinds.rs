@@ -147,11 +147,45 @@ pub enum Kind {
     RunEnded,
     /// …
     InvariantBroken,
+    /// …
+    NodeRegistered,
+    /// …
+    NodeRefused,
+    /// …
+    LeaderElected,
+    /// …
+    CommandProposed,
+    /// …
+    CommandApplied,
+    /// …
+    PrimaryAppointed,
+    /// …
+    PacketSent,
+    /// …
+    PacketArrived,
+    /// …
+    PacketLost,
+    /// …
+    CopyTook,
+    /// …
+    CopyCut,
+    /// …
+    CopyBegan,
+    /// …
+    CopyRemoved,
+    /// …
+    TailAsked,
+    /// …
+    TailShown,
+    /// …
+    ActionTaken,
+    /// …
+    FaultsEnded,
 }
 
 impl Kind {
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 72] = [
+    pub const ALL: [Self; 89] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -224,6 +258,23 @@ impl Kind {
         Self::DiskRenamed,
         Self::RunEnded,
         Self::InvariantBroken,
+        Self::NodeRegistered,
+        Self::NodeRefused,
+        Self::LeaderElected,
+        Self::CommandProposed,
+        Self::CommandApplied,
+        Self::PrimaryAppointed,
+        Self::PacketSent,
+        Self::PacketArrived,
+        Self::PacketLost,
+        Self::CopyTook,
+        Self::CopyCut,
+        Self::CopyBegan,
+        Self::CopyRemoved,
+        Self::TailAsked,
+        Self::TailShown,
+        Self::ActionTaken,
+        Self::FaultsEnded,
     ];
 
     /// The name in traces and counts.
@@ -246,7 +297,7 @@ impl Kind {
 }
 
 /// What is known of each variant, in their order.
-const TABLE: [(Kind, &str, &str); 72] = [
+const TABLE: [(Kind, &str, &str); 89] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -570,6 +621,87 @@ const TABLE: [(Kind, &str, &str); 72] = [
         Kind::InvariantBroken,
         "invariant.broken",
         "an invariant does not hold",
+    ),
+    (
+        Kind::NodeRegistered,
+        "node.registered",
+        "the manager knows a node as it runs now",
+    ),
+    (
+        Kind::NodeRefused,
+        "node.refused",
+        "the manager does not let a node in",
+    ),
+    (
+        Kind::LeaderElected,
+        "leader.elected",
+        "a member leads the manager's group",
+    ),
+    (
+        Kind::CommandProposed,
+        "command.proposed",
+        "a node asks the manager for a change",
+    ),
+    (
+        Kind::CommandApplied,
+        "command.applied",
+        "a node has a change of the manager",
+    ),
+    (
+        Kind::PrimaryAppointed,
+        "primary.appointed",
+        "a node leads a buffer in a new epoch",
+    ),
+    (
+        Kind::PacketSent,
+        "packet.sent",
+        "a node says something to another about a buffer",
+    ),
+    (
+        Kind::PacketArrived,
+        "packet.arrived",
+        "a node hears something of another about a buffer",
+    ),
+    (
+        Kind::PacketLost,
+        "packet.lost",
+        "something that was said does not arrive",
+    ),
+    (Kind::CopyTook, "copy.took", "a copy takes records"),
+    (
+        Kind::CopyCut,
+        "copy.cut",
+        "a copy cuts its log back to what it has in common with the primary",
+    ),
+    (
+        Kind::CopyBegan,
+        "copy.began",
+        "a copy that lacks much begins anew near the tail",
+    ),
+    (
+        Kind::CopyRemoved,
+        "copy.removed",
+        "a copy is removed: the buffer has moved",
+    ),
+    (
+        Kind::TailAsked,
+        "tail.asked",
+        "a client asks for the end of a buffer",
+    ),
+    (
+        Kind::TailShown,
+        "tail.shown",
+        "a client is shown the end of a buffer",
+    ),
+    (
+        Kind::ActionTaken,
+        "action.taken",
+        "a scenario, a seed or a hand makes something happen",
+    ),
+    (
+        Kind::FaultsEnded,
+        "faults.ended",
+        "all faults end: everything must come to rest",
     ),
 ];
 

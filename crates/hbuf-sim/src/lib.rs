@@ -56,6 +56,7 @@ mod ledger;
 mod model;
 pub mod net;
 mod node;
+pub mod nodes;
 pub mod overrides;
 mod plan;
 mod registry;

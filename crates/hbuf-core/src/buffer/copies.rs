@@ -110,6 +110,10 @@ impl Buffer {
         self.leader.due()
     }
 
+    pub(crate) fn on_clock_back(&mut self, now: Micros) {
+        self.leader.on_clock_back(now);
+    }
+
     /// Copies may have been silent, or behind, for too long.
     pub(crate) fn on_copies_due(&mut self, rules: &Rules, now: Micros, out: &mut Effects) {
         if let Some(alter) = self.leader.on_time(rules, now) {

@@ -249,6 +249,7 @@ mod tests {
         let word = Word::Holds {
             from: Seq::FIRST,
             durable: Seq(through),
+            commit: Seq::ZERO,
             round: 0,
         };
         let answer = FromCopy {

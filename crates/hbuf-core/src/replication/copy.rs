@@ -223,10 +223,12 @@ impl Copy {
             true => self.log.durable,
             false => self.log.end,
         };
-        let (from, round) = (self.log.from, self.round);
+        let Log { from, commit, .. } = self.log;
+        let round = self.round;
         self.says(Word::Holds {
             from,
             durable,
+            commit,
             round,
         })
     }
@@ -295,10 +297,11 @@ mod tests {
         }
     }
 
-    fn holds(durable: Seq) -> Word {
+    fn holds(durable: Seq, commit: u64) -> Word {
         Word::Holds {
             from: Seq::FIRST,
             durable,
+            commit: Seq(commit),
             round: 0,
         }
     }
@@ -325,7 +328,7 @@ mod tests {
         let taken = copy.on_message(&rules, &lead(SELF, 3));
         assert_eq!((taken.cut, copy.epoch()), (Some(Seq(3)), Epoch(2)));
         let durable = Seq(3);
-        assert_eq!(word(taken), holds(durable));
+        assert_eq!(word(taken), holds(durable, 2));
     }
 
     #[test]
@@ -348,7 +351,7 @@ mod tests {
         assert_eq!((taken.append, taken.answer), (Some((Seq(5), Seq(6))), None));
         let durable = Seq(6);
         let said = copy.on_synced(&rules, durable).map(|answer| answer.word);
-        assert_eq!(said, Some(holds(durable)));
+        assert_eq!(said, Some(holds(durable, 0)));
         let old = ToCopy::Greet { epoch: Epoch(1) };
         assert_eq!(word(copy.on_message(&rules, &old)), Word::Fenced);
     }

@@ -9,9 +9,9 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::assignment::{Alter, Assignment, NodeEpoch};
+use super::assignment::{Alter, Assignment, Change, NodeEpoch};
 use super::log::Log;
-use super::message::{FromCopy, ToCopy};
+use super::message::{FromCopy, ToCopy, Word};
 use super::primary::{Base, Primary, Told};
 use crate::ids::{Epoch, Micros, NodeId, Seq};
 use crate::input::Token;
@@ -39,13 +39,15 @@ struct Line {
     told: Told,
     /// Whoever has the connection knows that there is something to tell.
     noticed: bool,
+    /// The copy owes an answer since then.
+    silent_since: Option<Micros>,
+    /// It was told to begin anew: nothing else is of use before it has.
+    begins: bool,
 }
 
 /// How a copy keeps pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Pace {
-    /// It owes an answer since then.
-    silent_since: Option<Micros>,
     /// It held everything that there was then.
     whole_at: Micros,
     /// Where the logs ended when this was noted: when it has come so far, it held everything then.
@@ -152,8 +154,17 @@ impl Leader {
             self.cursors.holds(from).unwrap_or_default(),
         );
         let ends = (self.messages.log().end, self.cursors.log().end);
+        // It may answer what was said before the last message, which got lost.
+        let owes = self.primary(log).owes(from);
+        if let Some(line) = self.lines.get_mut(&(from, log)) {
+            line.silent_since = owes.then_some(now);
+            line.begins = false;
+            if matches!(answer.word, Word::Gap { .. }) {
+                // What it was told came before what it should have followed.
+                line.told = Told::default();
+            }
+        }
         let pace = self.pace(now, from);
-        pace.silent_since = None;
         if held.0 >= pace.mark.0 && held.1 >= pace.mark.1 {
             pace.whole_at = pace.mark.2;
             pace.mark = (ends.0, ends.1, now);
@@ -166,7 +177,6 @@ impl Leader {
     fn pace(&mut self, now: Micros, node: NodeId) -> &mut Pace {
         let ends = (self.messages.log().end, self.cursors.log().end);
         self.copies.entry(node).or_insert(Pace {
-            silent_since: None,
             whole_at: now,
             mark: (ends.0, ends.1, now),
         })
@@ -174,13 +184,12 @@ impl Leader {
 
     /// The connection to a copy was lost: what it has not answered is sent again.
     pub fn on_silence(&mut self, node: NodeId) {
-        for log in LOGS {
-            self.primary(log).on_silence(node);
-            self.lines.remove(&(node, log));
-        }
-        if let Some(pace) = self.copies.get_mut(&node) {
-            pace.silent_since = None;
-        }
+        LOGS.into_iter().for_each(|log| self.say_again(node, log));
+    }
+
+    fn say_again(&mut self, node: NodeId, log: LogKind) {
+        self.primary(log).on_silence(node);
+        self.lines.remove(&(node, log));
     }
 
     /// For whom there is something to tell of which log, and nobody knows yet.
@@ -200,13 +209,12 @@ impl Leader {
                 let line = self.lines.get(&(node, log)).copied().unwrap_or_default();
                 let first = !self.lines.contains_key(&(node, log));
                 let new = first || primary.would_tell(node) != line.told;
-                if node == primary.node() || line.noticed || !new {
+                if node == primary.node() || line.noticed || line.begins || !new {
                     continue;
                 }
-                let told = line.told;
                 let line = Line {
-                    told,
                     noticed: true,
+                    ..line
                 };
                 self.lines.insert((node, log), line);
                 found.push((node, log));
@@ -229,9 +237,10 @@ impl Leader {
         let line = self.lines.entry((node, log)).or_default();
         line.noticed = false;
         if message.is_some() {
+            line.begins = matches!(message, Some(ToCopy::Begin { .. }));
             line.told = told;
-            let pace = self.pace(now, node);
-            pace.silent_since.get_or_insert(now);
+            line.silent_since.get_or_insert(now);
+            self.pace(now, node);
         }
         message
     }
@@ -263,11 +272,23 @@ impl Leader {
         self.reads.drain(..).map(|read| read.token).collect()
     }
 
+    /// The clock went back to `now`: nothing is waited for because it was ahead.
+    pub fn on_clock_back(&mut self, now: Micros) {
+        for line in self.lines.values_mut() {
+            line.silent_since = line.silent_since.map(|since| since.min(now));
+        }
+        for pace in self.copies.values_mut() {
+            pace.whole_at = pace.whole_at.min(now);
+            pace.mark.2 = pace.mark.2.min(now);
+        }
+        self.asked = self.asked.map(|asked| asked.min(now));
+    }
+
     /// When [`Self::on_time`] has something to do next.
     #[must_use]
     pub fn due(&self) -> Option<Micros> {
-        let silent = |pace: &Pace| pace.silent_since.map(|at| at.plus(COPY_SILENT_MICROS));
-        let silent = self.copies.values().filter_map(silent);
+        let silent = |line: &Line| line.silent_since.map(|at| at.plus(COPY_SILENT_MICROS));
+        let silent = self.lines.values().filter_map(silent);
         let behind = self.copies.iter().filter_map(|(node, pace)| {
             let member = self.assignment().in_sync.contains_key(node);
             member.then(|| pace.whole_at.plus(COPY_LAG_MICROS))
@@ -277,23 +298,29 @@ impl Leader {
     }
 
     /// Time passed: who is silent is told again, and the manager is asked to take out whoever keeps
-    /// the others waiting (rule 4), to take in whoever has caught up (rule 5), and again what it
-    /// has not decided.
+    /// the others waiting (rule 4), to take in whoever has caught up (rule 5), and to take back what
+    /// it has not decided.
     pub fn on_time(&mut self, rules: &Rules, now: Micros) -> Option<Alter> {
-        let silent = |pace: &Pace| {
-            let since = pace.silent_since;
+        let silent = |line: &Line| {
+            let since = line.silent_since;
             since.is_some_and(|since| now.since(since) >= COPY_SILENT_MICROS)
         };
-        let silent: Vec<NodeId> = self
-            .copies
+        let silent: Vec<(NodeId, LogKind)> = self
+            .lines
             .iter()
-            .filter(|(_, pace)| silent(pace))
-            .map(|(node, _)| *node)
+            .filter(|(_, line)| silent(line))
+            .map(|(line, _)| *line)
             .collect();
-        silent.into_iter().for_each(|node| self.on_silence(node));
+        for (node, log) in silent {
+            self.say_again(node, log);
+        }
         if let Some(proposal) = self.messages.proposal() {
+            // It was lost, or refused: whoever was to join has started anew, perhaps. Taken back, it
+            // can be asked anew, once the manager says that it will never come to be.
             let wait = self.asked.map_or(u64::MAX, |at| now.since(at));
-            return (wait >= ASK_AGAIN_MICROS).then(|| self.asks(now, proposal));
+            let change = Change::Nothing;
+            let back = Alter { change, ..proposal };
+            return (wait >= ASK_AGAIN_MICROS).then(|| self.asks(now, back));
         }
         let alter = self.who_joins(rules).or_else(|| self.who_leaves(now))?;
         Some(self.asks(now, alter))
@@ -321,7 +348,11 @@ impl Leader {
         let ends = (self.messages.log().end, self.cursors.log().end);
         for (node, pace) in &mut self.copies {
             let held = (self.messages.holds(*node), self.cursors.holds(*node));
-            if held == (Some(ends.0), Some(ends.1)) && pace.silent_since.is_none() {
+            let owes = |log| {
+                let line = self.lines.get(&(*node, log));
+                line.is_some_and(|line| line.silent_since.is_some())
+            };
+            if held == (Some(ends.0), Some(ends.1)) && !LOGS.into_iter().any(owes) {
                 (pace.whole_at, pace.mark) = (now, (ends.0, ends.1, now));
             }
         }

@@ -110,6 +110,8 @@ pub enum Word {
         from: Seq,
         /// The last seq that a crash would leave.
         durable: Seq,
+        /// What it knows as committed.
+        commit: Seq,
         /// The newest round that it was asked for.
         round: u64,
     },

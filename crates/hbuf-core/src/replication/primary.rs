@@ -27,6 +27,8 @@ struct Held {
     from: Seq,
     /// The last that its disk holds.
     durable: Seq,
+    /// What it knows as committed.
+    commit: Seq,
     /// The last that was sent.
     sent: Seq,
 }
@@ -175,11 +177,13 @@ impl Primary {
             Word::Holds {
                 from,
                 durable,
+                commit,
                 round,
             } => {
                 let fresh = Held {
                     from,
                     durable,
+                    commit,
                     sent: durable,
                 };
                 let held = copy.holds.get_or_insert(fresh);
@@ -188,6 +192,7 @@ impl Primary {
                     held.from = from;
                 }
                 held.durable = held.durable.max(durable);
+                held.commit = held.commit.max(commit);
                 held.sent = held.sent.max(durable);
                 copy.round = copy.round.max(round);
             }
@@ -216,12 +221,21 @@ impl Primary {
         let Some(standing) = self.copies.get(&copy) else {
             return Told::default();
         };
-        Told {
-            stage: 1 + u8::from(standing.holds.is_some()),
-            node_epoch: standing.node_epoch,
-            sent: self.log.end,
-            commit: self.log.commit,
-            round: self.round,
+        let node_epoch = standing.node_epoch;
+        match standing.holds {
+            // The first word of an epoch tells the log as it is; what comes after it follows.
+            None => Told {
+                stage: 1,
+                node_epoch,
+                ..Told::default()
+            },
+            Some(_) => Told {
+                stage: 2,
+                node_epoch,
+                sent: self.log.end,
+                commit: self.log.commit,
+                round: self.round,
+            },
         }
     }
 
@@ -275,10 +289,25 @@ impl Primary {
     #[must_use]
     pub fn told(&self, copy: NodeId) -> Told {
         let held = self.copies.get(&copy).and_then(|standing| standing.holds);
+        let told = self.would_tell(copy);
         Told {
-            sent: held.map_or(self.log.end, |held| held.sent),
-            ..self.would_tell(copy)
+            sent: held.map_or(told.sent, |held| held.sent),
+            ..told
         }
+    }
+
+    /// Whether a copy was sent what it has not answered yet.
+    #[must_use]
+    pub fn owes(&self, copy: NodeId) -> bool {
+        let standing = self.copies.get(&copy);
+        standing.is_some_and(|standing| {
+            let owes = |held: Held| {
+                let unknown = held.commit < self.log.commit;
+                held.durable < held.sent || standing.round < self.round || unknown
+            };
+            // The first word of an epoch is answered with what the copy holds.
+            standing.holds.is_none_or(owes)
+        })
     }
 
     /// The last seq that a copy's disk holds, when that is known in this epoch.
@@ -318,7 +347,9 @@ impl Primary {
             let copy = self.copies.get(node);
             *node == self.me || copy.is_some_and(|copy| copy.round >= round)
         };
-        !self.deposed && self.maximal(rules).all(|node| answered(&node))
+        // With fewer members than a commit needs, what was committed before is not known.
+        let known = self.log.commit >= self.start || !rules.tail_reads_wait_for_the_start;
+        !self.deposed && known && self.maximal(rules).all(|node| answered(&node))
     }
 
     /// Asks to take a member out (rule 4). It is waited for until the manager has said yes.
@@ -436,8 +467,6 @@ impl Primary {
 
 #[cfg(test)]
 mod tests {
-    use alloc::collections::BTreeSet;
-
     use super::*;
     use crate::ids::Uuid;
 
@@ -483,6 +512,7 @@ mod tests {
         let holds = |durable| Word::Holds {
             from: Seq::FIRST,
             durable,
+            commit: Seq(0),
             round: 0,
         };
         primary.on_framed(Seq(2));
@@ -513,6 +543,7 @@ mod tests {
         let nothing = Word::Holds {
             from: Seq::FIRST,
             durable: Seq(0),
+            commit: Seq(0),
             round: 0,
         };
         primary.on_answer(OTHER, says(3, 2, nothing));

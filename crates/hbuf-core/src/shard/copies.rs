@@ -90,6 +90,21 @@ impl Shard {
         };
     }
 
+    /// Whoever waits for a time waits no longer than it was to take. Call
+    /// [`crate::input::Input::CopiesDue`] now and then although nothing is due: a clock that went
+    /// back is noticed with the next input.
+    pub(super) fn on_clock_back(&mut self, now: Micros) {
+        for uuid in self.copies_due.keys().copied().collect::<Vec<_>>() {
+            let Some(buffer) = self.buffers.get_mut(&uuid) else {
+                continue;
+            };
+            buffer.on_clock_back(now);
+            if let Some(due) = buffer.copies_due() {
+                self.copies_due.insert(uuid, due);
+            }
+        }
+    }
+
     pub(super) fn on_copies_due(&mut self, now: Micros, out: &mut Effects) {
         let rules = self.rules;
         let due = self.copies_due.iter().filter(|(_, at)| **at <= now);
@@ -170,6 +185,8 @@ impl Shard {
             if stays {
                 self.lead(now, &uuid, out, |buffer, out| {
                     buffer.on_decided(&rules, assignment, out);
+                    // Whoever was refused before may be let in by now.
+                    buffer.on_copies_due(&rules, now, out);
                 });
                 return;
             }

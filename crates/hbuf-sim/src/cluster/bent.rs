@@ -23,6 +23,8 @@ pub enum Bent {
     UncleanElection,
     /// A new primary begins with what it knows as committed.
     AppointedCut,
+    /// A new primary shows the tail before it knows what was committed.
+    TailBeforeStart,
     /// A new primary takes in who lacks what primaries before may have committed.
     AddedBelowStart,
     /// A copy takes records of a primary that is none any more.
@@ -41,7 +43,7 @@ pub enum Bent {
 
 impl Bent {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::GapTaken,
         Self::AckBeforeDisk,
         Self::AckBeforeInSync,
@@ -50,6 +52,7 @@ impl Bent {
         Self::LateChange,
         Self::UncleanElection,
         Self::AppointedCut,
+        Self::TailBeforeStart,
         Self::AddedBelowStart,
         Self::NoEpochFence,
         Self::CutToCommit,
@@ -72,6 +75,7 @@ impl Bent {
             Self::AckBeforeInSync => "ack-before-in-sync",
             Self::AddedTooLate => "added-too-late",
             Self::DroppedTooEarly => "dropped-too-early",
+            Self::TailBeforeStart => "tail-before-start",
             Self::AddedBelowStart => "added-below-start",
             Self::NoEpochFence => "no-epoch-fence",
             Self::CutToCommit => "cut-to-commit",
@@ -101,6 +105,7 @@ impl Bent {
             Self::AckBeforeInSync => rules.commit_waits_for_in_sync = false,
             Self::AddedTooLate => rules.commit_waits_for_proposed = false,
             Self::DroppedTooEarly => rules.removal_waits_for_manager = false,
+            Self::TailBeforeStart => rules.tail_reads_wait_for_the_start = false,
             Self::AddedBelowStart => rules.added_hold_the_start = false,
             Self::NoEpochFence => rules.copies_fence_epochs = false,
             Self::CutToCommit => rules.reconcile_by_epoch = false,
@@ -116,7 +121,7 @@ impl Bent {
     pub const fn mood(self) -> Mood {
         match self {
             Self::LeadOfOldLife | Self::LateChange | Self::NoEpochFence => Mood::Stale,
-            Self::TailUnasked => Mood::Deaf,
+            Self::TailUnasked | Self::TailBeforeStart => Mood::Deaf,
             Self::AddedBelowStart | Self::AddedTooLate => Mood::Churn,
             _ => Mood::Plain,
         }
@@ -139,7 +144,7 @@ impl Bent {
             | Self::LeadOfOldLife
             | Self::UncleanElection => Invariant::CommittedNeverCut,
             Self::GapTaken | Self::ResumedEpoch => Invariant::PrefixAgreement,
-            Self::TailUnasked => Invariant::TailIsFresh,
+            Self::TailBeforeStart | Self::TailUnasked => Invariant::TailIsFresh,
         }
     }
 }

@@ -158,8 +158,10 @@ impl Node {
             if let Some((after, through)) = taken.append {
                 // With a rule that is bent, they may follow anything.
                 let new = records.iter().skip(index(after).saturating_sub(from));
-                self.records
-                    .extend(new.take(index(through) - index(after)).copied());
+                self.records.extend(
+                    new.take(index(through).saturating_sub(index(after)))
+                        .copied(),
+                );
             }
         }
         Ok(taken.answer)

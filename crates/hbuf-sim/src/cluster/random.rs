@@ -49,7 +49,13 @@ pub fn mood_of(seed: u64) -> Mood {
 pub fn walk(seed: u64, mood: Mood, rules: &Rules, bounds: Bounds, steps: u64) -> Walk {
     let draws = Draws::new(seed);
     let weights = weights(&draws, mood);
-    let mut cluster = Cluster::new(bounds);
+    // In half of the walks a commit needs two members.
+    let min_in_sync =
+        bounds.min_in_sync + usize::from(draws.draw(Purpose::Cluster, 4, 0).below(2) == 1);
+    let mut cluster = Cluster::new(Bounds {
+        min_in_sync,
+        ..bounds
+    });
     let mut path = Vec::new();
     let mut ages = Ages::default();
     // Of half of the networks the newest message mostly comes first, and an old one may come when

@@ -295,7 +295,7 @@ impl Options {
         self.get(opt) != 0
     }
 
-    pub(super) const fn set(&mut self, opt: Opt, value: u64) {
+    pub(crate) const fn set(&mut self, opt: Opt, value: u64) {
         self.values[opt as usize] = value;
     }
 

@@ -60,6 +60,7 @@ bent! {
     a_change_for_an_older_version_is_noticed: LateChange,
     a_primary_that_was_no_member_is_noticed: UncleanElection,
     a_primary_that_cuts_its_log_is_noticed: AppointedCut,
+    a_tail_read_before_the_epochs_start_is_committed_is_noticed: TailBeforeStart,
     a_copy_added_below_the_epochs_start_is_noticed: AddedBelowStart,
     a_copy_that_does_not_fence_is_noticed: NoEpochFence,
     a_copy_cut_back_to_its_commit_is_noticed: CutToCommit,

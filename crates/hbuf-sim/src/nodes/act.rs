@@ -1,0 +1,331 @@
+//! What scenarios, seeds and hands make happen.
+
+use hbuf_core::ids::{NodeId, Seq, Uuid};
+use hbuf_core::record::Producer;
+use hbuf_manager::{Action as Command, Assign};
+
+use super::client::{Wanted, append, key_of};
+use super::message::Ask;
+use super::{About, World, node};
+use crate::draw::{Purpose, mix};
+use crate::kinds::Kind;
+use crate::net::{Cut, Endpoint, Link, NetFault, Weather};
+use crate::scenario::{Action, Ask as Scripted, DiskFault, EndRef, Field, NodeRef, Verb};
+use crate::swarm::Opt;
+use crate::tracefile::EventId;
+
+impl World {
+    /// Makes it happen.
+    pub(super) fn act(&mut self, cause: EventId, action: &Action) {
+        let note = action.to_string();
+        let about = About {
+            note: &note,
+            ..About::default()
+        };
+        let event = match action {
+            Action::Client(_) => cause,
+            _ => self.event(&[cause], Kind::ActionTaken, &about),
+        };
+        match action {
+            Action::Crash(node) => self.at_node(node, |world, host| world.crash(event, host, true)),
+            Action::Kill(node) | Action::Stop(node) => {
+                self.at_node(node, |world, host| world.crash(event, host, false));
+            }
+            Action::Start(node) => {
+                self.at_node(node, |world, host| world.start_if_down(event, host))
+            }
+            Action::StartAll => self.start_all(event),
+            Action::Pause { node, last } => {
+                let until = self.t + last.unwrap_or(10_000_000);
+                self.at_node(node, |world, host| {
+                    world.hosts[host].clock.pause(Some(until))
+                });
+            }
+            Action::Resume(node) => {
+                self.at_node(node, |world, host| world.hosts[host].clock.resume())
+            }
+            Action::Reformat(node) => self.at_node(node, |world, host| world.reformat(event, host)),
+            Action::Jump { node, by } => {
+                self.at_node(node, |world, host| world.hosts[host].clock.jump(*by));
+            }
+            Action::Drift { node, ppm } => {
+                let now = self.t;
+                self.at_node(node, |world, host| world.hosts[host].clock.drift(now, *ppm));
+            }
+            Action::Disk { node, fault } => {
+                self.at_node(node, |world, host| world.disk_fault(event, host, *fault));
+            }
+            Action::SlowDisk { node, by } => {
+                self.at_node(node, |world, host| world.hosts[host].slow_us = *by);
+            }
+            Action::Move { buffer, to } => self.move_buffer(event, buffer, to),
+            Action::HandOver { buffer, to } => self.hand_over(event, buffer, to),
+            Action::Client(ask) => self.scripted(cause, ask),
+            Action::Partition(_)
+            | Action::Cut { .. }
+            | Action::Isolate(_)
+            | Action::Heal
+            | Action::Clog { .. }
+            | Action::Slow { .. }
+            | Action::Reset { .. }
+            | Action::Net(_) => self.net_action(event, action),
+            other => self.unplayed.push(other.to_string()),
+        }
+    }
+
+    fn at_node(&mut self, node: &NodeRef, act: impl FnOnce(&mut Self, usize)) {
+        if let Some(host) = self.resolve(node) {
+            act(self, host);
+        }
+    }
+
+    /// Which node is meant now.
+    pub(super) fn resolve(&self, node: &NodeRef) -> Option<usize> {
+        let buffer = |name: &String| self.names.buffers.iter().position(|it| it == name);
+        match node {
+            NodeRef::Named(name) => self.names.nodes.iter().position(|it| it == name),
+            NodeRef::PrimaryOf(of) => {
+                let primary = self.newest(buffer(of)?)?.primary?;
+                self.hosts.iter().position(|host| host.id == primary)
+            }
+            NodeRef::ReplicaOf(of) => {
+                let assignment = self.newest(buffer(of)?)?;
+                let mut copies = assignment.copies.iter();
+                let replica = copies.find(|node| assignment.primary != Some(**node))?;
+                self.hosts.iter().position(|host| host.id == *replica)
+            }
+        }
+    }
+
+    fn end(&self, end: &EndRef) -> Option<Endpoint> {
+        if let NodeRef::Named(name) = end
+            && let Some(client) = self.names.clients.iter().position(|it| it == name)
+        {
+            return Some(Endpoint::Client(u32::try_from(client + 1).ok()?));
+        }
+        self.resolve(end).map(node)
+    }
+
+    fn start_if_down(&mut self, cause: EventId, host: usize) {
+        if !self.hosts[host].up {
+            self.start(cause, host);
+        }
+    }
+
+    pub(super) fn start_all(&mut self, cause: EventId) {
+        for host in 0..self.hosts.len() {
+            self.start_if_down(cause, host);
+        }
+    }
+
+    /// The node has an empty disk from now on; its member of the manager's group keeps its files,
+    /// for they are on another one.
+    fn reformat(&mut self, cause: EventId, host: usize) {
+        self.crash(cause, host, true);
+        let draw = self.draw(Purpose::Rot, host as u64, self.hosts[host].life);
+        let mut bytes = [0xdd; 16];
+        bytes[..8].copy_from_slice(&draw.0.to_be_bytes());
+        let this = &mut self.hosts[host];
+        this.disk = crate::disk::Disk::new();
+        this.disk_id = Uuid::from_random(bytes);
+        this.lives = Default::default();
+        this.bad.clear();
+        self.watch.reformatted(host);
+    }
+
+    fn disk_fault(&mut self, cause: EventId, host: usize, fault: DiskFault) {
+        match fault {
+            DiskFault::SyncFails => self.hosts[host].fail_sync = true,
+            DiskFault::Rots => self.rot(cause, host),
+            DiskFault::Fast => self.hosts[host].slow_us = 0,
+            DiskFault::Full | DiskFault::Room | DiskFault::LosesUnsynced | DiskFault::Tears => {
+                self.unplayed.push(format!("disk {}", fault.name()));
+            }
+        }
+    }
+
+    /// A durable byte of a message changes; noticed when it is read next. Only of one that a later
+    /// record vouches for: the last ones look like what a loss of power tears.
+    fn rot(&mut self, cause: EventId, host: usize) {
+        let draw = self.draw(Purpose::Rot, host as u64, self.t);
+        let buffer = usize::try_from(draw.below(self.buffers.len() as u64)).unwrap_or(0);
+        let id = super::files::LogId {
+            buffer,
+            log: hbuf_core::segment::LogKind::Messages,
+        };
+        self.hosts[host].log(id);
+        let this = &mut self.hosts[host];
+        let vouched = this.files[&id].vouched(&this.disk);
+        let seq = Seq(1 + draw.next().below(vouched.0.max(1)));
+        let Some((name, at, len)) = this.files[&id].place(seq).filter(|_| seq <= vouched) else {
+            return;
+        };
+        if this.disk.rot(name, at + draw.next().next().below(len)) {
+            let about = About {
+                host: Some(host),
+                buffer: Some(buffer),
+                seqs: Some((seq.0, seq.0)),
+                ..About::default()
+            };
+            self.event(&[cause], Kind::DiskRotted, &about);
+        }
+    }
+
+    fn ask_manager(&mut self, cause: EventId, action: Command) {
+        let up = |host: &usize| self.hosts[*host].up && self.hosts[*host].node_epoch.is_some();
+        let any = (0..self.hosts.len()).find(up);
+        if let Some(host) = any {
+            self.propose(cause, host, action);
+        }
+    }
+
+    fn move_buffer(&mut self, cause: EventId, buffer: &str, to: &[NodeRef]) {
+        let Some(at) = self.names.buffers.iter().position(|it| it == buffer) else {
+            return;
+        };
+        let hosts: Vec<usize> = to.iter().filter_map(|node| self.resolve(node)).collect();
+        let copies: Vec<NodeId> = hosts.into_iter().map(|host| self.hosts[host].id).collect();
+        let uuid = self.buffers[at];
+        let expected = None;
+        let action = Assign::SetCopies {
+            uuid,
+            expected,
+            copies,
+        };
+        self.ask_manager(cause, Command::Assign(action));
+    }
+
+    fn hand_over(&mut self, cause: EventId, buffer: &str, to: &NodeRef) {
+        let at = self.names.buffers.iter().position(|it| it == buffer);
+        let (Some(at), Some(host)) = (at, self.resolve(to)) else {
+            return;
+        };
+        let (uuid, to) = (self.buffers[at], self.hosts[host].id);
+        let expected = None;
+        let action = Assign::HandOver { uuid, expected, to };
+        self.ask_manager(cause, Command::Assign(action));
+    }
+
+    fn net_action(&mut self, cause: EventId, action: &Action) {
+        match action {
+            Action::Partition(groups) => {
+                let ends =
+                    |group: &Vec<EndRef>| group.iter().filter_map(|end| self.end(end)).collect();
+                let groups = groups.iter().map(ends).collect();
+                self.net.cut(Cut::Groups(groups));
+            }
+            Action::Cut { from, to } => {
+                if let (Some(from), Some(to)) = (self.end(from), self.end(to)) {
+                    self.net.cut(Cut::OneWay(Link::new(from, to)));
+                }
+            }
+            Action::Isolate(end) => {
+                if let Some(end) = self.end(end) {
+                    self.net.cut(Cut::Isolate(end));
+                }
+            }
+            Action::Heal => self.net.heal_all(),
+            Action::Clog { from, to, last } => {
+                if let (Some(from), Some(to)) = (self.end(from), self.end(to)) {
+                    let until = self.t + last;
+                    self.net.clog(Link::new(from, to), until);
+                }
+            }
+            Action::Slow { from, to, bytes } => {
+                if let (Some(from), Some(to)) = (self.end(from), self.end(to)) {
+                    let weather = Weather {
+                        bytes_per_second: Some(*bytes),
+                        ..self.net.weather()
+                    };
+                    self.net
+                        .set_link_weather(Link::new(from, to), Some(weather));
+                }
+            }
+            Action::Reset { one, other } => {
+                if let (Some(one), Some(other)) = (self.end(one), self.end(other)) {
+                    for packet in self.net.reset(one, other) {
+                        self.lost(cause, packet, NetFault::Reset);
+                    }
+                    self.connection_lost(cause, one, other);
+                }
+            }
+            Action::Net(changes) => {
+                for (opt, value) in changes {
+                    self.options.set(*opt, *value);
+                }
+                self.net.set_weather(weather(&self.options));
+            }
+            _ => {}
+        }
+    }
+
+    /// What a scenario lets a client ask.
+    fn scripted(&mut self, cause: EventId, ask: &Scripted) {
+        let client = self.names.clients.iter().position(|it| *it == ask.client);
+        let buffer = self.names.buffers.iter().position(|it| *it == ask.target);
+        let (Some(client), Some(buffer)) = (client, buffer) else {
+            self.unplayed.push(ask.verb.name().to_owned());
+            return;
+        };
+        let field = |field| ask.with.get(&field).map(String::as_str);
+        let to =
+            field(Field::To).and_then(|name| self.names.nodes.iter().position(|it| it == name));
+        let again = field(Field::Retry) == Some("on");
+        let request = match ask.verb {
+            Verb::Tail | Verb::Read => Ask::ReadTail,
+            Verb::Append => self.scripted_append(client, buffer, ask),
+            other => {
+                self.unplayed.push(other.name().to_owned());
+                return;
+            }
+        };
+        let wanted = Wanted {
+            buffer,
+            ask: request,
+            to,
+            again,
+            place: None,
+            doubtful: false,
+        };
+        self.ask(cause, client, wanted, 0);
+    }
+
+    fn scripted_append(&self, client: usize, buffer: usize, ask: &Scripted) -> Ask {
+        let entity = mix(mix(client as u64, buffer as u64), self.operations);
+        let count = ask.number(Field::Batch).unwrap_or(1);
+        let bytes = ask.number(Field::Bytes).unwrap_or(24);
+        let filler = || "x".repeat(usize::try_from(bytes).unwrap_or(24));
+        let text = ask.text.clone().unwrap_or_else(filler);
+        let key = ask.with.get(&Field::Key).map(String::as_str);
+        let contents = (0..count).map(|at| self.content_of(mix(entity, at), &text, key));
+        let idem = ask.with.get(&Field::Idem).map(|key| key_of(key));
+        // Whoever asks again must be known by something.
+        let retries = ask.with.get(&Field::Retry).is_some();
+        let idem =
+            idem.or_else(|| retries.then(|| key_of(&format!("{client}/{}", self.operations))));
+        let producer = ask.with.get(&Field::Producer).and_then(|text| {
+            let mut parts = text.split('/');
+            let id = parts.next()?.to_owned().into();
+            let (epoch, number) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            Some(Producer { id, epoch, number })
+        });
+        let idem = idem.filter(|_| producer.is_none());
+        let if_match = ask.number(Field::IfMatch).map(Seq);
+        append(contents.collect(), producer, idem, if_match)
+    }
+}
+
+/// The network that options describe.
+pub(super) fn weather(options: &crate::swarm::Options) -> Weather {
+    let ppm = |opt| u32::try_from(options.get(opt)).unwrap_or(u32::MAX);
+    let some = |opt| Some(options.get(opt)).filter(|it| *it > 0);
+    Weather {
+        delay_min_us: options.get(Opt::DelayMin),
+        delay_mean_us: options.get(Opt::DelayMean),
+        drop_ppm: ppm(Opt::Drop),
+        dup_ppm: ppm(Opt::Dup),
+        reset_ppm: ppm(Opt::Reset),
+        bytes_per_second: some(Opt::Bandwidth),
+        capacity: some(Opt::Capacity).and_then(|it| u32::try_from(it).ok()),
+    }
+}

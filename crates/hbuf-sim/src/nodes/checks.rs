@@ -1,0 +1,470 @@
+//! What must hold, looked at whenever something happens that could break it, and in the end.
+
+use std::collections::BTreeMap;
+
+use hbuf_core::ids::{Epoch, Hash, Seq, Uuid};
+use hbuf_core::record::{Kind as RecordKind, Line, State, decode};
+use hbuf_core::replication::{Assignment, LOGS};
+use hbuf_core::segment::LogKind;
+
+use super::files::LogId;
+use super::{About, World};
+use crate::history::{FinalLog, HistoryStart, LogRecord, check_logs};
+use crate::kinds::Kind;
+use crate::tracefile::EventId;
+
+/// Something that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterBroken {
+    /// The name of what should have.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+    /// The number of the event at which it was seen.
+    pub event: u64,
+}
+
+/// What must hold in a world of several nodes while it runs, each with what it says. What clients
+/// were told is judged in the end by [`crate::history::Check`]s.
+pub const CLUSTER_INVARIANTS: [(&str, &str); 7] = [
+    (
+        "one-primary-per-epoch",
+        "no two nodes are a buffer's primary in one epoch",
+    ),
+    (
+        "one-leader-per-term",
+        "no two members lead the manager's group in one term",
+    ),
+    (
+        "catalogs-agree",
+        "all nodes that applied a command have the same catalog",
+    ),
+    (
+        "commit-on-in-sync",
+        "what is committed is durable on the whole in-sync set",
+    ),
+    (
+        "prefix-agreement",
+        "what is committed at one seq is the same everywhere and stays the same",
+    ),
+    (
+        "committed-never-cut",
+        "no member of the in-sync set cuts off what is committed, nor comes to where it would have to",
+    ),
+    (
+        "converges",
+        "when the faults have ended, every buffer has a primary and its copies agree",
+    ),
+];
+
+/// What is remembered for the checks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watch {
+    durable: BTreeMap<(usize, LogId), Seq>,
+    /// The furthest that each disk ever held a log: what a node said before it lost its disk counts
+    /// as long as nobody knows that it did.
+    ever: BTreeMap<(usize, LogId), Seq>,
+    /// Epoch and checksum of each committed message.
+    committed: BTreeMap<usize, Vec<(u32, u32)>>,
+    primaries: BTreeMap<(usize, Epoch), usize>,
+    leaders: BTreeMap<u64, usize>,
+    catalogs: BTreeMap<u64, Hash>,
+    pub(super) broken: Option<ClusterBroken>,
+}
+
+impl Watch {
+    pub(super) fn durable(&mut self, host: usize, id: LogId, through: Seq) {
+        for known in [&mut self.durable, &mut self.ever] {
+            let known = known.entry((host, id)).or_default();
+            *known = through.max(*known);
+        }
+    }
+
+    pub(super) fn recovered(&mut self, host: usize, id: LogId, last: Seq) {
+        self.durable(host, id, last);
+        self.durable.insert((host, id), last);
+    }
+
+    pub(super) fn cut(&mut self, host: usize, id: LogId, to: Seq) {
+        let known = self.durable.entry((host, id)).or_default();
+        *known = to.min(*known);
+    }
+
+    pub(super) fn began(&mut self, host: usize, id: LogId, at: Seq) {
+        self.durable(host, id, at);
+        self.durable.insert((host, id), at);
+    }
+
+    pub(super) fn reformatted(&mut self, host: usize) {
+        self.durable.retain(|(of, _), _| *of != host);
+    }
+
+    pub(super) fn committed_through(&self, buffer: usize) -> Seq {
+        Seq(self.committed.get(&buffer).map_or(0, Vec::len) as u64)
+    }
+}
+
+impl World {
+    pub(super) fn broke(&mut self, cause: EventId, invariant: &'static str, what: String) {
+        if self.watch.broken.is_some() {
+            return;
+        }
+        let note = format!("{invariant}: {what}");
+        let about = About {
+            note: &note,
+            ..About::default()
+        };
+        self.event(&[cause], Kind::InvariantBroken, &about);
+        let event = self.trace.events();
+        self.watch.broken = Some(ClusterBroken {
+            invariant,
+            what,
+            event,
+        });
+    }
+
+    /// What the manager has decided of a buffer, as the node knows that is ahead of all.
+    pub(super) fn newest(&self, buffer: usize) -> Option<&Assignment> {
+        let known = self.hosts.iter().filter_map(|host| {
+            let assignment = host.manager.assignment(self.buffers[buffer])?;
+            Some((assignment.version, assignment))
+        });
+        known.max_by_key(|(version, _)| *version).map(|(_, it)| it)
+    }
+
+    /// A primary has committed.
+    pub(super) fn committed(&mut self, cause: EventId, host: usize, buffer: usize, commit: Seq) {
+        let known = self.watch.committed_through(buffer);
+        let about = About {
+            host: Some(host),
+            buffer: Some(buffer),
+            seqs: Some((known.next().0.min(commit.0), commit.0)),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::CommitAdvanced, &about);
+        let uuid = self.buffers[buffer];
+        let id = LogId {
+            buffer,
+            log: LogKind::Messages,
+        };
+        let led = self.hosts[host].shard.buffer(&uuid);
+        let members: Vec<_> = led.map_or_else(Vec::new, |led| {
+            let in_sync = &led.leader().assignment().in_sync;
+            in_sync.keys().copied().collect()
+        });
+        for member in members {
+            let Some(at) = self.hosts.iter().position(|host| host.id == member) else {
+                continue;
+            };
+            let durable = self.watch.ever.get(&(at, id)).copied();
+            if durable.unwrap_or_default() < commit {
+                let what = format!(
+                    "buffer {buffer}: {commit} is committed, {} has {:?} on disk",
+                    self.names.nodes[at],
+                    durable.map(|seq| seq.0)
+                );
+                self.broke(event, "commit-on-in-sync", what);
+            }
+        }
+        self.note_committed(event, host, id, commit);
+    }
+
+    fn note_committed(&mut self, cause: EventId, host: usize, id: LogId, commit: Seq) {
+        self.hosts[host].log(id);
+        let files = &self.hosts[host].files[&id];
+        let list = self.watch.committed.entry(id.buffer).or_default();
+        let mut at = list.len() as u64;
+        while at < commit.0 {
+            at += 1;
+            // What retention dropped, or a copy never had, nobody can compare.
+            list.push(files.identity(Seq(at)).unwrap_or_default());
+        }
+        self.compare(cause, host, id, (Seq(commit.0.saturating_sub(3)), commit));
+    }
+
+    /// Whether a node's records are those that were committed.
+    fn compare(&mut self, cause: EventId, host: usize, id: LogId, (after, through): (Seq, Seq)) {
+        if id.log != LogKind::Messages {
+            return;
+        }
+        let list = self.watch.committed.get(&id.buffer);
+        let files = &self.hosts[host].files[&id];
+        let last = through.0.min(list.map_or(0, Vec::len) as u64);
+        let differs = (after.0 + 1..=last).find(|seq| {
+            let known = list.and_then(|list| list.get(usize::try_from(seq - 1).ok()?));
+            let known = known.copied().filter(|known| *known != (0, 0));
+            let here = files.identity(Seq(*seq));
+            known.is_some() && here.is_some() && known != here
+        });
+        if let Some(seq) = differs {
+            let node = self.names.nodes[host].clone();
+            let buffer = id.buffer;
+            let what = format!("buffer {buffer}: {node} has another message at {seq}");
+            self.broke(cause, "prefix-agreement", what);
+        }
+    }
+
+    /// A copy took records. Those of a copy that is none of the in-sync set may still be cut.
+    pub(super) fn check_copied(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        id: LogId,
+        span: (Seq, Seq),
+    ) {
+        let member = self.is_member(host, id.buffer);
+        if member {
+            self.compare(cause, host, id, span);
+        }
+    }
+
+    fn is_member(&self, host: usize, buffer: usize) -> bool {
+        let node = self.hosts[host].id;
+        self.newest(buffer)
+            .is_some_and(|it| it.in_sync.contains_key(&node))
+    }
+
+    /// A copy is about to cut its log back.
+    pub(super) fn check_cut(&mut self, cause: EventId, host: usize, id: LogId, to: Seq) {
+        if id.log != LogKind::Messages || !self.is_member(host, id.buffer) {
+            return;
+        }
+        self.hosts[host].log(id);
+        let committed = self.watch.committed.get(&id.buffer);
+        let files = &self.hosts[host].files[&id];
+        let lost = committed.and_then(|list| {
+            let behind = list.iter().enumerate().skip(usize::try_from(to.0).ok()?);
+            let mut same =
+                behind.filter(|(at, known)| files.identity(Seq(*at as u64 + 1)) == Some(**known));
+            same.next().map(|(at, _)| at + 1)
+        });
+        if let Some(seq) = lost {
+            let (node, buffer) = (self.names.nodes[host].clone(), id.buffer);
+            let what = format!("buffer {buffer}: {node} cuts back to {to}, {seq} is committed");
+            self.broke(cause, "committed-never-cut", what);
+        }
+    }
+
+    /// A node leads a buffer from now on.
+    pub(super) fn check_appointed(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        buffer: usize,
+        epoch: Epoch,
+    ) {
+        let known = *self.watch.primaries.entry((buffer, epoch)).or_insert(host);
+        if known != host {
+            let (one, two) = (&self.names.nodes[known], &self.names.nodes[host]);
+            let what = format!("buffer {buffer}: {one} and {two} lead in epoch {epoch}");
+            self.broke(cause, "one-primary-per-epoch", what);
+        }
+        let committed = self.watch.committed_through(buffer);
+        let uuid = self.buffers[buffer];
+        let end = self.hosts[host].shard.buffer(&uuid).map(|it| it.end());
+        let damaged = self.hosts[host]
+            .shard
+            .buffer(&uuid)
+            .and_then(|it| it.damaged());
+        if end < Some(committed) && damaged.is_none() {
+            let node = self.names.nodes[host].clone();
+            let end = end.unwrap_or_default();
+            let what =
+                format!("buffer {buffer}: {node} leads with {end}, {committed} is committed");
+            self.broke(cause, "acked-never-lost", what);
+        }
+        let id = LogId {
+            buffer,
+            log: LogKind::Messages,
+        };
+        self.hosts[host].log(id);
+        self.compare(cause, host, id, (Seq::ZERO, committed));
+    }
+
+    pub(super) fn check_leader(&mut self, host: usize, term: u64) {
+        let known = *self.watch.leaders.entry(term).or_insert(host);
+        if known != host {
+            let what = format!("two members lead in term {term}");
+            self.broke(EventId(0), "one-leader-per-term", what);
+        }
+    }
+
+    /// Rarely, for it costs much: every sixteenth index.
+    pub(super) fn check_catalog(&mut self, host: usize, index: u64) {
+        if !index.is_multiple_of(16) {
+            return;
+        }
+        let hash = self.hosts[host].manager.catalog.state_hash();
+        let known = *self.watch.catalogs.entry(index).or_insert(hash);
+        if known != hash {
+            let what = format!("another catalog at index {index}");
+            self.broke(EventId(0), "catalogs-agree", what);
+        }
+    }
+
+    /// A copy knows more as committed: it is what was committed, whoever is in the in-sync set.
+    pub(super) fn known(&mut self, cause: EventId, host: usize, buffer: usize, commit: Seq) {
+        let id = LogId {
+            buffer,
+            log: LogKind::Messages,
+        };
+        self.hosts[host].log(id);
+        self.compare(cause, host, id, (Seq(commit.0.saturating_sub(3)), commit));
+        let uuid = self.buffers[buffer];
+        let stopped = self.hosts[host].shard.copy(&uuid);
+        if stopped.is_some_and(|it| it.quarantined()) {
+            let node = self.names.nodes[host].clone();
+            let what = format!("buffer {buffer}: {node} would have to cut what is committed");
+            self.broke(cause, "committed-never-cut", what);
+        }
+    }
+
+    /// Everything came to rest: what clients were told is held against what is there.
+    pub(super) fn judge(&mut self) {
+        for buffer in 0..self.buffers.len() {
+            for host in 0..self.hosts.len() {
+                if let Some(log) = self.final_log(host, buffer) {
+                    self.history.logs.push(log);
+                }
+            }
+        }
+        let offline = (0..self.buffers.len()).filter(|buffer| self.is_offline(*buffer));
+        let offline: Vec<String> = offline.map(|it| self.names.buffers[it].clone()).collect();
+        let mut history = self.history.clone();
+        history
+            .appends
+            .retain(|op| !offline.contains(&op.call.buffer));
+        history
+            .reads
+            .retain(|op| !offline.contains(&op.call.buffer));
+        history.logs.retain(|log| !offline.contains(&log.buffer));
+        let verdict = check_logs(&history);
+        let first = verdict.findings.told.first();
+        if let Some(finding) = first {
+            self.broke(EventId(0), finding.check.name(), finding.to_string());
+        }
+    }
+
+    /// The last member of the in-sync set lost what it held, or cannot use it: nobody else can say
+    /// what was committed, so nobody leads until an operator decides.
+    fn is_offline(&self, buffer: usize) -> bool {
+        let Some(assignment) = self.newest(buffer) else {
+            return false;
+        };
+        let mut members = assignment.in_sync.iter();
+        let (Some((node, member)), None) = (members.next(), members.next()) else {
+            return false;
+        };
+        let host = self.hosts.iter().find(|host| host.id == *node);
+        let other_life = host.is_some_and(|host| host.node_epoch != Some(member.node_epoch));
+        assignment.primary.is_none() && other_life
+    }
+
+    fn final_log(&self, host: usize, buffer: usize) -> Option<FinalLog> {
+        let this = &self.hosts[host];
+        let uuid = self.buffers[buffer];
+        let assignment = self.newest(buffer)?;
+        let (first, commit) = match (this.shard.buffer(&uuid), this.shard.copy(&uuid)) {
+            (Some(led), _) => (led.first(), led.commit()),
+            (None, Some(copy)) => {
+                let log = copy.log(LogKind::Messages);
+                (log.from, log.commit)
+            }
+            (None, None) => return None,
+        };
+        let id = LogId {
+            buffer,
+            log: LogKind::Messages,
+        };
+        let files = this.files.get(&id)?;
+        let stream = files.stream(&this.disk, first.prev(), Seq::MAX);
+        Some(FinalLog {
+            copy: self.names.nodes[host].clone(),
+            buffer: self.names.buffers[buffer].clone(),
+            in_sync: assignment.in_sync.contains_key(&this.id) && this.up,
+            histories: histories(assignment, uuid),
+            first,
+            commit,
+            gone: Default::default(),
+            records: records_of(&stream),
+        })
+    }
+
+    /// Whether everything has come to rest: every buffer has a primary that answers, and all copies
+    /// on running nodes hold what it holds.
+    pub(super) fn at_rest(&self) -> Result<(), String> {
+        for (buffer, uuid) in self.buffers.iter().enumerate() {
+            let name = &self.names.buffers[buffer];
+            let Some(assignment) = self.newest(buffer) else {
+                return Err(format!("{name} has no assignment"));
+            };
+            if self.is_offline(buffer) {
+                continue;
+            }
+            let primary = assignment.primary.and_then(|node| self.host_of(node));
+            let led = primary.and_then(|host| self.hosts[host].shard.buffer(uuid));
+            let Some(led) = led else {
+                return Err(format!("{name} has no primary"));
+            };
+            if led.commit() < led.end() {
+                let (commit, end) = (led.commit(), led.end());
+                return Err(format!("{name} has {end}, and {commit} is committed"));
+            }
+            for node in &assignment.copies {
+                if !assignment.in_sync.contains_key(node) {
+                    return Err(format!("{name}: node {} is not in sync", node.0));
+                }
+                let Some(host) = self.host_of(*node) else {
+                    return Err(format!("{name}: node {} is down", node.0));
+                };
+                let copy = self.hosts[host].shard.copy(uuid);
+                for log in LOGS {
+                    let (here, there) = (copy.map(|it| it.log(log).end), led.leader().log(log).end);
+                    if here.is_some_and(|end| end != there) {
+                        return Err(format!("{name}: node {} lacks records", node.0));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn histories(assignment: &Assignment, first: Uuid) -> Vec<HistoryStart> {
+    let mut all = vec![HistoryStart {
+        history: assignment
+            .ended
+            .first()
+            .map_or(first, |ended| ended.history),
+        kept: Seq::ZERO,
+    }];
+    let ended = assignment.ended.iter();
+    let next = assignment.ended.iter().skip(1).map(|it| it.history);
+    let next = next.chain([assignment.history]);
+    all.extend(ended.zip(next).map(|(ended, history)| HistoryStart {
+        history,
+        kept: ended.kept_through,
+    }));
+    all
+}
+
+fn records_of(stream: &[u8]) -> Vec<LogRecord> {
+    let (mut at, mut found) = (0, Vec::new());
+    while let Ok(line) = Line::parse(stream.get(at..).unwrap_or_default()) {
+        let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
+        let Some(Ok(record)) = stream.get(at..at.saturating_add(len)).map(decode) else {
+            break;
+        };
+        at += len;
+        if record.line.state != State::Head {
+            found.push(LogRecord {
+                seq: record.line.seq,
+                epoch: record.line.epoch,
+                content: record.commitment(),
+                id: record.id(),
+                is_message: record.facts.kind == RecordKind::Data,
+            });
+        }
+    }
+    found
+}

@@ -1,0 +1,575 @@
+//! What clients do: they append and read, wait, give up, ask again, and write down what they were
+//! told.
+
+use std::collections::BTreeMap;
+
+use hbuf_core::append::{AckLevel, AppendRefused, AppendRequest, Appended, Item};
+use hbuf_core::commitment::commitment;
+use hbuf_core::ids::{Hash, NodeId, Seq, Uuid};
+use hbuf_core::record::{Kind as RecordKind, Producer, State, decode};
+use hbuf_core::segment::LogKind;
+
+use super::files::{LogId, is_whole};
+use super::message::{Answer, Ask, Message};
+use super::{About, Due, World, node};
+use crate::draw::{Purpose, mix};
+use crate::history::{
+    Append, AppendOp, ClientId, Freshness, Level, Moment, OpId, Outcome, Read, ReadOp, Shown,
+    ShownMessage, Stored, Token,
+};
+use crate::kinds::Kind;
+use crate::model::Content;
+use crate::net::Endpoint;
+use crate::swarm::Opt;
+use crate::tracefile::EventId;
+
+/// How long a client waits for an answer, in microseconds.
+const PATIENCE_US: u64 = 700_000;
+/// How often a client asks again.
+const TRIES_MAX: u32 = 40;
+/// Messages that a read of the tail shows at most.
+const SHOWN_MAX: u64 = 8;
+
+/// A client.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Client {
+    /// Whom it takes for a buffer's primary.
+    primaries: BTreeMap<usize, NodeId>,
+    turns: u64,
+    /// Its producer's epoch and next number in each buffer.
+    producers: BTreeMap<usize, (u64, u64)>,
+    /// The last seq that it was told of in each buffer.
+    ends: BTreeMap<usize, Seq>,
+    /// What it asks just now.
+    pub(super) pending: BTreeMap<u64, Pending>,
+    /// It decides by itself what to ask; else a scenario does.
+    wild: bool,
+}
+
+impl Client {
+    pub(super) fn new(wild: bool) -> Self {
+        Self {
+            wild,
+            ..Self::default()
+        }
+    }
+}
+
+/// A request without an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    operation: u64,
+    buffer: usize,
+    ask: Ask,
+    tries: u32,
+    /// It asks again until it knows.
+    again: bool,
+    /// Its place among the appends or reads of the history.
+    place: usize,
+    /// It may be stored by an earlier try.
+    doubtful: bool,
+}
+
+/// What a client is to ask.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) buffer: usize,
+    pub(super) ask: Ask,
+    pub(super) to: Option<usize>,
+    pub(super) again: bool,
+    /// Its place in the history, when it was asked before: then it is the same request.
+    pub(super) place: Option<usize>,
+    /// It may be stored already.
+    pub(super) doubtful: bool,
+}
+
+impl World {
+    /// A client's turn: something of its own choice.
+    pub(super) fn client_turn(&mut self, cause: EventId, client: usize) {
+        if !self.stormy {
+            return;
+        }
+        let turn = self.clients[client].turns;
+        self.clients[client].turns += 1;
+        let entity = mix(client as u64, turn);
+        let draw = |ordinal| self.draw(Purpose::Workload, entity, ordinal);
+        let buffer = usize::try_from(draw(0).below(self.buffers.len() as u64)).unwrap_or(0);
+        let reads = draw(1).percent(self.options.get(Opt::TailReads));
+        let wanted = match reads {
+            true => Wanted {
+                buffer,
+                ask: Ask::ReadTail,
+                to: None,
+                again: false,
+                place: None,
+                doubtful: false,
+            },
+            false => self.some_append(client, buffer, entity),
+        };
+        self.ask(cause, client, wanted, 0);
+    }
+
+    fn next_turn(&mut self, cause: EventId, client: usize) {
+        if !self.clients[client].wild {
+            return;
+        }
+        let entity = mix(client as u64, self.clients[client].turns);
+        let pace = self.options.get(Opt::Pace).max(1);
+        let after = self.draw(Purpose::Workload, entity, 99).below(2 * pace);
+        self.due(cause, after + 1, Due::Client(client));
+    }
+
+    fn some_append(&mut self, client: usize, buffer: usize, entity: u64) -> Wanted {
+        let draw = |ordinal| self.draw(Purpose::Workload, entity, ordinal);
+        let count = match draw(2).percent(self.options.get(Opt::Batches)) {
+            true => draw(3).within(2, 6),
+            false => 1,
+        };
+        let numbered = draw(4).percent(self.options.get(Opt::Producers));
+        let keyed = !numbered && draw(5).percent(self.options.get(Opt::Keyed));
+        let conditional = draw(6).percent(self.options.get(Opt::Conditional));
+        let key = draw(7).0;
+        let this = &self.clients[client];
+        let producer = numbered.then(|| {
+            let (epoch, number) = this.producers.get(&buffer).copied().unwrap_or((1, 0));
+            Producer {
+                id: format!("c{}", client + 1).into(),
+                epoch,
+                number,
+            }
+        });
+        let idem = keyed.then(|| idempotency(key));
+        let if_match = conditional.then(|| this.ends.get(&buffer).copied().unwrap_or_default());
+        let contents = (0..count).map(|at| self.content(mix(entity, at))).collect();
+        let again = producer.is_some() || idem.is_some();
+        let ask = append(contents, producer, idem, if_match);
+        Wanted {
+            buffer,
+            ask,
+            to: None,
+            again,
+            place: None,
+            doubtful: false,
+        }
+    }
+
+    fn content(&self, entity: u64) -> Content {
+        let draw = |ordinal| self.draw(Purpose::Content, entity, ordinal);
+        let mut salt = [0; 32];
+        for (ordinal, word) in (0..).zip(salt.chunks_exact_mut(8)) {
+            let word_drawn = self.draw(Purpose::Salt, entity, ordinal).0;
+            word.copy_from_slice(&word_drawn.to_be_bytes());
+        }
+        let length = draw(0).below(self.options.get(Opt::BodyMax) + 1);
+        let letters = draw(1).0;
+        let letter = |at: u64| b'a' + u8::try_from((letters >> (at % 56)) % 26).unwrap_or(0);
+        let key = draw(2).below(self.options.get(Opt::Keys).max(1));
+        Content {
+            lines: format!("x-hbuf-key: k{key}\r\n").into_bytes().into(),
+            body: (0..length).map(letter).collect(),
+            salt,
+        }
+    }
+
+    /// A message of a scenario.
+    pub(super) fn content_of(&self, entity: u64, text: &str, key: Option<&str>) -> Content {
+        let mut content = self.content(entity);
+        content.body = text.as_bytes().into();
+        if let Some(key) = key {
+            content.lines = format!("x-hbuf-key: {key}\r\n").into_bytes().into();
+        }
+        content
+    }
+
+    /// Sends a request and writes it down.
+    pub(super) fn ask(&mut self, cause: EventId, client: usize, wanted: Wanted, tries: u32) {
+        let Wanted {
+            buffer,
+            ask,
+            to,
+            again,
+            place,
+            doubtful,
+        } = wanted;
+        self.operations += 1;
+        let operation = self.operations;
+        let place = match place {
+            Some(place) => place,
+            None => self.write_down(client, operation, buffer, &ask),
+        };
+        let kind = match ask {
+            Ask::Append { .. } => Kind::AppendAsked,
+            Ask::ReadTail => Kind::TailAsked,
+        };
+        let about = About {
+            client: Some(client),
+            buffer: Some(buffer),
+            operation: Some(operation),
+            ..About::default()
+        };
+        let event = self.event(&[cause], kind, &about);
+        let host = to.unwrap_or_else(|| self.whom(client, buffer, operation));
+        let pending = Pending {
+            operation,
+            buffer,
+            ask: ask.clone(),
+            tries,
+            again,
+            place,
+            doubtful,
+        };
+        self.clients[client].pending.insert(operation, pending);
+        let message = Message::Ask {
+            operation,
+            buffer,
+            ask,
+        };
+        let from = Endpoint::Client(u32::try_from(client + 1).unwrap_or(1));
+        self.send(event, from, node(host), message);
+        self.due(event, PATIENCE_US, Due::GiveUp { client, operation });
+    }
+
+    fn whom(&self, client: usize, buffer: usize, operation: u64) -> usize {
+        let known = self.clients[client].primaries.get(&buffer);
+        let known = known.and_then(|id| self.hosts.iter().position(|host| host.id == *id));
+        let nodes = self.founders as u64;
+        let any = self.draw(Purpose::Workload, operation, 50).below(nodes);
+        known.unwrap_or_else(|| usize::try_from(any).unwrap_or(0))
+    }
+
+    /// Its place in the history; nothing is known of its end yet.
+    fn write_down(&mut self, client: usize, operation: u64, buffer: usize, ask: &Ask) -> usize {
+        let busy = !self.clients[client].pending.is_empty();
+        // Who does several things at once counts as several.
+        let number = if busy {
+            operation + 1_000
+        } else {
+            client as u64
+        };
+        let (id, client) = (
+            OpId(operation),
+            ClientId(u32::try_from(number).unwrap_or(0)),
+        );
+        let begin = Moment(self.t);
+        let buffer = self.names.buffers[buffer].clone();
+        match ask {
+            Ask::Append { request, contents } => {
+                let token = request.producer.as_ref().map(|producer| Token::Producer {
+                    id: producer.id.to_string(),
+                    epoch: producer.epoch,
+                    number: producer.number,
+                });
+                let key = request.idem.map(|key| Token::Key(key.to_string()));
+                self.history.appends.push(AppendOp {
+                    id,
+                    client,
+                    begin,
+                    call: Append {
+                        buffer,
+                        token: token.or(key),
+                        messages: contents.iter().map(digest).collect(),
+                    },
+                    outcome: Outcome::Unknown,
+                });
+                self.history.appends.len() - 1
+            }
+            Ask::ReadTail => {
+                self.history.reads.push(ReadOp {
+                    id,
+                    client,
+                    begin,
+                    call: Read {
+                        buffer,
+                        after: Seq::ZERO,
+                        freshness: Freshness::Linearizable,
+                        filtered: false,
+                    },
+                    outcome: Outcome::Unknown,
+                });
+                self.history.reads.len() - 1
+            }
+        }
+    }
+
+    pub(super) fn client_takes(&mut self, cause: EventId, client: usize, message: &Message) {
+        let Message::Answer { operation, answer } = message else {
+            return;
+        };
+        let Some(pending) = self.clients[client].pending.remove(operation) else {
+            return;
+        };
+        match answer {
+            Answer::Appended(outcome, hint, history) => match &**outcome {
+                Ok(appended) => {
+                    self.appended(cause, client, &pending, appended, *history);
+                    self.next_turn(cause, client);
+                }
+                Err(refused) => self.refused(cause, client, pending, refused, *hint),
+            },
+            Answer::Tail(shown) => {
+                let read = &mut self.history.reads[pending.place];
+                read.call.after = Seq(shown.through.0.saturating_sub(SHOWN_MAX));
+                let (end, answer) = (Moment(self.t), (**shown).clone());
+                let tail = answer.through;
+                read.outcome = Outcome::Answered { end, answer };
+                self.clients[client].ends.insert(pending.buffer, tail);
+                let about = About {
+                    client: Some(client),
+                    buffer: Some(pending.buffer),
+                    seqs: Some((tail.0, tail.0)),
+                    ..About::default()
+                };
+                let event = self.event(&[cause], Kind::TailShown, &about);
+                self.next_turn(event, client);
+            }
+            Answer::NoTail(hint) => {
+                self.history.reads[pending.place].outcome = Outcome::Failed {
+                    end: Moment(self.t),
+                };
+                self.learn(client, pending.buffer, *hint);
+                self.next_turn(cause, client);
+            }
+        }
+    }
+
+    fn appended(
+        &mut self,
+        cause: EventId,
+        client: usize,
+        pending: &Pending,
+        appended: &Appended,
+        history: Uuid,
+    ) {
+        let buffer = pending.buffer;
+        let level = match appended.level {
+            AckLevel::InSync => Level::InSync,
+            AckLevel::Local => Level::Local,
+            AckLevel::None => Level::Framed,
+        };
+        let one = appended.first == appended.last;
+        let ids = appended.id.filter(|_| one).into_iter().collect();
+        self.history.appends[pending.place].outcome = Outcome::Answered {
+            end: Moment(self.t),
+            answer: Stored {
+                level,
+                first: appended.first,
+                epoch: appended.epoch,
+                history,
+                ids,
+            },
+        };
+        let this = &mut self.clients[client];
+        this.ends.insert(buffer, appended.last);
+        self.numbered(client, pending, |(epoch, number)| (epoch, number + 1));
+        self.acked[buffer] += appended.last.0 - appended.first.0 + 1;
+        let about = About {
+            client: Some(client),
+            buffer: Some(buffer),
+            operation: Some(pending.operation),
+            epoch: Some(appended.epoch.0),
+            seqs: Some((appended.first.0, appended.last.0)),
+            ..About::default()
+        };
+        let kind = match appended.replayed {
+            true => Kind::AppendReplayed,
+            false => Kind::AppendAcked,
+        };
+        self.event(&[cause], kind, &about);
+    }
+
+    /// The next number of a producer whose append this was.
+    fn numbered(
+        &mut self,
+        client: usize,
+        pending: &Pending,
+        next: impl FnOnce((u64, u64)) -> (u64, u64),
+    ) {
+        if let Ask::Append { request, .. } = &pending.ask
+            && let Some(producer) = &request.producer
+        {
+            let then = next((producer.epoch, producer.number));
+            self.clients[client].producers.insert(pending.buffer, then);
+        }
+    }
+
+    fn refused(
+        &mut self,
+        cause: EventId,
+        client: usize,
+        pending: Pending,
+        refused: &AppendRefused,
+        hint: Option<NodeId>,
+    ) {
+        use AppendRefused as R;
+        let note = refused.to_string();
+        let about = About {
+            client: Some(client),
+            buffer: Some(pending.buffer),
+            operation: Some(pending.operation),
+            note: &note,
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::AppendRefused, &about);
+        let end = Moment(self.t);
+        // What a copy has may come to be committed, whatever its primary says of its own disk.
+        let known = !matches!(refused, R::PrimaryChanged | R::DiskFailed) && !pending.doubtful;
+        match refused {
+            R::NotPrimary | R::NotOpen | R::PrimaryChanged | R::Busy { .. } | R::DiskFailed => {
+                self.learn(client, pending.buffer, hint);
+                // Elsewhere, or later: nothing was stored, or it can be told from a new one.
+                let again = (known || pending.again) && pending.tries < TRIES_MAX;
+                if again && (self.clients[client].wild || pending.again) {
+                    let doubtful = !known;
+                    self.ask_again(event, client, pending, doubtful);
+                    return;
+                }
+            }
+            R::EndDiffers { end, .. } => {
+                self.clients[client].ends.insert(pending.buffer, *end);
+            }
+            _ => {}
+        }
+        // Its number is never used for something else: what is the same is told by it.
+        self.numbered(client, &pending, |(epoch, _)| (epoch + 1, 0));
+        if known {
+            self.history.appends[pending.place].outcome = Outcome::Failed { end };
+        }
+        self.next_turn(event, client);
+    }
+
+    fn learn(&mut self, client: usize, buffer: usize, hint: Option<NodeId>) {
+        match hint {
+            Some(primary) => self.clients[client].primaries.insert(buffer, primary),
+            None => self.clients[client].primaries.remove(&buffer),
+        };
+    }
+
+    fn ask_again(&mut self, cause: EventId, client: usize, pending: Pending, doubtful: bool) {
+        let (tries, again) = (pending.tries + 1, pending.again);
+        let wanted = Wanted {
+            buffer: pending.buffer,
+            ask: pending.ask,
+            to: None,
+            again,
+            place: Some(pending.place),
+            doubtful,
+        };
+        let after = 5_000 + 5_000 * u64::from(tries.min(20));
+        let due = Due::Again {
+            client,
+            wanted: Box::new(wanted),
+            tries,
+        };
+        self.due(cause, after, due);
+    }
+
+    /// No answer came: whether it was stored is not known.
+    pub(super) fn give_up(&mut self, cause: EventId, client: usize, operation: u64) {
+        let Some(pending) = self.clients[client].pending.remove(&operation) else {
+            return;
+        };
+        let about = About {
+            client: Some(client),
+            buffer: Some(pending.buffer),
+            operation: Some(operation),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::AppendUnknown, &about);
+        self.clients[client].primaries.remove(&pending.buffer);
+        if pending.again && pending.tries < TRIES_MAX {
+            self.ask_again(event, client, pending, true);
+            return;
+        }
+        // Nobody may use the number for something else.
+        self.numbered(client, &pending, |(epoch, _)| (epoch + 1, 0));
+        self.next_turn(event, client);
+    }
+
+    /// What a node shows of the end of a buffer.
+    pub(super) fn shown(&mut self, host: usize, buffer: usize, commit: Seq) -> Option<Shown> {
+        let id = LogId {
+            buffer,
+            log: LogKind::Messages,
+        };
+        self.hosts[host].log(id);
+        let this = &self.hosts[host];
+        let after = Seq(commit.0.saturating_sub(SHOWN_MAX));
+        let stream = this.files[&id].stream(&this.disk, after, commit);
+        if commit > Seq::ZERO && !is_whole(&stream, commit) {
+            return None;
+        }
+        let uuid = self.buffers[buffer];
+        let history = this.shard.buffer(&uuid).map_or(uuid, |it| it.history());
+        Some(Shown {
+            from: Some(self.names.nodes[host].clone()),
+            history,
+            through: commit,
+            tail: Some(commit),
+            messages: messages_of(&stream),
+        })
+    }
+}
+
+/// The messages of a stream of records.
+fn messages_of(stream: &[u8]) -> Vec<ShownMessage> {
+    let (mut at, mut found) = (0, Vec::new());
+    while let Ok(line) = hbuf_core::record::Line::parse(stream.get(at..).unwrap_or_default()) {
+        let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
+        let Some(Ok(record)) = stream.get(at..at.saturating_add(len)).map(decode) else {
+            break;
+        };
+        at += len;
+        if record.line.state != State::Head {
+            found.push(ShownMessage {
+                seq: record.line.seq,
+                content: record.commitment(),
+                id: record.id(),
+            });
+        }
+    }
+    found
+}
+
+/// By what contents are told apart.
+pub(super) fn digest(content: &Content) -> Hash {
+    commitment(&content.salt, &content.lines, &content.body)
+}
+
+fn idempotency(key: u64) -> Hash {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&key.to_be_bytes());
+    Hash(bytes)
+}
+
+/// The request that appends these contents.
+pub(super) fn append(
+    contents: Vec<Content>,
+    producer: Option<Producer>,
+    idem: Option<Hash>,
+    if_match: Option<Seq>,
+) -> Ask {
+    let item = |content: &Content| Item {
+        kind: RecordKind::Data,
+        lines_len: u32::try_from(content.lines.len()).expect("a few lines"),
+        body_len: u32::try_from(content.body.len()).expect("a short body"),
+        commitment: digest(content),
+    };
+    let request = AppendRequest {
+        items: contents.iter().map(item).collect(),
+        ack: AckLevel::InSync,
+        if_match,
+        producer,
+        idem,
+        stream: None,
+        mirrored: None,
+    };
+    Ask::Append { request, contents }
+}
+
+/// The key of an append of a scenario.
+pub(super) fn key_of(text: &str) -> Hash {
+    let words = text
+        .bytes()
+        .fold(0, |hash, byte| mix(hash, u64::from(byte)));
+    idempotency(words)
+}

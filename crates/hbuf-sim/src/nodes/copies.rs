@@ -1,0 +1,436 @@
+//! What replication asks a node for, done: messages with their records, logs of copies, recovery of
+//! who was appointed, questions to the manager.
+
+use hbuf_core::ids::{Epoch, NodeId, Seq};
+use hbuf_core::input::{Input, Token};
+use hbuf_core::mark::{Mark, SLOT_LEN};
+use hbuf_core::replication::{Event, ToCopy, Wish};
+use hbuf_core::segment::{FORMAT, LogKind, SegmentHead};
+use hbuf_manager::{Action, Assign};
+
+use super::files::{LogFiles, LogId, is_whole};
+use super::host::Held;
+use super::message::Message;
+use super::{About, Due, World, node};
+use crate::disk::{Directory, Name};
+use crate::draw::Purpose;
+use crate::kinds::Kind;
+use crate::net::Endpoint;
+use crate::tracefile::EventId;
+
+impl World {
+    pub(super) fn wish(&mut self, cause: EventId, host: usize, buffer: usize, wish: Wish) {
+        match wish {
+            Wish::News { log, to } => {
+                let life = self.hosts[host].life;
+                let entity = ((host as u64) << 32) | u64::from(to.0);
+                let after = 10 + self.draw(Purpose::Delay, entity, self.steps).below(60);
+                let due = Due::Pull {
+                    host,
+                    life,
+                    buffer,
+                    log,
+                    to,
+                };
+                self.due_on(cause, host, after, due);
+            }
+            Wish::ToCopy { log, to, message } => {
+                self.send_to_copy(cause, host, (buffer, log), to, message);
+            }
+            Wish::ToPrimary { log, to, answer } => {
+                let message = Message::FromCopy {
+                    buffer,
+                    log,
+                    answer,
+                };
+                self.say(cause, host, self.host_of(to), message);
+            }
+            Wish::Ask(alter) => {
+                let uuid = self.buffers[buffer];
+                let action = Action::Assign(Assign::AlterInSync { uuid, alter });
+                self.propose(cause, host, action);
+            }
+            Wish::TakeRecords {
+                log,
+                token,
+                after,
+                through,
+            } => {
+                let id = LogId { buffer, log };
+                self.take_records(cause, host, id, token, (after, through));
+            }
+            Wish::CutBack { log, to } => self.cut_back(cause, host, LogId { buffer, log }, to),
+            Wish::BeginAnew { log, token, at } => {
+                self.begin_anew(cause, host, LogId { buffer, log }, token, at);
+            }
+            Wish::Promote => {
+                let life = self.hosts[host].life;
+                let due = Due::Recover { host, life, buffer };
+                self.due_on(cause, host, 200, due);
+            }
+            Wish::RemoveCopy => self.remove_copy(cause, host, buffer),
+            Wish::Known(commit) => self.known(cause, host, buffer, commit),
+        }
+    }
+
+    pub(super) fn host_of(&self, node: NodeId) -> Option<usize> {
+        self.hosts
+            .iter()
+            .position(|host| host.id == node && host.up)
+    }
+
+    /// From one node to another.
+    pub(super) fn say(&mut self, cause: EventId, host: usize, to: Option<usize>, message: Message) {
+        let Some(to) = to else { return };
+        let about = About {
+            host: Some(host),
+            seqs: message.seqs(),
+            note: message.what(),
+            ..About::default()
+        };
+        let event = match message {
+            Message::ToCopy { .. } | Message::FromCopy { .. } => {
+                self.event(&[cause], Kind::PacketSent, &about)
+            }
+            _ => cause,
+        };
+        self.send(event, node(host), node(to), message);
+    }
+
+    pub(super) fn pull(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        buffer: usize,
+        log: LogKind,
+        to: NodeId,
+    ) {
+        self.replication(cause, host, buffer, Event::Pull { log, to });
+    }
+
+    /// Only what was written is sent: the stream comes from the files.
+    fn send_to_copy(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        (buffer, log): (usize, LogKind),
+        to: NodeId,
+        message: ToCopy,
+    ) {
+        let id = LogId { buffer, log };
+        let (mut body, mut tables) = (Vec::new(), None);
+        match &message {
+            ToCopy::Append { prev, through, .. } if *through > prev.seq => {
+                let (after, through) = (prev.seq, *through);
+                self.hosts[host].log(id);
+                let this = &self.hosts[host];
+                body = this.files[&id].stream(&this.disk, after, through);
+                if !is_whole(&body, through) {
+                    self.damage_found(cause, host, buffer);
+                    return;
+                }
+            }
+            ToCopy::Begin { .. } if log == LogKind::Messages => {
+                let disk = &self.hosts[host].disk;
+                let Some(mark) = super::start::read_mark(disk, buffer) else {
+                    return;
+                };
+                let mut slot = [0; SLOT_LEN];
+                mark.encode(&mut slot);
+                body = slot.to_vec();
+                let name = Name::Tables(buffer, mark.generation);
+                tables = disk.read(name).cloned().filter(|_| mark.table.is_some());
+            }
+            _ => {}
+        }
+        let message = Message::ToCopy {
+            buffer,
+            log,
+            message,
+            body,
+            tables,
+        };
+        self.say(cause, host, self.host_of(to), message);
+    }
+
+    /// Another node says something to this one.
+    pub(super) fn host_takes(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        from: Endpoint,
+        message: &Message,
+    ) {
+        match message {
+            Message::Raft(bytes) => self.raft_message(cause, host, bytes),
+            Message::Propose(command) => self.proposed(cause, host, command.clone()),
+            Message::Heartbeat { node, epoch } => self.heard(host, *node, *epoch),
+            Message::ToCopy {
+                buffer,
+                log,
+                message,
+                body,
+                tables,
+            } => {
+                let Some(from) = super::node_of(from) else {
+                    return;
+                };
+                let (body, tables) = (body.clone(), tables.clone());
+                let held = Held { body, tables };
+                self.told(cause, host, (*buffer, *log), from, message, held);
+            }
+            Message::FromCopy {
+                buffer,
+                log,
+                answer,
+            } => {
+                let Some(from) = super::node_of(from) else {
+                    return;
+                };
+                let from = self.hosts[from].id;
+                let about = About {
+                    host: Some(host),
+                    buffer: Some(*buffer),
+                    seqs: message.seqs(),
+                    note: message.what(),
+                    ..About::default()
+                };
+                let event = self.event(&[cause], Kind::PacketArrived, &about);
+                let (log, answer) = (*log, *answer);
+                self.replication(event, host, *buffer, Event::FromCopy { log, from, answer });
+            }
+            Message::Ask {
+                operation,
+                buffer,
+                ask,
+            } => self.asked(cause, host, from, (*operation, *buffer), ask),
+            Message::Answer { .. } => {}
+        }
+    }
+
+    fn told(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        (buffer, log): (usize, LogKind),
+        from: usize,
+        message: &ToCopy,
+        held: Held,
+    ) {
+        let about = About {
+            host: Some(host),
+            buffer: Some(buffer),
+            epoch: Some(message.epoch().0),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::PacketArrived, &about);
+        let token = self.hosts[host].token();
+        self.hosts[host].held.insert(token, held);
+        let from = self.hosts[from].id;
+        let message = message.clone();
+        let event_in = Event::FromPrimary {
+            log,
+            token,
+            from,
+            message,
+        };
+        self.replication(event, host, buffer, event_in);
+        self.hosts[host].held.remove(&token);
+    }
+
+    fn take_records(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        id: LogId,
+        token: Token,
+        (after, through): (Seq, Seq),
+    ) {
+        self.hosts[host].log(id);
+        let this = &mut self.hosts[host];
+        let Some(held) = this.held.get(&token) else {
+            return;
+        };
+        let files = this.files.get_mut(&id).expect("it was just made");
+        let appended = files.append(&mut this.disk, &held.body, (after, through));
+        appended.expect("disks of this world have room");
+        let last = files.last().min(through);
+        let name = files.last_name();
+        if let Some(name) = name {
+            this.dirty.wrote(cause, id, name, last);
+        }
+        let new: Vec<Name> = files.names_from(after);
+        this.dirty.names.extend(new);
+        let about = About {
+            host: Some(host),
+            buffer: Some(id.buffer),
+            seqs: Some((after.next().0, through.0)),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::CopyTook, &about);
+        self.check_copied(event, host, id, (after, last));
+        self.sync_soon(event, host);
+    }
+
+    fn cut_back(&mut self, cause: EventId, host: usize, id: LogId, to: Seq) {
+        let about = About {
+            host: Some(host),
+            buffer: Some(id.buffer),
+            seqs: Some((to.0, to.0)),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::CopyCut, &about);
+        self.check_cut(event, host, id, to);
+        self.hosts[host].log(id);
+        let this = &mut self.hosts[host];
+        let files = this.files.get_mut(&id).expect("it was just made");
+        let changed = match to {
+            Seq::ZERO => files.clear(&mut this.disk),
+            to => files.cut(&mut this.disk, to),
+        };
+        this.settle_log(id, &changed);
+        self.watch.cut(host, id, to);
+        self.cut_soon(event, host, id);
+    }
+
+    fn begin_anew(&mut self, cause: EventId, host: usize, id: LogId, token: Token, at: Seq) {
+        let about = About {
+            host: Some(host),
+            buffer: Some(id.buffer),
+            seqs: Some((at.0, at.0)),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::CopyBegan, &about);
+        self.hosts[host].log(id);
+        let this = &mut self.hosts[host];
+        if id.log == LogKind::Cursors {
+            // The file to come says all that was before it, and stays behind what is there.
+            let files = this.files.get_mut(&id).expect("it was just made");
+            files.jump();
+        } else if let Some(held) = this.held.get(&token).cloned()
+            && let Ok(mark) = Mark::decode(&held.body)
+        {
+            let files = this.files.get_mut(&id).expect("it was just made");
+            let changed = files.clear(&mut this.disk);
+            this.settle_log(id, &changed);
+            this.begin_messages(id, mark, held.tables);
+        }
+        self.watch.began(host, id, at);
+        self.cut_soon(event, host, id);
+    }
+
+    fn cut_soon(&mut self, cause: EventId, host: usize, id: LogId) {
+        let life = self.hosts[host].life;
+        let LogId { buffer, log } = id;
+        let due = Due::CutDone {
+            host,
+            life,
+            buffer,
+            log,
+        };
+        self.due_on(cause, host, 150, due);
+    }
+
+    pub(super) fn cut_done(&mut self, cause: EventId, host: usize, buffer: usize, log: LogKind) {
+        self.replication(cause, host, buffer, Event::CutDone(log));
+    }
+
+    fn remove_copy(&mut self, cause: EventId, host: usize, buffer: usize) {
+        let about = About {
+            host: Some(host),
+            buffer: Some(buffer),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::CopyRemoved, &about);
+        let uuid = self.buffers[buffer];
+        self.shard(event, host, Input::Remove { buffer: uuid });
+        for log in hbuf_core::replication::LOGS {
+            let id = LogId { buffer, log };
+            self.hosts[host].log(id);
+            let this = &mut self.hosts[host];
+            let files = this.files.get_mut(&id).expect("it was just made");
+            let changed = files.clear(&mut this.disk);
+            this.settle_log(id, &changed);
+            this.files.remove(&id);
+            self.watch.cut(host, id, Seq::ZERO);
+        }
+        let this = &mut self.hosts[host];
+        this.disk.remove(Name::Mark(buffer));
+        this.disk.sync_names(Directory::Buffer(buffer));
+        this.decided.remove(&buffer);
+    }
+
+    /// Whoever hears nothing of another node sends again what it has not answered.
+    pub(super) fn silence(&mut self, cause: EventId, host: usize, other: usize) {
+        if !self.hosts[host].up {
+            return;
+        }
+        let other = self.hosts[other].id;
+        for buffer in 0..self.buffers.len() {
+            self.replication(cause, host, buffer, Event::Silence(other));
+        }
+    }
+}
+
+impl super::host::Host {
+    /// Files of a log were changed apart from the pipeline: durable before anything else.
+    fn settle_log(&mut self, id: LogId, changed: &[Name]) {
+        for name in changed {
+            if self.disk.exists(*name) {
+                let _ = self.disk.sync(*name, None);
+            }
+        }
+        self.disk.sync_names(id.directory());
+        let gone = |name: &Name| !changed.contains(name);
+        self.dirty.names.retain(gone);
+        if let Some(syncing) = &mut self.syncing {
+            syncing.names.retain(gone);
+            syncing.through.remove(&id);
+        }
+        self.dirty.through.remove(&id);
+    }
+
+    /// A log of messages whose records behind the mark are still to come.
+    fn begin_messages(&mut self, id: LogId, mut mark: Mark, tables: Option<Vec<u8>>) {
+        let first = mark.durable.next();
+        let head = SegmentHead {
+            format: FORMAT,
+            kind: LogKind::Messages,
+            buffer: mark.buffer,
+            log: mark.log,
+            history: mark.history,
+            first,
+            time: mark.time,
+            epoch: mark.epochs.last().map_or(Epoch(0), |(epoch, _)| *epoch),
+            frontier: mark.frontier.clone(),
+            epochs: mark.epochs.clone(),
+            compacted: None,
+        };
+        let mut bytes = Vec::new();
+        head.encode(&mut bytes);
+        let files: &mut LogFiles = self.files.get_mut(&id).expect("it was just made");
+        let written = files.write(&mut self.disk, first, 0, &bytes);
+        written.expect("disks of this world have room");
+        let generation =
+            super::start::read_mark(&self.disk, id.buffer).map_or(0, |it| it.generation);
+        (mark.first, mark.file, mark.offset) = (first, first, bytes.len() as u64);
+        (mark.generation, mark.fence, mark.clean) = (generation + 1, 0, false);
+        mark.table = None;
+        if let Some(tables) = tables {
+            let name = Name::Tables(id.buffer, mark.generation);
+            self.disk.write(name, 0, &tables).expect("there is room");
+            let _ = self.disk.sync(name, None);
+            mark.table = Some(mark.generation.to_string().into());
+        }
+        let _ = self.disk.sync(id.name(first), None);
+        self.disk.sync_names(id.directory());
+        let mut slot = [0; SLOT_LEN];
+        mark.encode(&mut slot);
+        let at = mark.slot() * SLOT_LEN;
+        self.disk
+            .write(Name::Mark(id.buffer), at as u64, &slot)
+            .expect("there is room");
+        let _ = self.disk.sync(Name::Mark(id.buffer), None);
+        self.disk.sync_names(id.directory());
+    }
+}

@@ -1,0 +1,208 @@
+//! One node: its process, its disk, its clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hbuf_core::effect::Effect;
+use hbuf_core::ids::{NodeId, Seq, Uuid};
+use hbuf_core::input::Token;
+use hbuf_core::recovery::Recovered;
+use hbuf_core::replication::NodeEpoch;
+use hbuf_core::rules::Rules;
+use hbuf_core::shard::Shard;
+
+use super::files::{LogFiles, LogId};
+use super::manager::Manager;
+use crate::clock::Clock;
+use crate::disk::{Directory, Disk, Name};
+use crate::net::Endpoint;
+use crate::tracefile::EventId;
+
+/// A node.
+pub(super) struct Host {
+    pub(super) id: NodeId,
+    /// The disk's id; a new disk has a new one.
+    pub(super) disk_id: Uuid,
+    pub(super) clock: Clock,
+    pub(super) disk: Disk,
+    /// The files of its manager group, and the lives that its disk knows: durable.
+    pub(super) manager: Manager,
+    pub(super) lives: Lives,
+    /// What follows from here on is of one life of the process.
+    pub(super) up: bool,
+    pub(super) life: u64,
+    /// Its registration, once it knows of it.
+    pub(super) node_epoch: Option<NodeEpoch>,
+    pub(super) shard: Shard,
+    pub(super) files: BTreeMap<LogId, LogFiles>,
+    /// What recovery found at the start, until the node is registered.
+    pub(super) found: BTreeMap<usize, Recovered>,
+    pub(super) dirty: Dirty,
+    /// The sync under way.
+    pub(super) syncing: Option<Dirty>,
+    pub(super) waiting: BTreeMap<Token, Waiting>,
+    /// Messages of primaries whose records, or mark and tables, are still to be taken.
+    pub(super) held: BTreeMap<Token, Held>,
+    pub(super) last_token: u64,
+    /// The version of each buffer's assignment that the shard was told.
+    pub(super) decided: BTreeMap<usize, u64>,
+    /// Buffers that are being recovered.
+    pub(super) opening: BTreeSet<usize>,
+    pub(super) failed: bool,
+    /// Copies in which damage was found: their files are put aside.
+    pub(super) bad: BTreeSet<usize>,
+    /// The next sync fails.
+    pub(super) fail_sync: bool,
+    /// Each sync takes so much longer.
+    pub(super) slow_us: u64,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// The processes that a disk knows of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lives {
+    pub(super) now: Option<Uuid>,
+    pub(super) earlier: Vec<Uuid>,
+}
+
+/// What was written and is not durable.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dirty {
+    pub(super) names: BTreeSet<Name>,
+    pub(super) directories: BTreeSet<DirectoryKey>,
+    /// How far each log is written.
+    pub(super) through: BTreeMap<LogId, Seq>,
+    pub(super) cause: EventId,
+}
+
+/// A directory, in an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DirectoryKey {
+    Buffer(usize),
+    Cursors(usize),
+}
+
+impl DirectoryKey {
+    pub(super) const fn directory(self) -> Directory {
+        match self {
+            Self::Buffer(buffer) => Directory::Buffer(buffer),
+            Self::Cursors(buffer) => Directory::Cursors(buffer),
+        }
+    }
+}
+
+/// Who waits for an answer of the shard.
+#[derive(Clone, Debug)]
+pub(super) enum Waiting {
+    Append {
+        client: Endpoint,
+        operation: u64,
+        buffer: usize,
+        contents: Vec<crate::model::Content>,
+    },
+    Tail {
+        client: Endpoint,
+        operation: u64,
+        buffer: usize,
+    },
+}
+
+/// What came with a message of a primary.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) body: Vec<u8>,
+    pub(super) tables: Option<Vec<u8>>,
+}
+
+impl Host {
+    pub(super) fn new(
+        number: usize,
+        disk_id: Uuid,
+        rules: Rules,
+        clock: Clock,
+        manager: Manager,
+    ) -> Self {
+        Self {
+            id: NodeId(u32::try_from(number + 1).expect("few nodes")),
+            disk_id,
+            clock,
+            disk: Disk::new(),
+            manager,
+            lives: Lives::default(),
+            up: false,
+            life: 0,
+            node_epoch: None,
+            shard: Shard::new(rules),
+            files: BTreeMap::new(),
+            found: BTreeMap::new(),
+            dirty: Dirty::default(),
+            syncing: None,
+            waiting: BTreeMap::new(),
+            held: BTreeMap::new(),
+            last_token: 0,
+            decided: BTreeMap::new(),
+            opening: BTreeSet::new(),
+            failed: false,
+            bad: BTreeSet::new(),
+            fail_sync: false,
+            slow_us: 0,
+            effects: Vec::new(),
+        }
+    }
+
+    pub(super) fn token(&mut self) -> Token {
+        self.last_token += 1;
+        Token(self.last_token)
+    }
+
+    /// The process is gone, and what it had in memory.
+    pub(super) fn forget(&mut self, rules: Rules) {
+        self.up = false;
+        self.life += 1;
+        self.node_epoch = None;
+        self.shard = Shard::new(rules);
+        self.files.clear();
+        self.found.clear();
+        self.dirty = Dirty::default();
+        self.syncing = None;
+        self.waiting.clear();
+        self.held.clear();
+        self.decided.clear();
+        self.opening.clear();
+        self.failed = false;
+    }
+
+    /// Whether the sync that ends now fails: once, when that was wished.
+    pub(super) const fn sync_fails(&mut self) -> bool {
+        std::mem::replace(&mut self.fail_sync, false)
+    }
+
+    /// The files of a log, made when they are first asked for.
+    pub(super) fn log(&mut self, id: LogId) -> &mut LogFiles {
+        let disk = &self.disk;
+        self.files
+            .entry(id)
+            .or_insert_with(|| LogFiles::of(id, disk, Seq::MAX))
+    }
+}
+
+impl Dirty {
+    /// A log was written through `through`, in this file.
+    pub(super) fn wrote(&mut self, cause: EventId, id: LogId, name: Name, through: Seq) {
+        self.names.insert(name);
+        self.touched(id);
+        let known = self.through.entry(id).or_insert(Seq::ZERO);
+        *known = through.max(*known);
+        self.cause = cause;
+    }
+
+    pub(super) fn touched(&mut self, id: LogId) {
+        self.directories.insert(match id.log {
+            hbuf_core::segment::LogKind::Cursors => DirectoryKey::Cursors(id.buffer),
+            _ => DirectoryKey::Buffer(id.buffer),
+        });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.directories.is_empty() && self.through.is_empty()
+    }
+}

@@ -1,0 +1,554 @@
+//! A node's part of the manager: a member of the Raft group, its catalog, what it asks of the group,
+//! and, while it leads, the sessions of all nodes.
+//!
+//! Nobody is told what came of a command: every node applies the log, and sees its own commands in
+//! it. Until then it asks again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use hbuf_core::ids::{Micros, NodeId, Uuid};
+use hbuf_core::replication::{Assignment, Event, NodeEpoch};
+use hbuf_core::segment::first_of_name;
+use hbuf_manager::raft::{
+    Effect, FileStep, Group, GroupConfig, Input, LogFile, MemberId, PeerMessage, Role, VOTES_FILE,
+    recover,
+};
+use hbuf_manager::{Action, Assign, CLUSTER_VERSIONS, Catalog, Command, NodeChange, RegisterNode};
+
+use super::message::Message;
+use super::start::TICK_US;
+use super::{About, Due, World};
+use crate::draw::{Draws, Purpose};
+use crate::kinds::Kind;
+use crate::tracefile::EventId;
+
+/// The group that manages everything.
+pub(super) const GROUP: Uuid = Uuid([0x67; 16]);
+/// A command that nobody has seen applied is proposed again after so many ticks.
+const ASK_AGAIN_TICKS: u64 = 10;
+/// Ticks without a heartbeat after which a node is taken for dead.
+const SESSION_TICKS: u64 = 40;
+/// Ticks after which a node that was refused registers again.
+const REGISTER_AGAIN_TICKS: u64 = 10;
+/// Ticks between heartbeats.
+const HEARTBEAT_TICKS: u64 = 5;
+
+/// A node's member of the group.
+pub(super) struct Manager {
+    config: GroupConfig,
+    group: Option<Group>,
+    log: Option<LogFile>,
+    pub(super) catalog: Catalog,
+    disk: Files,
+    todo: VecDeque<Effect>,
+    /// What this process asks, the first until it is applied.
+    outbox: VecDeque<Command>,
+    number: u64,
+    client: Uuid,
+    asked_at: Option<u64>,
+    ticks: u64,
+    /// While it leads: when each node was heard of last, in ticks.
+    heard: BTreeMap<NodeId, (NodeEpoch, u64)>,
+    leads: bool,
+    /// From this tick on it registers.
+    register_at: Option<u64>,
+}
+
+/// The member's files: what is durable, and the steps under way.
+#[derive(Clone, Debug, Default)]
+struct Files {
+    files: BTreeMap<String, Vec<u8>>,
+    queue: VecDeque<(Vec<FileStep>, Option<u64>)>,
+}
+
+impl Files {
+    fn perform(&mut self, step: &FileStep) {
+        match step {
+            FileStep::Append { file, at, bytes } => {
+                let content = self.files.get_mut(file).expect("it was made");
+                assert_eq!(content.len() as u64, *at, "appends go to the end of {file}");
+                content.extend_from_slice(bytes);
+            }
+            FileStep::Cut { file, length } => {
+                let content = self.files.get_mut(file).expect("it was made");
+                content.truncate(usize::try_from(*length).expect("files are short"));
+            }
+            FileStep::Replace { file, bytes } => {
+                self.files.insert(file.clone(), bytes.clone());
+            }
+        }
+    }
+
+    /// The power goes: some of what was under way is there, some is not.
+    fn crash(&mut self, draws: &Draws) {
+        let queue = std::mem::take(&mut self.queue);
+        let steps: Vec<FileStep> = queue.into_iter().flat_map(|(steps, _)| steps).collect();
+        let draw = draws.draw(Purpose::Crash, u64::MAX - 1, 0);
+        let done = draw.below(steps.len() as u64 + 1);
+        for (at, step) in (0..).zip(&steps) {
+            if at < done {
+                self.perform(step);
+                continue;
+            }
+            if let FileStep::Append { file, bytes, .. } = step {
+                let content = self.files.get_mut(file).expect("it was made");
+                let kept = draw.next().below(bytes.len() as u64 + 1);
+                content.extend_from_slice(&bytes[..usize::try_from(kept).unwrap_or(0)]);
+            }
+            break;
+        }
+    }
+}
+
+impl Manager {
+    /// A member with the files of a new group whose catalog is this.
+    pub(super) fn founded(
+        config: GroupConfig,
+        members: &hbuf_manager::raft::Members,
+        catalog: &Catalog,
+    ) -> Self {
+        let (_, steps) = LogFile::found(GROUP, members, catalog, Micros(0));
+        let mut disk = Files::default();
+        steps.iter().for_each(|step| disk.perform(step));
+        Self {
+            config,
+            group: None,
+            log: None,
+            catalog: catalog.clone(),
+            disk,
+            todo: VecDeque::new(),
+            outbox: VecDeque::new(),
+            number: 0,
+            client: Uuid([0; 16]),
+            asked_at: None,
+            ticks: 0,
+            heard: BTreeMap::new(),
+            leads: false,
+            register_at: None,
+        }
+    }
+
+    /// The process starts: the member goes on from its files.
+    pub(super) fn start(&mut self, life: Uuid) {
+        let mut logs = self.disk.files.iter();
+        let log = logs.rfind(|(name, _)| *name != VOTES_FILE);
+        let (name, log) = log.expect("a founded member has a log");
+        let first = first_of_name(name).expect("it has a number");
+        let recovered = recover(GROUP, first, log, &self.disk.files[VOTES_FILE]);
+        let recovered = recovered.expect("what was written can be read");
+        for step in &recovered.steps {
+            self.disk.perform(step);
+        }
+        let group = Group::open(self.config, &recovered).expect("it is the disk of this member");
+        self.group = Some(group);
+        self.log = Some(recovered.log);
+        self.catalog = recovered.catalog;
+        (self.client, self.number) = (life, 0);
+        self.register_at = Some(0);
+    }
+
+    pub(super) fn crash(&mut self, draws: &Draws, power: bool) {
+        self.group = None;
+        self.todo.clear();
+        self.outbox.clear();
+        self.heard.clear();
+        (self.asked_at, self.leads) = (None, false);
+        if power {
+            self.disk.crash(draws);
+            return;
+        }
+        // A kill leaves what was handed to the kernel, and what it has not written is not there.
+        for (steps, _) in std::mem::take(&mut self.disk.queue) {
+            steps.iter().for_each(|step| self.disk.perform(step));
+        }
+    }
+
+    /// What the manager has decided of a buffer, as far as this node knows.
+    pub(super) fn assignment(&self, buffer: Uuid) -> Option<&Assignment> {
+        self.catalog.assigned().get(buffer)
+    }
+
+    fn leader(&self) -> Option<MemberId> {
+        self.group.as_ref().and_then(|group| group.role().2)
+    }
+}
+
+impl World {
+    /// A node's tick: elections, heartbeats, sessions, what is asked again, what has come due.
+    pub(super) fn tick(&mut self, cause: EventId, host: usize) {
+        let manager = &mut self.hosts[host].manager;
+        manager.ticks += 1;
+        let ticks = manager.ticks;
+        self.group_input(cause, host, Input::Tick);
+        if self.hosts[host]
+            .manager
+            .register_at
+            .is_some_and(|at| ticks >= at)
+        {
+            self.register(cause, host);
+        }
+        if ticks % HEARTBEAT_TICKS == 0 {
+            self.heartbeat(cause, host);
+        }
+        self.watch_sessions(cause, host);
+        self.ask_first(cause, host);
+        let due = self.hosts[host].shard.next_copies_due();
+        if due.is_some_and(|due| due <= self.wall(host)) || ticks % 10 == 0 {
+            self.shard(cause, host, hbuf_core::input::Input::CopiesDue);
+        }
+        if ticks % 25 == 0 {
+            self.shard(cause, host, hbuf_core::input::Input::Retention);
+        }
+        let life = self.hosts[host].life;
+        self.due_on(cause, host, TICK_US, Due::Tick { host, life });
+    }
+
+    fn register(&mut self, cause: EventId, host: usize) {
+        let this = &mut self.hosts[host];
+        this.manager.register_at = None;
+        let damaged = this
+            .found
+            .iter()
+            .filter(|(_, found)| found.damage.is_some());
+        let damaged = damaged.map(|(buffer, _)| *buffer).collect::<Vec<_>>();
+        this.bad.extend(damaged);
+        let bad = this.bad.iter().map(|buffer| self.buffers[*buffer]);
+        let bad = bad.collect();
+        let start = RegisterNode {
+            node: super::run::node_name(host),
+            disk: this.disk_id,
+            life: this.lives.now,
+            earlier: this.lives.earlier.clone(),
+            clean: false,
+            bad,
+            versions: CLUSTER_VERSIONS,
+            change: NodeChange::default(),
+        };
+        self.propose(cause, host, Action::RegisterNode(start));
+    }
+
+    /// Asks the group, after what was asked before.
+    pub(super) fn propose(&mut self, cause: EventId, host: usize, action: Action) {
+        let now = self.wall(host);
+        let manager = &mut self.hosts[host].manager;
+        let same = |command: &Command| command.action == action;
+        if manager.outbox.iter().any(same) {
+            return;
+        }
+        manager.number += 1;
+        let command = Command {
+            client: manager.client,
+            number: manager.number,
+            time: now,
+            action,
+        };
+        manager.outbox.push_back(command);
+        self.ask_first(cause, host);
+    }
+
+    fn ask_first(&mut self, cause: EventId, host: usize) {
+        let manager = &mut self.hosts[host].manager;
+        let Some(command) = manager.outbox.front() else {
+            return;
+        };
+        let again = |at: u64| manager.ticks >= at + ASK_AGAIN_TICKS;
+        let Some(leader) = manager.leader() else {
+            return;
+        };
+        if !manager.asked_at.is_none_or(again) {
+            return;
+        }
+        let text = command.encode();
+        manager.asked_at = Some(manager.ticks);
+        let to = usize::try_from(leader.0).unwrap_or(1) - 1;
+        let about = About {
+            host: Some(host),
+            note: command.action.name(),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::CommandProposed, &about);
+        if to == host {
+            self.proposed(event, host, text);
+        } else {
+            self.say(event, host, Some(to), Message::Propose(text));
+        }
+    }
+
+    /// Somebody wants a command in the log. Who does not lead says nothing.
+    pub(super) fn proposed(&mut self, cause: EventId, host: usize, command: Vec<u8>) {
+        self.group_input(cause, host, Input::Propose(command));
+    }
+
+    pub(super) fn raft_message(&mut self, cause: EventId, host: usize, bytes: &[u8]) {
+        let message = PeerMessage::decode(bytes).expect("the network of this world alters nothing");
+        self.group_input(cause, host, Input::Message(message.into()));
+    }
+
+    /// What the group refuses changes nothing; whoever asked asks again.
+    fn group_input(&mut self, cause: EventId, host: usize, input: Input) {
+        let manager = &mut self.hosts[host].manager;
+        let Some(group) = &mut manager.group else {
+            return;
+        };
+        let mut effects = Vec::new();
+        let _ = group.handle(input, &mut effects);
+        manager.todo.extend(effects);
+        while let Some(effect) = self.hosts[host].manager.todo.pop_front() {
+            self.group_effect(cause, host, effect);
+        }
+    }
+
+    fn group_effect(&mut self, cause: EventId, host: usize, effect: Effect) {
+        let now = self.wall(host);
+        let manager = &mut self.hosts[host].manager;
+        match effect {
+            Effect::Send(message) => self.send_raft(cause, host, &message),
+            Effect::SendSnapshot(message) => {
+                let group = manager.group.as_ref().expect("it has an effect");
+                let message = group.fill_snapshot(message, &manager.catalog);
+                let to = message.to();
+                self.send_raft(cause, host, &message);
+                // Taken or not: what was not is sent again when the member answers.
+                let taken = Input::SnapshotSent { to, taken: true };
+                self.group_input(cause, host, taken);
+            }
+            Effect::Persist(persist) => {
+                let log = manager.log.as_mut().expect("it runs");
+                let steps = log.plan(&persist, now);
+                self.persist(cause, host, steps, Some(persist.number()));
+            }
+            Effect::Roll(roll) => {
+                let log = manager.log.as_mut().expect("it runs");
+                let steps = log.plan_roll(&roll, &manager.catalog, now);
+                self.persist(cause, host, steps, None);
+            }
+            Effect::Apply(entries) => {
+                let last = entries.last().map_or(0, |entry| entry.index);
+                for entry in entries {
+                    self.apply(cause, host, entry.index, entry.command.as_deref());
+                }
+                self.group_input(cause, host, Input::Applied { index: last });
+            }
+            Effect::Install { index, catalog } => {
+                manager.catalog = *catalog;
+                self.group_input(cause, host, Input::Applied { index });
+                self.caught_up(cause, host);
+            }
+            Effect::Role { role, term, .. } => self.role(cause, host, role, term),
+            Effect::Read { .. }
+            | Effect::ReadFailed { .. }
+            | Effect::Members(_)
+            | Effect::Changed
+            | Effect::ChangeFailed(_)
+            | Effect::Removed => {}
+        }
+    }
+
+    fn send_raft(&mut self, cause: EventId, host: usize, message: &PeerMessage) {
+        let to = usize::try_from(message.to().0).unwrap_or(1) - 1;
+        if self.hosts[to].up {
+            self.say(cause, host, Some(to), Message::Raft(message.encode()));
+        } else {
+            let to = message.to();
+            self.group_input(cause, host, Input::Unreachable { to });
+        }
+    }
+
+    fn persist(&mut self, cause: EventId, host: usize, steps: Vec<FileStep>, number: Option<u64>) {
+        let entity = host as u64 | 1 << 40;
+        let after = 60 + self.draw(Purpose::Delay, entity, self.steps).below(200);
+        let this = &mut self.hosts[host];
+        this.manager.disk.queue.push_back((steps, number));
+        let life = this.life;
+        self.due_on(cause, host, after, Due::Persisted { host, life });
+    }
+
+    pub(super) fn persisted(&mut self, cause: EventId, host: usize) {
+        let disk = &mut self.hosts[host].manager.disk;
+        let Some((steps, number)) = disk.queue.pop_front() else {
+            return;
+        };
+        steps.iter().for_each(|step| disk.perform(step));
+        if let Some(number) = number {
+            self.group_input(cause, host, Input::Persisted { number });
+        }
+    }
+
+    fn role(&mut self, cause: EventId, host: usize, role: Role, term: u64) {
+        let manager = &mut self.hosts[host].manager;
+        let leads = role == Role::Leader;
+        if leads && !manager.leads {
+            // Nobody is taken for dead before a whole session of this leader.
+            let ticks = manager.ticks;
+            let nodes = manager.catalog.assigned().nodes();
+            manager.heard = nodes.map(|(id, node)| (id, (node.epoch, ticks))).collect();
+            self.check_leader(host, term);
+            let about = About {
+                host: Some(host),
+                epoch: u32::try_from(term).ok(),
+                ..About::default()
+            };
+            self.event(&[cause], Kind::LeaderElected, &about);
+        }
+        self.hosts[host].manager.leads = leads;
+    }
+
+    fn apply(&mut self, cause: EventId, host: usize, index: u64, command: Option<&[u8]>) {
+        let manager = &mut self.hosts[host].manager;
+        let Some(command) = command else {
+            manager.catalog.pass(index);
+            return;
+        };
+        let command = Command::decode(command).expect("this binary wrote it");
+        let result = manager.catalog.apply(index, &command);
+        let own = command.client == manager.client;
+        if own {
+            let number = command.number;
+            manager.outbox.retain(|other| other.number != number);
+            manager.asked_at = None;
+        }
+        let about = About {
+            host: Some(host),
+            seqs: Some((index, index)),
+            note: command.action.name(),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::CommandApplied, &about);
+        self.check_catalog(host, index);
+        if own && matches!(command.action, Action::RegisterNode(_)) {
+            match result {
+                Ok(applied) => self.registration_applied(event, host, &applied.outcome),
+                Err(refused) => self.registration_refused(event, host, &refused),
+            }
+        }
+        self.tell_decisions(event, host);
+        self.ask_first(event, host);
+    }
+
+    /// The catalog jumped: what this process asked may be in it.
+    fn caught_up(&mut self, cause: EventId, host: usize) {
+        let manager = &mut self.hosts[host].manager;
+        let known = manager.catalog.last_number(manager.client);
+        manager.outbox.retain(|command| command.number > known);
+        manager.asked_at = None;
+        self.tell_decisions(cause, host);
+        let this = &self.hosts[host];
+        let node = this.manager.catalog.assigned().node(this.id);
+        let registered = node.filter(|node| node.life == this.lives.now && node.life.is_some());
+        if let Some(epoch) = registered.map(|node| node.epoch)
+            && this.node_epoch.is_none()
+        {
+            self.registered(cause, host, epoch);
+        }
+    }
+
+    fn registration_applied(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        outcome: &hbuf_manager::Outcome,
+    ) {
+        if let hbuf_manager::Outcome::Node { epoch, .. } = outcome {
+            self.registered(cause, host, NodeEpoch(*epoch));
+        }
+    }
+
+    /// Another process with this disk may live: wait until its session has ended, and ask again.
+    fn registration_refused(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        refused: &hbuf_manager::Refused,
+    ) {
+        let note = refused.to_string();
+        let about = About {
+            host: Some(host),
+            note: &note,
+            ..About::default()
+        };
+        self.event(&[cause], Kind::NodeRefused, &about);
+        let manager = &mut self.hosts[host].manager;
+        manager.register_at = Some(manager.ticks + REGISTER_AGAIN_TICKS);
+    }
+
+    /// The shard is told what is new of its buffers; what has come here is opened.
+    pub(super) fn tell_decisions(&mut self, cause: EventId, host: usize) {
+        if self.hosts[host].node_epoch.is_none() {
+            return;
+        }
+        for buffer in 0..self.buffers.len() {
+            let uuid = self.buffers[buffer];
+            let this = &self.hosts[host];
+            let Some(assignment) = this.manager.assignment(uuid) else {
+                continue;
+            };
+            let told = this.decided.get(&buffer).copied();
+            if told >= Some(assignment.version) {
+                continue;
+            }
+            let assignment = Arc::new(assignment.clone());
+            if told.is_none() {
+                self.open_assigned(cause, host, buffer);
+                continue;
+            }
+            self.hosts[host].decided.insert(buffer, assignment.version);
+            self.replication(cause, host, buffer, Event::Decided(assignment));
+        }
+    }
+
+    fn heartbeat(&mut self, cause: EventId, host: usize) {
+        let this = &self.hosts[host];
+        let (Some(epoch), Some(leader)) = (this.node_epoch, this.manager.leader()) else {
+            return;
+        };
+        let (node, to) = (this.id, usize::try_from(leader.0).unwrap_or(1) - 1);
+        if to == host {
+            self.heard(host, node, epoch);
+        } else {
+            self.say(cause, host, Some(to), Message::Heartbeat { node, epoch });
+        }
+    }
+
+    pub(super) fn heard(&mut self, host: usize, node: NodeId, epoch: NodeEpoch) {
+        let manager = &mut self.hosts[host].manager;
+        let ticks = manager.ticks;
+        let known = manager.heard.entry(node).or_insert((epoch, ticks));
+        if epoch >= known.0 {
+            *known = (epoch, ticks);
+        }
+    }
+
+    /// Who leads the group says who has not been heard of for a session, and who is back.
+    fn watch_sessions(&mut self, cause: EventId, host: usize) {
+        let manager = &self.hosts[host].manager;
+        if !manager.leads {
+            return;
+        }
+        let (mut silent, mut back) = (Vec::new(), Vec::new());
+        for (id, node) in manager.catalog.assigned().nodes() {
+            let (epoch, at) = manager.heard.get(&id).copied().unwrap_or_default();
+            let late = epoch != node.epoch || manager.ticks >= at + SESSION_TICKS;
+            let facts = node.facts();
+            if facts.alive && late && epoch <= node.epoch {
+                silent.push((id, node.epoch));
+            } else if !facts.alive && !late {
+                back.push((id, node.epoch));
+            }
+        }
+        if !silent.is_empty() {
+            let action = Action::Assign(Assign::FenceNodes { nodes: silent });
+            self.propose(cause, host, action);
+        }
+        for (node, epoch) in back {
+            let action = Action::Assign(Assign::ReviveNode { node, epoch });
+            self.propose(cause, host, action);
+        }
+    }
+
+    /// Whom a node takes for a buffer's primary.
+    pub(super) fn primary_known(&self, host: usize, buffer: usize) -> Option<NodeId> {
+        let assignment = self.hosts[host].manager.assignment(self.buffers[buffer]);
+        assignment.and_then(|assignment| assignment.primary)
+    }
+}

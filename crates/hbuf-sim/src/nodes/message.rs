@@ -1,0 +1,131 @@
+//! What nodes and clients say to each other.
+
+use hbuf_core::append::{AppendRefused, AppendRequest, Appended};
+use hbuf_core::ids::{NodeId, Seq};
+use hbuf_core::replication::{FromCopy, NodeEpoch, ToCopy};
+use hbuf_core::segment::LogKind;
+
+use crate::history::Shown;
+use crate::model::Content;
+
+/// A message under way.
+#[derive(Clone, Debug)]
+pub(super) enum Message {
+    /// Between members of the manager's group, as bytes.
+    Raft(Vec<u8>),
+    /// A command for whoever leads the group.
+    Propose(Vec<u8>),
+    /// A node lives, under this registration.
+    Heartbeat { node: NodeId, epoch: NodeEpoch },
+    /// From a primary to a copy, with the records, or the mark and its tables.
+    ToCopy {
+        buffer: usize,
+        log: LogKind,
+        message: ToCopy,
+        body: Vec<u8>,
+        tables: Option<Vec<u8>>,
+    },
+    /// From a copy to a primary.
+    FromCopy {
+        buffer: usize,
+        log: LogKind,
+        answer: FromCopy,
+    },
+    /// From a client.
+    Ask {
+        operation: u64,
+        buffer: usize,
+        ask: Ask,
+    },
+    /// To a client.
+    Answer { operation: u64, answer: Answer },
+}
+
+/// What a client asks.
+#[derive(Clone, Debug)]
+pub(super) enum Ask {
+    /// To append.
+    Append {
+        request: AppendRequest,
+        contents: Vec<Content>,
+    },
+    /// What is there, surely through all that anybody was told of.
+    ReadTail,
+}
+
+/// What it is answered.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    /// To an append.
+    Appended(
+        Box<Result<Appended, AppendRefused>>,
+        Option<NodeId>,
+        hbuf_core::ids::Uuid,
+    ),
+    /// To a read.
+    Tail(Box<Shown>),
+    /// This node cannot say; another one may.
+    NoTail(Option<NodeId>),
+}
+
+impl Message {
+    /// Its length, for the network.
+    pub(super) fn bytes(&self) -> u64 {
+        let body = match self {
+            Self::Raft(bytes) | Self::Propose(bytes) => bytes.len(),
+            Self::ToCopy { body, tables, .. } => body.len() + tables.as_ref().map_or(0, Vec::len),
+            Self::Ask {
+                ask: Ask::Append { contents, .. },
+                ..
+            } => contents.iter().map(|it| it.body.len() + 200).sum(),
+            _ => 0,
+        };
+        body as u64 + 100
+    }
+
+    /// Whether it does something a second time when it comes again.
+    pub(super) const fn is_unrepeatable(&self) -> bool {
+        match self {
+            Self::Ask {
+                ask: Ask::Append { request, .. },
+                ..
+            } => request.producer.is_none() && request.idem.is_none(),
+            _ => false,
+        }
+    }
+
+    /// What kind it is, for a person.
+    pub(super) const fn what(&self) -> &'static str {
+        match self {
+            Self::Raft(_) => "raft",
+            Self::Propose(_) => "propose",
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::ToCopy { message, .. } => match message {
+                ToCopy::Greet { .. } => "greet",
+                ToCopy::Lead { .. } => "lead",
+                ToCopy::Begin { .. } => "begin",
+                ToCopy::Append { .. } => "append",
+            },
+            Self::FromCopy { .. } => "answer",
+            Self::Ask { .. } => "ask",
+            Self::Answer { .. } => "reply",
+        }
+    }
+
+    /// The seqs that it carries.
+    pub(super) fn seqs(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::ToCopy {
+                message: ToCopy::Append { prev, through, .. },
+                ..
+            } if *through > prev.seq => Some((prev.seq.next().0, through.0)),
+            Self::FromCopy { answer, .. } => match answer.word {
+                hbuf_core::replication::Word::Holds { durable, .. } if durable > Seq::ZERO => {
+                    Some((durable.0, durable.0))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}

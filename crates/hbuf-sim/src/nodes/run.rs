@@ -1,0 +1,365 @@
+//! A run: a cluster is founded, clients and faults have their time, then the faults end and
+//! everything must come to rest.
+
+use std::collections::BTreeMap;
+
+use hbuf_core::ids::{Hash, Micros, Uuid};
+use hbuf_core::name::Name;
+use hbuf_core::retention::Retention;
+use hbuf_core::rules::Rules;
+use hbuf_manager::raft::{GroupConfig, MemberId, Members};
+use hbuf_manager::{
+    Action, BufferConfig, CLUSTER_VERSIONS, Catalog, Command, CreateBuffer, NodeChange,
+    RegisterNode,
+};
+
+use super::act::weather;
+use super::checks::{ClusterBroken, Watch};
+use super::client::Client;
+use super::host::Host;
+use super::manager::{GROUP, Manager};
+use super::{About, Due, EPOCH, Names, World};
+use crate::clock::Clock;
+use crate::draw::Draws;
+use crate::history::LogHistory;
+use crate::kinds::Kind;
+use crate::net::Net;
+use crate::scenario::Action as Act;
+use crate::swarm::{Opt, Options, planned};
+use crate::tracefile::{EventId, Header, TraceWriter};
+
+/// How long it takes until whatever was asked last is done, in microseconds.
+const CLOSING_US: u64 = 3_000_000;
+/// Who founds and registers before the run.
+const FOUNDER: Uuid = Uuid([0xf0; 16]);
+
+/// What a run is made of.
+#[derive(Clone, Debug)]
+pub struct ClusterSetup {
+    /// All draws follow from it.
+    pub seed: u64,
+    /// Sizes, rates, durations.
+    pub options: Options,
+    /// The rules; all but one test take the right ones.
+    pub rules: Rules,
+    /// What happens when, in microseconds; without a scenario, the faults that the seed plans.
+    pub acts: Vec<(u64, Act)>,
+    /// Clients decide by themselves what to ask.
+    pub wild: bool,
+    /// Write lines of the trace.
+    pub lines: bool,
+}
+
+impl ClusterSetup {
+    /// The run of a seed: everything is drawn.
+    #[must_use]
+    pub fn swarm(seed: u64) -> Self {
+        let mut options = Options::of_seed(seed);
+        // Never every copy of a message: a commit that one disk makes is lost with it.
+        if options.get(Opt::MinInSync) < 2 {
+            options.set(Opt::Rot, 0);
+            options.set(Opt::Reformat, 0);
+        }
+        let acts = planned(seed, &options);
+        Self {
+            seed,
+            rules: Rules::correct(),
+            acts: acts.into_iter().flat_map(|it| it.actions).collect(),
+            options,
+            wild: true,
+            lines: false,
+        }
+    }
+}
+
+/// How a run went.
+#[derive(Clone, Debug)]
+pub struct ClusterOutcome {
+    /// Its seed.
+    pub seed: u64,
+    /// Its options.
+    pub options: Options,
+    /// What did not hold.
+    pub broken: Option<ClusterBroken>,
+    /// Steps of the queue.
+    pub steps: u64,
+    /// Events.
+    pub events: u64,
+    /// A hash over all of them.
+    pub hash: u64,
+    /// Events by kind.
+    pub kinds: BTreeMap<Kind, u64>,
+    /// Faults by name, as often as they took effect.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Messages acknowledged.
+    pub acked: u64,
+    /// Actions that this world cannot play.
+    pub unplayed: Vec<String>,
+    /// The trace, when lines were wanted.
+    pub trace: String,
+    /// What clients were told, and what is there.
+    pub history: LogHistory,
+}
+
+/// Runs a cluster.
+#[must_use]
+pub fn run_cluster(setup: &ClusterSetup) -> ClusterOutcome {
+    let mut world = World::new(setup);
+    world.run(setup);
+    world.outcome(setup)
+}
+
+impl World {
+    fn new(setup: &ClusterSetup) -> Self {
+        let options = setup.options.clone();
+        let nodes = options.count(Opt::Nodes);
+        let uuids: Vec<Uuid> = (0..options.count(Opt::Buffers)).map(buffer_uuid).collect();
+        let catalog = founded(&options, &uuids);
+        let disks = (0..nodes).map(|host| (MemberId(host as u64 + 1), disk_of(host)));
+        let disks: BTreeMap<MemberId, Uuid> = disks.collect();
+        let members = Members::founding(&disks);
+        let host = |number| {
+            let id = MemberId(number as u64 + 1);
+            let config = GroupConfig {
+                group: GROUP,
+                id,
+                disk: disk_of(number),
+                seed: setup.seed ^ 0x5eed,
+            };
+            let manager = Manager::founded(config, &members, &catalog);
+            let clock = Clock::new(0, EPOCH);
+            Host::new(number, disk_of(number), setup.rules, clock, manager)
+        };
+        let header = || Header {
+            hbuf: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: setup.seed,
+            options: options.to_string(),
+            ..Header::default()
+        };
+        let numbered = |letter: &str, count: usize| {
+            let names = (1..=count).map(|number| format!("{letter}{number}"));
+            names.collect::<Vec<_>>()
+        };
+        let clients = options.count(Opt::Clients);
+        Self {
+            draws: Draws::new(setup.seed),
+            rules: setup.rules,
+            trace: match setup.lines {
+                true => TraceWriter::writing(&header()),
+                false => TraceWriter::counting(),
+            },
+            t: 0,
+            queue: BTreeMap::new(),
+            queued: 0,
+            steps: 0,
+            net: Net::new(setup.seed, weather(&options)),
+            hosts: (0..nodes).map(host).collect(),
+            clients: (0..clients).map(|_| Client::new(setup.wild)).collect(),
+            acked: vec![0; uuids.len()],
+            names: Names {
+                nodes: numbered("n", nodes),
+                clients: numbered("c", clients),
+                buffers: numbered("b", uuids.len()),
+            },
+            buffers: uuids,
+            watch: Watch::default(),
+            history: LogHistory::default(),
+            operations: 0,
+            stormy: true,
+            closing: false,
+            founders: nodes,
+            unplayed: Vec::new(),
+            options,
+        }
+    }
+
+    fn run(&mut self, setup: &ClusterSetup) {
+        let note = self.options.to_string();
+        let about = About {
+            note: &note,
+            ..About::default()
+        };
+        let root = self.event(&[], Kind::RunStarted, &about);
+        for host in 0..self.hosts.len() {
+            self.start(root, host);
+        }
+        for (at, act) in &setup.acts {
+            self.due_at(root, *at, Due::Act(Box::new(act.clone())));
+        }
+        if setup.wild {
+            for client in 0..self.clients.len() {
+                self.due(root, 300_000 + client as u64, Due::Client(client));
+            }
+        }
+        let safety = self.options.get(Opt::Safety);
+        self.until(safety);
+        self.calm(root);
+        let last = safety + self.options.get(Opt::Liveness);
+        self.until(last);
+        // Nobody asks anything more: what is under way comes to its end.
+        self.closing = true;
+        self.until(last + CLOSING_US);
+        if self.watch.broken.is_none() {
+            if let Err(what) = self.at_rest() {
+                if std::env::var("DEBUG_REST").is_ok() {
+                    for (at, host) in self.hosts.iter().enumerate() {
+                        for (uuid, buffer) in host.shard.buffers() {
+                            eprintln!(
+                                "n{} {uuid} {:#?} due {:?} now {:?}",
+                                at + 1,
+                                buffer.leader(),
+                                host.shard.next_copies_due(),
+                                self.wall(at)
+                            );
+                        }
+                    }
+                }
+                self.broke(root, "converges", what);
+            } else {
+                self.judge();
+            }
+        }
+        self.event(&[root], Kind::RunEnded, &About::default());
+    }
+
+    fn until(&mut self, end: u64) {
+        while self.watch.broken.is_none()
+            && let Some(((t, _), _)) = self.queue.first_key_value()
+            && *t <= end
+            && self.step()
+        {}
+        self.t = self.t.max(end);
+    }
+
+    /// The faults end: everything is healed and must come to its end.
+    fn calm(&mut self, cause: EventId) {
+        self.stormy = false;
+        let event = self.event(&[cause], Kind::FaultsEnded, &About::default());
+        for opt in [
+            Opt::Drop,
+            Opt::Dup,
+            Opt::Reset,
+            Opt::Bandwidth,
+            Opt::Capacity,
+        ] {
+            self.options.set(opt, 0);
+        }
+        self.net.heal_all();
+        self.net.set_weather(weather(&self.options));
+        let wall = EPOCH.plus(self.t);
+        let now = self.t;
+        for host in 0..self.hosts.len() {
+            let this = &mut self.hosts[host];
+            this.clock.resume();
+            this.clock.correct(now, wall);
+            (this.fail_sync, this.slow_us) = (false, 0);
+            // An operator restarts what stopped using its disk.
+            if this.failed {
+                self.crash(event, host, false);
+            }
+        }
+        self.start_all(event);
+        for host in 0..self.hosts.len() {
+            self.scrub(event, host);
+        }
+    }
+
+    fn outcome(mut self, setup: &ClusterSetup) -> ClusterOutcome {
+        let mut faults: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for (fault, count) in self.net.took() {
+            faults.insert(fault.name(), *count);
+        }
+        for host in &self.hosts {
+            for (fault, count) in host.clock.took() {
+                *faults.entry(fault.name()).or_default() += count;
+            }
+        }
+        ClusterOutcome {
+            seed: setup.seed,
+            options: setup.options.clone(),
+            broken: self.watch.broken.take(),
+            steps: self.steps,
+            events: self.trace.events(),
+            hash: self.trace.hash(),
+            kinds: self.trace.counts(),
+            faults,
+            acked: self.acked.iter().sum(),
+            unplayed: self.unplayed,
+            trace: self.trace.take_lines(),
+            history: self.history,
+        }
+    }
+
+    pub(super) fn retention(&self) -> Retention {
+        Retention::default()
+    }
+}
+
+/// The catalog of a cluster whose nodes and buffers are known.
+fn founded(options: &Options, buffers: &[Uuid]) -> Catalog {
+    let mut catalog = Catalog::new();
+    let mut number = 0;
+    let mut apply = |catalog: &mut Catalog, action: Action| {
+        number += 1;
+        let command = Command {
+            client: FOUNDER,
+            number,
+            time: Micros(0),
+            action,
+        };
+        let applied = catalog.apply(number, &command);
+        applied.expect("a new cluster takes this");
+    };
+    let version = CLUSTER_VERSIONS.max;
+    let cluster = FOUNDER;
+    apply(&mut catalog, Action::FoundCluster { cluster, version });
+    let nodes = options.count(Opt::Nodes);
+    for host in 0..nodes {
+        let start = RegisterNode {
+            node: node_name(host),
+            disk: disk_of(host),
+            life: None,
+            earlier: Vec::new(),
+            clean: true,
+            bad: Vec::new(),
+            versions: CLUSTER_VERSIONS,
+            change: NodeChange::default(),
+        };
+        apply(&mut catalog, Action::RegisterNode(start));
+    }
+    let copies = options.count(Opt::Copies).min(nodes);
+    for (at, uuid) in buffers.iter().enumerate() {
+        let on = (0..copies).map(|copy| node_name((at + copy) % nodes));
+        let create = CreateBuffer {
+            tenant: Name::default_tenant(),
+            name: Name::parse(&format!("b{}", at + 1)).expect("a letter and digits are a name"),
+            uuid: *uuid,
+            log: *uuid,
+            history: *uuid,
+            idem_key: Hash([1; 32]),
+            config: BufferConfig {
+                replicas: u8::try_from(copies - 1).unwrap_or(0),
+                min_insync: u8::try_from(options.get(Opt::MinInSync)).ok(),
+                ..BufferConfig::default()
+            },
+            copies: on.collect(),
+            topics: Vec::new(),
+            mirror: None,
+        };
+        apply(&mut catalog, Action::CreateBuffer(Box::new(create)));
+        apply(&mut catalog, Action::ConfirmBuffer { uuid: *uuid });
+    }
+    catalog
+}
+
+pub(super) fn node_name(host: usize) -> Name {
+    Name::parse(&format!("n{}", host + 1)).expect("a letter and digits are a name")
+}
+
+fn disk_of(host: usize) -> Uuid {
+    Uuid::from_random([0xd0 | u8::try_from(host + 1).unwrap_or(0); 16])
+}
+
+fn buffer_uuid(at: usize) -> Uuid {
+    Uuid::from_random([u8::try_from(at + 1).unwrap_or(u8::MAX); 16])
+}

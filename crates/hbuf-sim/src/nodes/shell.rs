@@ -1,0 +1,381 @@
+//! What the core asks a node for, done: records framed and written, disks synced, marks written,
+//! clients answered.
+
+use hbuf_core::effect::{Effect, MarkCause, Parts, Write, WriteBytes};
+use hbuf_core::ids::{Micros, Seq};
+use hbuf_core::input::{DiskHealth, Input, Token};
+use hbuf_core::mark::{Mark, SLOT_LEN};
+use hbuf_core::record::{Line, State};
+use hbuf_core::replication::Event;
+use hbuf_core::segment::LogKind;
+
+use super::files::LogId;
+use super::host::{Dirty, Waiting};
+use super::message::{Answer, Ask, Message};
+use super::{About, Due, World, node};
+use crate::disk::{Directory, Name};
+use crate::draw::Purpose;
+use crate::kinds::Kind;
+use crate::net::Endpoint;
+use crate::tracefile::EventId;
+
+impl World {
+    /// What a clock on the wall of a node shows now.
+    pub(super) fn wall(&self, host: usize) -> Micros {
+        self.hosts[host].clock.wall(self.t)
+    }
+
+    /// Gives a node's shard an input and does what it asks for.
+    pub(super) fn shard(&mut self, cause: EventId, host: usize, input: Input) {
+        let now = self.wall(host);
+        let mut effects = std::mem::take(&mut self.hosts[host].effects);
+        self.hosts[host].shard.handle(now, input, &mut effects);
+        for effect in effects.drain(..) {
+            self.perform(cause, host, effect);
+        }
+        self.hosts[host].effects = effects;
+    }
+
+    pub(super) fn replication(&mut self, cause: EventId, host: usize, buffer: usize, event: Event) {
+        let buffer = self.buffers[buffer];
+        self.shard(cause, host, Input::Replication { buffer, event });
+    }
+
+    fn perform(&mut self, cause: EventId, host: usize, effect: Effect) {
+        match effect {
+            Effect::Write(write) => self.write(cause, host, &write),
+            Effect::WriteBytes(write) => self.write_bytes(cause, host, &write),
+            Effect::Reply { token, outcome } => {
+                let waiting = self.hosts[host].waiting.remove(&token);
+                if let Some(Waiting::Append {
+                    client,
+                    operation,
+                    buffer,
+                    ..
+                }) = waiting
+                {
+                    let hint = self.primary_known(host, buffer);
+                    let uuid = self.buffers[buffer];
+                    let led = self.hosts[host].shard.buffer(&uuid);
+                    let history = led.map_or(uuid, |led| led.history());
+                    let answer = Answer::Appended(Box::new(outcome), hint, history);
+                    self.answer(cause, host, client, operation, answer);
+                }
+            }
+            Effect::Committed { buffer, commit, .. } => {
+                let buffer = self.index(buffer);
+                self.committed(cause, host, buffer, commit);
+            }
+            Effect::WriteMark {
+                mark,
+                tables,
+                cause: why,
+            } => self.write_mark(cause, host, *mark, tables, why),
+            Effect::Replication { buffer, wish } => {
+                let buffer = self.index(buffer);
+                self.wish(cause, host, buffer, wish);
+            }
+            Effect::Tail { token, commit } => self.tail(cause, host, token, commit),
+            Effect::DropSegments { buffer, keep_from } => {
+                let buffer = self.index(buffer);
+                self.drop_segments(cause, host, buffer, keep_from);
+            }
+            Effect::DropCursors { buffer, keep_from } => {
+                let buffer = self.index(buffer);
+                let id = LogId {
+                    buffer,
+                    log: LogKind::Cursors,
+                };
+                let names = id.names(&self.hosts[host].disk).into_iter();
+                let host = &mut self.hosts[host];
+                for name in names.filter(|name| *name < Name::Cursors(buffer, keep_from)) {
+                    host.disk.remove(name);
+                }
+                host.dirty.touched(id);
+            }
+            Effect::StateReached { .. } | Effect::StreamUsed { .. } | Effect::TimeClosed { .. } => {
+            }
+            Effect::Consumer { .. } => unreachable!("no worker asks in this world"),
+            Effect::Reopen { .. } => unreachable!("disks of this world have room"),
+        }
+    }
+
+    pub(super) fn index(&self, buffer: hbuf_core::ids::Uuid) -> usize {
+        let mut buffers = self.buffers.iter();
+        let found = buffers.position(|other| *other == buffer);
+        found.expect("only these buffers exist")
+    }
+
+    fn write(&mut self, cause: EventId, host: usize, write: &Write) {
+        let buffer = self.index(write.buffer);
+        let token = Token(self.hosts[host].last_token);
+        let Some(Waiting::Append { contents, .. }) = self.hosts[host].waiting.get(&token) else {
+            unreachable!("only an append writes messages, and it waits for its answer");
+        };
+        let mut bytes = write.head.as_deref().unwrap_or_default().to_vec();
+        let parts = contents.iter().map(|content| Parts {
+            lines: &content.lines,
+            salt: content.salt,
+            body: &content.body,
+        });
+        write.encode(parts, &mut bytes);
+        let offset = match write.head {
+            Some(_) => 0,
+            None => write.offset,
+        };
+        let about = About {
+            host: Some(host),
+            buffer: Some(buffer),
+            epoch: Some(write.epoch.0),
+            seqs: Some((write.first.0, write.last().0)),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::AppendFramed, &about);
+        let id = LogId {
+            buffer,
+            log: LogKind::Messages,
+        };
+        self.put(event, host, id, (write.file, offset), &bytes);
+    }
+
+    fn write_bytes(&mut self, cause: EventId, host: usize, write: &WriteBytes) {
+        let buffer = self.index(write.buffer);
+        let id = LogId {
+            buffer,
+            log: write.log,
+        };
+        self.put(cause, host, id, (write.file, write.offset), &write.bytes);
+        let known = self.hosts[host].dirty.through.entry(id).or_default();
+        *known = write.through.max(*known);
+    }
+
+    /// Bytes for the page cache; they will be synced.
+    fn put(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        id: LogId,
+        (file, offset): (Seq, u64),
+        bytes: &[u8],
+    ) {
+        let this = &mut self.hosts[host];
+        let disk = &mut this.disk;
+        let files = this.files.entry(id);
+        let files = files.or_insert_with(|| super::files::LogFiles::of(id, disk, file.prev()));
+        let written = files.write(disk, file, offset, bytes);
+        written.expect("disks of this world have room");
+        let last = last_seq(bytes);
+        this.dirty
+            .wrote(cause, id, id.name(file), last.unwrap_or_default());
+        self.sync_soon(cause, host);
+    }
+
+    /// A sync takes all that was written before it began.
+    pub(super) fn sync_soon(&mut self, cause: EventId, host: usize) {
+        let this = &mut self.hosts[host];
+        if this.syncing.is_some() || this.dirty.is_empty() || this.failed {
+            return;
+        }
+        this.syncing = Some(std::mem::take(&mut this.dirty));
+        let (life, entity) = (this.life, host as u64);
+        let draw = self.draw(Purpose::Delay, entity, self.steps);
+        let after = 80 + draw.below(240) + self.hosts[host].slow_us;
+        self.due_on(cause, host, after, Due::Synced { host, life });
+    }
+
+    pub(super) fn synced(&mut self, cause: EventId, host: usize) {
+        let Some(dirty) = self.hosts[host].syncing.take() else {
+            return;
+        };
+        let about = About {
+            host: Some(host),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::DiskSynced, &about);
+        if !self.sync_disk(host, &dirty) {
+            self.event(&[event], Kind::DiskSyncFailed, &about);
+            self.hosts[host].failed = true;
+            self.shard(event, host, Input::Disk(DiskHealth::Failed));
+            return;
+        }
+        for (id, through) in dirty.through {
+            self.watch.durable(host, id, through);
+            let (buffer, log) = (self.buffers[id.buffer], id.log);
+            let input = Input::Synced {
+                buffer,
+                log,
+                through,
+                journal: 0,
+            };
+            self.shard(event, host, input);
+        }
+        self.sync_soon(event, host);
+    }
+
+    /// Says whether it could.
+    fn sync_disk(&mut self, host: usize, dirty: &Dirty) -> bool {
+        let fails = self.hosts[host].sync_fails();
+        let draws = self.draws;
+        let disk = &mut self.hosts[host].disk;
+        let mut good = true;
+        for name in &dirty.names {
+            good &= disk.sync(*name, fails.then_some(&draws)).is_ok();
+        }
+        if good {
+            for directory in &dirty.directories {
+                disk.sync_names(directory.directory());
+            }
+        }
+        good
+    }
+
+    /// Written and synced at once: marks are rare.
+    fn write_mark(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        mut mark: Mark,
+        tables: Option<Vec<u8>>,
+        why: MarkCause,
+    ) {
+        let buffer = self.index(mark.buffer);
+        let disk = &mut self.hosts[host].disk;
+        if let MarkCause::Roll { sealed, bytes } = why {
+            let name = Name::Segment(buffer, sealed);
+            disk.set_len(name, bytes);
+            let _ = disk.sync(name, None);
+        }
+        let name = Name::Segment(buffer, mark.file);
+        let _ = disk.sync(name, None);
+        if let Some(tables) = tables {
+            let name = Name::Tables(buffer, mark.generation);
+            disk.write(name, 0, &tables).expect("there is room");
+            let _ = disk.sync(name, None);
+            mark.table = Some(mark.generation.to_string().into());
+        }
+        disk.sync_names(Directory::Buffer(buffer));
+        let mut slot = [0; SLOT_LEN];
+        mark.encode(&mut slot);
+        let at = mark.slot() * SLOT_LEN;
+        disk.write(Name::Mark(buffer), at as u64, &slot)
+            .expect("there is room");
+        let _ = disk.sync(Name::Mark(buffer), None);
+        disk.sync_names(Directory::Buffer(buffer));
+        let through = mark.durable;
+        let about = About {
+            host: Some(host),
+            buffer: Some(buffer),
+            seqs: Some((through.0, through.0)),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::MarkWritten, &about);
+        self.replication(event, host, buffer, Event::Marked(through));
+    }
+
+    fn drop_segments(&mut self, cause: EventId, host: usize, buffer: usize, keep_from: Seq) {
+        let id = LogId {
+            buffer,
+            log: LogKind::Messages,
+        };
+        let marked = super::start::read_mark(&self.hosts[host].disk, buffer);
+        let marked = marked.map_or(Seq::ZERO, |mark| mark.file);
+        let names = id.names(&self.hosts[host].disk);
+        let goes = |pair: &&[Name]| pair[1] <= Name::Segment(buffer, keep_from.min(marked));
+        for pair in names.windows(2).take_while(goes) {
+            self.hosts[host].disk.remove(pair[0]);
+        }
+        self.hosts[host].dirty.touched(id);
+        let about = About {
+            host: Some(host),
+            buffer: Some(buffer),
+            seqs: Some((keep_from.0, keep_from.0)),
+            ..About::default()
+        };
+        self.event(&[cause], Kind::SegmentsDropped, &about);
+    }
+
+    /// A client asks something of a node.
+    pub(super) fn asked(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        client: Endpoint,
+        (operation, buffer): (u64, usize),
+        ask: &Ask,
+    ) {
+        let token = self.hosts[host].token();
+        let uuid = self.buffers[buffer];
+        match ask {
+            Ask::Append { request, contents } => {
+                let waiting = Waiting::Append {
+                    client,
+                    operation,
+                    buffer,
+                    contents: contents.clone(),
+                };
+                self.hosts[host].waiting.insert(token, waiting);
+                let input = Input::Append {
+                    buffer: uuid,
+                    token,
+                    request: request.clone(),
+                };
+                self.shard(cause, host, input);
+            }
+            Ask::ReadTail => {
+                let waiting = Waiting::Tail {
+                    client,
+                    operation,
+                    buffer,
+                };
+                self.hosts[host].waiting.insert(token, waiting);
+                self.replication(cause, host, buffer, Event::ReadTail(token));
+            }
+        }
+    }
+
+    fn tail(&mut self, cause: EventId, host: usize, token: Token, commit: Option<Seq>) {
+        let waiting = self.hosts[host].waiting.remove(&token);
+        let Some(Waiting::Tail {
+            client,
+            operation,
+            buffer,
+        }) = waiting
+        else {
+            return;
+        };
+        let answer = match commit.map(|commit| self.shown(host, buffer, commit)) {
+            Some(Some(shown)) => Answer::Tail(Box::new(shown)),
+            damaged_or_elsewhere => {
+                if damaged_or_elsewhere.is_some() {
+                    self.damage_found(cause, host, buffer);
+                }
+                Answer::NoTail(self.primary_known(host, buffer))
+            }
+        };
+        self.answer(cause, host, client, operation, answer);
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        client: Endpoint,
+        operation: u64,
+        answer: Answer,
+    ) {
+        let message = Message::Answer { operation, answer };
+        self.send(cause, node(host), client, message);
+    }
+}
+
+/// The last record's seq among framed bytes; none when there is a head line alone.
+fn last_seq(bytes: &[u8]) -> Option<Seq> {
+    let (mut at, mut last) = (0, None);
+    while let Ok(line) = Line::parse(bytes.get(at..).unwrap_or_default()) {
+        at += usize::try_from(line.record_len()).unwrap_or(usize::MAX);
+        if line.state != State::Head {
+            last = Some(line.seq);
+        }
+    }
+    last
+}
