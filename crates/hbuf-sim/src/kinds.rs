@@ -184,6 +184,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it happens only where there are several nodes.
+    #[must_use]
+    pub const fn of_several_nodes(self) -> bool {
+        self as usize > Self::InvariantBroken as usize
+    }
+
     /// All kinds, in the order of the registry.
     pub const ALL: [Self; 89] = [
         Self::RunStarted,

@@ -300,7 +300,7 @@ impl World {
         let contents = (0..count).map(|at| self.content_of(mix(entity, at), &text, key));
         let idem = ask.with.get(&Field::Idem).map(|key| key_of(key));
         // Whoever asks again must be known by something.
-        let retries = ask.with.get(&Field::Retry).is_some();
+        let retries = ask.with.contains_key(&Field::Retry);
         let idem =
             idem.or_else(|| retries.then(|| key_of(&format!("{client}/{}", self.operations))));
         let producer = ask.with.get(&Field::Producer).and_then(|text| {

@@ -164,7 +164,12 @@ impl World {
         match message {
             Message::Raft(bytes) => self.raft_message(cause, host, bytes),
             Message::Propose(command) => self.proposed(cause, host, command.clone()),
-            Message::Heartbeat { node, epoch } => self.heard(host, *node, *epoch),
+            Message::Heartbeat(beat) => {
+                if let Some(from) = super::node_of(from) {
+                    self.heard(cause, host, from, *beat);
+                }
+            }
+            Message::Superseded(epoch) => self.superseded(cause, host, *epoch),
             Message::ToCopy {
                 buffer,
                 log,

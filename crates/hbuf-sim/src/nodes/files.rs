@@ -282,7 +282,7 @@ pub(super) fn is_whole(stream: &[u8], through: Seq) -> bool {
         };
         let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
         let record = stream.get(at..at.saturating_add(len));
-        if !record.is_some_and(|record| decode(record).is_ok()) {
+        if record.is_none_or(|record| decode(record).is_err()) {
             return false;
         }
         at += len;

@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hbuf_core::ids::{Micros, NodeId, Uuid};
+use hbuf_core::limits::NODE_HEARTBEAT_MICROS;
 use hbuf_core::replication::{Assignment, Event, NodeEpoch};
 use hbuf_core::segment::first_of_name;
 use hbuf_manager::raft::{
     Effect, FileStep, Group, GroupConfig, Input, LogFile, MemberId, PeerMessage, Role, VOTES_FILE,
     recover,
 };
-use hbuf_manager::{Action, Assign, CLUSTER_VERSIONS, Catalog, Command, NodeChange, RegisterNode};
+use hbuf_manager::sessions::{Heartbeat, HeartbeatRefused, Moment, Sessions};
+use hbuf_manager::{Action, CLUSTER_VERSIONS, Catalog, Command, NodeChange, RegisterNode};
 
 use super::message::Message;
 use super::start::TICK_US;
@@ -27,12 +29,10 @@ use crate::tracefile::EventId;
 pub(super) const GROUP: Uuid = Uuid([0x67; 16]);
 /// A command that nobody has seen applied is proposed again after so many ticks.
 const ASK_AGAIN_TICKS: u64 = 10;
-/// Ticks without a heartbeat after which a node is taken for dead.
-const SESSION_TICKS: u64 = 40;
 /// Ticks after which a node that was refused registers again.
 const REGISTER_AGAIN_TICKS: u64 = 10;
 /// Ticks between heartbeats.
-const HEARTBEAT_TICKS: u64 = 5;
+const HEARTBEAT_TICKS: u64 = NODE_HEARTBEAT_MICROS / TICK_US;
 
 /// A node's member of the group.
 pub(super) struct Manager {
@@ -48,9 +48,8 @@ pub(super) struct Manager {
     client: Uuid,
     asked_at: Option<u64>,
     ticks: u64,
-    /// While it leads: when each node was heard of last, in ticks.
-    heard: BTreeMap<NodeId, (NodeEpoch, u64)>,
-    leads: bool,
+    /// While it leads.
+    sessions: Option<Sessions>,
     /// From this tick on it registers.
     register_at: Option<u64>,
 }
@@ -123,8 +122,7 @@ impl Manager {
             client: Uuid([0; 16]),
             asked_at: None,
             ticks: 0,
-            heard: BTreeMap::new(),
-            leads: false,
+            sessions: None,
             register_at: None,
         }
     }
@@ -152,8 +150,7 @@ impl Manager {
         self.group = None;
         self.todo.clear();
         self.outbox.clear();
-        self.heard.clear();
-        (self.asked_at, self.leads) = (None, false);
+        (self.asked_at, self.sessions) = (None, None);
         if power {
             self.disk.crash(draws);
             return;
@@ -188,16 +185,16 @@ impl World {
         {
             self.register(cause, host);
         }
-        if ticks % HEARTBEAT_TICKS == 0 {
+        if ticks.is_multiple_of(HEARTBEAT_TICKS) {
             self.heartbeat(cause, host);
         }
         self.watch_sessions(cause, host);
         self.ask_first(cause, host);
         let due = self.hosts[host].shard.next_copies_due();
-        if due.is_some_and(|due| due <= self.wall(host)) || ticks % 10 == 0 {
+        if due.is_some_and(|due| due <= self.wall(host)) || ticks.is_multiple_of(10) {
             self.shard(cause, host, hbuf_core::input::Input::CopiesDue);
         }
-        if ticks % 25 == 0 {
+        if ticks.is_multiple_of(25) {
             self.shard(cause, host, hbuf_core::input::Input::Retention);
         }
         let life = self.hosts[host].life;
@@ -376,25 +373,33 @@ impl World {
     }
 
     fn role(&mut self, cause: EventId, host: usize, role: Role, term: u64) {
+        let moment = self.moment(host);
         let manager = &mut self.hosts[host].manager;
-        let leads = role == Role::Leader;
-        if leads && !manager.leads {
-            // Nobody is taken for dead before a whole session of this leader.
-            let ticks = manager.ticks;
-            let nodes = manager.catalog.assigned().nodes();
-            manager.heard = nodes.map(|(id, node)| (id, (node.epoch, ticks))).collect();
-            self.check_leader(host, term);
-            let about = About {
-                host: Some(host),
-                epoch: u32::try_from(term).ok(),
-                ..About::default()
-            };
-            self.event(&[cause], Kind::LeaderElected, &about);
+        let led = manager.sessions.is_some();
+        if role != Role::Leader {
+            manager.sessions = None;
+            return;
         }
-        self.hosts[host].manager.leads = leads;
+        if led {
+            return;
+        }
+        manager.sessions = Some(Sessions::begin(moment, manager.catalog.assigned()));
+        self.check_leader(host, term);
+        let about = About {
+            host: Some(host),
+            epoch: u32::try_from(term).ok(),
+            ..About::default()
+        };
+        self.event(&[cause], Kind::LeaderElected, &about);
+    }
+
+    /// A node's own time, which never goes back.
+    fn moment(&self, host: usize) -> Moment {
+        Moment(self.hosts[host].clock.monotonic(self.t))
     }
 
     fn apply(&mut self, cause: EventId, host: usize, index: u64, command: Option<&[u8]>) {
+        let moment = self.moment(host);
         let manager = &mut self.hosts[host].manager;
         let Some(command) = command else {
             manager.catalog.pass(index);
@@ -402,6 +407,9 @@ impl World {
         };
         let command = Command::decode(command).expect("this binary wrote it");
         let result = manager.catalog.apply(index, &command);
+        if let Some(sessions) = &mut manager.sessions {
+            sessions.on_applied(moment, manager.catalog.assigned());
+        }
         let own = command.client == manager.client;
         if own {
             let number = command.number;
@@ -503,46 +511,38 @@ impl World {
             return;
         };
         let (node, to) = (this.id, usize::try_from(leader.0).unwrap_or(1) - 1);
+        let clock = self.wall(host);
+        let beat = Heartbeat { node, epoch, clock };
         if to == host {
-            self.heard(host, node, epoch);
+            self.heard(cause, host, host, beat);
         } else {
-            self.say(cause, host, Some(to), Message::Heartbeat { node, epoch });
+            self.say(cause, host, Some(to), Message::Heartbeat(beat));
         }
     }
 
-    pub(super) fn heard(&mut self, host: usize, node: NodeId, epoch: NodeEpoch) {
-        let manager = &mut self.hosts[host].manager;
-        let ticks = manager.ticks;
-        let known = manager.heard.entry(node).or_insert((epoch, ticks));
-        if epoch >= known.0 {
-            *known = (epoch, ticks);
+    /// A process that another one took the place of must stop.
+    pub(super) fn heard(&mut self, cause: EventId, host: usize, from: usize, beat: Heartbeat) {
+        let (moment, clock) = (self.moment(host), self.wall(host));
+        let Some(sessions) = &mut self.hosts[host].manager.sessions else {
+            return;
+        };
+        if sessions.heartbeat(moment, clock, beat) == Err(HeartbeatRefused::Superseded) {
+            self.say(cause, host, Some(from), Message::Superseded(beat.epoch));
+        }
+    }
+
+    pub(super) fn superseded(&mut self, cause: EventId, host: usize, epoch: NodeEpoch) {
+        if self.hosts[host].node_epoch == Some(epoch) {
+            self.crash(cause, host, false);
         }
     }
 
     /// Who leads the group says who has not been heard of for a session, and who is back.
     fn watch_sessions(&mut self, cause: EventId, host: usize) {
-        let manager = &self.hosts[host].manager;
-        if !manager.leads {
-            return;
-        }
-        let (mut silent, mut back) = (Vec::new(), Vec::new());
-        for (id, node) in manager.catalog.assigned().nodes() {
-            let (epoch, at) = manager.heard.get(&id).copied().unwrap_or_default();
-            let late = epoch != node.epoch || manager.ticks >= at + SESSION_TICKS;
-            let facts = node.facts();
-            if facts.alive && late && epoch <= node.epoch {
-                silent.push((id, node.epoch));
-            } else if !facts.alive && !late {
-                back.push((id, node.epoch));
-            }
-        }
-        if !silent.is_empty() {
-            let action = Action::Assign(Assign::FenceNodes { nodes: silent });
-            self.propose(cause, host, action);
-        }
-        for (node, epoch) in back {
-            let action = Action::Assign(Assign::ReviveNode { node, epoch });
-            self.propose(cause, host, action);
+        let moment = self.moment(host);
+        let sessions = self.hosts[host].manager.sessions.as_mut();
+        for assign in sessions.map_or_else(Vec::new, |sessions| sessions.due(moment)) {
+            self.propose(cause, host, Action::Assign(assign));
         }
     }
 

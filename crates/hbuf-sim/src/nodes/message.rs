@@ -4,6 +4,7 @@ use hbuf_core::append::{AppendRefused, AppendRequest, Appended};
 use hbuf_core::ids::{NodeId, Seq};
 use hbuf_core::replication::{FromCopy, NodeEpoch, ToCopy};
 use hbuf_core::segment::LogKind;
+use hbuf_manager::sessions::Heartbeat;
 
 use crate::history::Shown;
 use crate::model::Content;
@@ -15,8 +16,10 @@ pub(super) enum Message {
     Raft(Vec<u8>),
     /// A command for whoever leads the group.
     Propose(Vec<u8>),
-    /// A node lives, under this registration.
-    Heartbeat { node: NodeId, epoch: NodeEpoch },
+    /// A node lives.
+    Heartbeat(Heartbeat),
+    /// Another process has registered for the node: the one of this registration must stop.
+    Superseded(NodeEpoch),
     /// From a primary to a copy, with the records, or the mark and its tables.
     ToCopy {
         buffer: usize,
@@ -99,7 +102,8 @@ impl Message {
         match self {
             Self::Raft(_) => "raft",
             Self::Propose(_) => "propose",
-            Self::Heartbeat { .. } => "heartbeat",
+            Self::Heartbeat(_) => "heartbeat",
+            Self::Superseded(_) => "superseded",
             Self::ToCopy { message, .. } => match message {
                 ToCopy::Greet { .. } => "greet",
                 ToCopy::Lead { .. } => "lead",

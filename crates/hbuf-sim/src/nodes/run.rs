@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use hbuf_core::ids::{Hash, Micros, Uuid};
+use hbuf_core::limits::NODE_PROBATION_MICROS_MAX;
 use hbuf_core::name::Name;
 use hbuf_core::retention::Retention;
 use hbuf_core::rules::Rules;
@@ -30,6 +31,8 @@ use crate::tracefile::{EventId, Header, TraceWriter};
 
 /// How long it takes until whatever was asked last is done, in microseconds.
 const CLOSING_US: u64 = 3_000_000;
+/// How long it may take until a node is taken back that was often away, in microseconds.
+const RETURNED_US: u64 = 2 * NODE_PROBATION_MICROS_MAX;
 /// Who founds and registers before the run.
 const FOUNDER: Uuid = Uuid([0xf0; 16]);
 
@@ -199,21 +202,13 @@ impl World {
         // Nobody asks anything more: what is under way comes to its end.
         self.closing = true;
         self.until(last + CLOSING_US);
+        // Who was often away is watched for long before it is taken back.
+        while self.at_rest().is_err() && self.t < last + RETURNED_US && self.watch.broken.is_none()
+        {
+            self.until(self.t + 1_000_000);
+        }
         if self.watch.broken.is_none() {
             if let Err(what) = self.at_rest() {
-                if std::env::var("DEBUG_REST").is_ok() {
-                    for (at, host) in self.hosts.iter().enumerate() {
-                        for (uuid, buffer) in host.shard.buffers() {
-                            eprintln!(
-                                "n{} {uuid} {:#?} due {:?} now {:?}",
-                                at + 1,
-                                buffer.leader(),
-                                host.shard.next_copies_due(),
-                                self.wall(at)
-                            );
-                        }
-                    }
-                }
                 self.broke(root, "converges", what);
             } else {
                 self.judge();
@@ -345,9 +340,14 @@ fn founded(options: &Options, buffers: &[Uuid]) -> Catalog {
             copies: on.collect(),
             topics: Vec::new(),
             mirror: None,
+            region: None,
         };
         apply(&mut catalog, Action::CreateBuffer(Box::new(create)));
-        apply(&mut catalog, Action::ConfirmBuffer { uuid: *uuid });
+        let confirmed = Action::ConfirmBuffer {
+            uuid: *uuid,
+            reserved: None,
+        };
+        apply(&mut catalog, confirmed);
     }
     catalog
 }
