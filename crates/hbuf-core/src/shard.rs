@@ -12,9 +12,9 @@ use crate::rules::Rules;
 use crate::segment::LogKind;
 use crate::stream::StreamSeen;
 
-mod copies;
+mod roles;
 
-pub(crate) use copies::Copied;
+pub(crate) use roles::Copied;
 
 /// The buffers of one shard. Shards share nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,10 +73,7 @@ impl Shard {
 
     /// Takes one input and appends what follows from it to `out`. Time never comes from elsewhere.
     pub fn handle(&mut self, now: Micros, input: Input, out: &mut Effects) {
-        if now < self.seen {
-            self.on_clock_back(now);
-        }
-        self.seen = now;
+        self.see_time(now);
         match input {
             Input::Open(opening) => self.on_open(now, *opening, out),
             Input::Append {
@@ -142,6 +139,13 @@ impl Shard {
             }
             Input::Evict { buffer } => self.on_evict(&buffer),
         }
+    }
+
+    fn see_time(&mut self, now: Micros) {
+        if now < self.seen {
+            self.on_clock_back(now);
+        }
+        self.seen = now;
     }
 
     fn on_set_state(

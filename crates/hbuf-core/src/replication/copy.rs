@@ -35,9 +35,9 @@ pub struct Taken {
 }
 
 impl Copy {
-    /// A copy of a log as a start finds it, or as a primary leaves it that is none any more. `epoch`
-    /// is the highest that the node knows of: at a start, that of the manager's record as of the
-    /// registration, so that nobody who led before it is believed (rule 10).
+    /// A copy of a log as a start finds it, or as a primary leaves it that is none any more.
+    /// `epoch` is the highest that the node knows of: at a start, that of the manager's record as
+    /// of the registration, so that nobody who led before it is believed (rule 10).
     #[must_use]
     pub fn open(node_epoch: NodeEpoch, epoch: Epoch, log: Log) -> Self {
         Self {

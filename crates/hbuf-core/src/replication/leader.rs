@@ -298,8 +298,8 @@ impl Leader {
     }
 
     /// Time passed: who is silent is told again, and the manager is asked to take out whoever keeps
-    /// the others waiting (rule 4), to take in whoever has caught up (rule 5), and to take back what
-    /// it has not decided.
+    /// the others waiting (rule 4), to take in whoever has caught up (rule 5), and to take back
+    /// what it has not decided.
     pub fn on_time(&mut self, rules: &Rules, now: Micros) -> Option<Alter> {
         let silent = |line: &Line| {
             let since = line.silent_since;
@@ -315,8 +315,8 @@ impl Leader {
             self.say_again(node, log);
         }
         if let Some(proposal) = self.messages.proposal() {
-            // It was lost, or refused: whoever was to join has started anew, perhaps. Taken back, it
-            // can be asked anew, once the manager says that it will never come to be.
+            // It was lost, or refused: whoever was to join has started anew, perhaps. Taken back,
+            // it can be asked anew, once the manager says that it will never come to be.
             let wait = self.asked.map_or(u64::MAX, |at| now.since(at));
             let change = Change::Nothing;
             let back = Alter { change, ..proposal };

@@ -9,6 +9,7 @@ mod actions;
 mod bent;
 mod log_node;
 mod random;
+mod stories;
 
 use std::collections::{BTreeMap, BTreeSet};
 

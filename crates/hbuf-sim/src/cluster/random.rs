@@ -56,8 +56,14 @@ pub fn walk(seed: u64, mood: Mood, rules: &Rules, bounds: Bounds, steps: u64) ->
         min_in_sync,
         ..bounds
     });
+    // Half of the walks of a mood begin with its story.
+    let told = draws.draw(Purpose::Cluster, 5, 0).below(2) == 1;
     let mut path = Vec::new();
+    if told {
+        (cluster, path) = cluster.begun(mood, rules);
+    }
     let mut ages = Ages::default();
+    ages.note(&cluster, 0);
     // Of half of the networks the newest message mostly comes first, and an old one may come when
     // nobody expects it any more.
     let hasty = draws.draw(Purpose::Cluster, 2, 0).below(2) == 1;

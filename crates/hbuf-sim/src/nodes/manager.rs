@@ -1,5 +1,5 @@
-//! A node's part of the manager: a member of the Raft group, its catalog, what it asks of the group,
-//! and, while it leads, the sessions of all nodes.
+//! A node's part of the manager: a member of the Raft group, its catalog, what it asks of the
+//! group, and, while it leads, the sessions of all nodes.
 //!
 //! Nobody is told what came of a command: every node applies the log, and sees its own commands in
 //! it. Until then it asks again.
@@ -19,7 +19,7 @@ use hbuf_manager::sessions::{Heartbeat, HeartbeatRefused, Moment, Sessions};
 use hbuf_manager::{Action, CLUSTER_VERSIONS, Catalog, Command, NodeChange, RegisterNode};
 
 use super::message::Message;
-use super::start::TICK_US;
+use super::node_start::TICK_US;
 use super::{About, Due, World};
 use crate::draw::{Draws, Purpose};
 use crate::kinds::Kind;
@@ -213,7 +213,7 @@ impl World {
         let bad = this.bad.iter().map(|buffer| self.buffers[*buffer]);
         let bad = bad.collect();
         let start = RegisterNode {
-            node: super::run::node_name(host),
+            node: super::cluster_run::node_name(host),
             disk: this.disk_id,
             life: this.lives.now,
             earlier: this.lives.earlier.clone(),

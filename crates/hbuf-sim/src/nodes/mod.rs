@@ -1,5 +1,5 @@
-//! A world of several nodes: the same core as everywhere, each with a disk and a clock of its own, a
-//! real manager group between them, and clients that ask over a network that does what it likes.
+//! A world of several nodes: the same core as everywhere, each with a disk and a clock of its own,
+//! a real manager group between them, and clients that ask over a network that does what it likes.
 //!
 //! `World = f(options, rules, overrides)`, nothing else. Idle time is skipped.
 //!
@@ -8,25 +8,25 @@
 //! | the queue, time, what is due | `mod.rs` |
 //! | one node: what it has and what a crash leaves | `host.rs`, `files.rs` |
 //! | what the core asks for, done | `shell.rs`, `copies.rs` |
-//! | how a node starts | `start.rs` |
+//! | how a node starts | `node_start.rs` |
 //! | the manager's group, sessions, commands | `manager.rs` |
 //! | what nodes and clients say to each other | `message.rs` |
 //! | what clients do, and what they are told | `client.rs` |
 //! | what goes wrong | `act.rs` |
 //! | what must hold | `checks.rs` |
-//! | a run from begin to end | `run.rs` |
+//! | a run from begin to end | `cluster_run.rs` |
 
 mod act;
 mod checks;
 mod client;
+mod cluster_run;
 mod copies;
 mod files;
 mod host;
 mod manager;
 mod message;
-mod run;
+mod node_start;
 mod shell;
-mod start;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -47,7 +47,7 @@ use crate::swarm::Options;
 use crate::tracefile::{EventId, Facts, Ref, TraceWriter};
 
 pub use self::checks::{CLUSTER_INVARIANTS, ClusterBroken};
-pub use self::run::{ClusterOutcome, ClusterSetup, run_cluster};
+pub use self::cluster_run::{ClusterOutcome, ClusterSetup, run_cluster};
 
 /// When the simulated clock begins: 2026-01-01.
 const EPOCH: Micros = Micros(1_767_225_600_000_000);

@@ -1,0 +1,183 @@
+//! How walks of a mood begin: in the middle of a story that chance alone seldom tells, so that what
+//! comes after it is looked at often. Each step is one that the cluster offers.
+
+use hbuf_core::ids::NodeId;
+use hbuf_core::replication::ToCopy;
+use hbuf_core::rules::Rules;
+
+use super::{Action, Cluster, Mood, Packet};
+
+const ONE: NodeId = NodeId(1);
+const TWO: NodeId = NodeId(2);
+const THREE: NodeId = NodeId(3);
+
+/// What comes next in a story.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// This step.
+    Step(fn() -> Action),
+    /// What the first says to the second arrives, and the answer.
+    Talk(NodeId, NodeId),
+    /// The same, and the message will arrive once more.
+    TalkTwice(NodeId, NodeId),
+    /// The manager decides what it was asked.
+    Decide,
+}
+
+impl Mood {
+    const fn story(self) -> &'static [Next] {
+        use Next::{Decide, Step, Talk, TalkTwice};
+        match self {
+            Self::Plain => &[],
+            // Node 1 is taken for dead, node 2 leads, and node 1 has not heard of it.
+            Self::Deaf => &[
+                Step(|| Action::Learn(ONE)),
+                Step(|| Action::Suspect(ONE)),
+                Step(|| Action::Learn(TWO)),
+                Step(|| Action::AskRemove(TWO, ONE)),
+                Decide,
+                Step(|| Action::Learn(TWO)),
+            ],
+            // Node 3 is out of the set. Node 1 commits with node 2, who is not told, and is gone.
+            Self::Churn => &[
+                Step(|| Action::Learn(ONE)),
+                Step(|| Action::AskRemove(ONE, THREE)),
+                Decide,
+                Step(|| Action::Learn(ONE)),
+                Step(|| Action::Append(ONE)),
+                Step(|| Action::Sync(ONE)),
+                Talk(ONE, TWO),
+                Talk(ONE, TWO),
+                Talk(ONE, TWO),
+                Step(|| Action::Sync(TWO)),
+                Talk(TWO, ONE),
+                Step(|| Action::Crash(ONE, false)),
+            ],
+            // Node 3 is led by a word that comes once more, takes a record and starts anew.
+            Self::Stale => &[
+                Step(|| Action::Learn(ONE)),
+                Step(|| Action::AskRemove(ONE, TWO)),
+                Decide,
+                Step(|| Action::Learn(ONE)),
+                Talk(ONE, THREE),
+                TalkTwice(ONE, THREE),
+                Step(|| Action::Append(ONE)),
+                Step(|| Action::Sync(ONE)),
+                Talk(ONE, THREE),
+                Step(|| Action::Sync(THREE)),
+                Talk(THREE, ONE),
+                Step(|| Action::Crash(THREE, false)),
+                Step(|| Action::Start(THREE, false)),
+            ],
+        }
+    }
+}
+
+impl Cluster {
+    /// The cluster behind the story of a mood, and the steps that led there.
+    #[must_use]
+    pub fn begun(self, mood: Mood, rules: &Rules) -> (Self, Vec<Action>) {
+        let (mut cluster, mut path) = (self, Vec::new());
+        for next in mood.story() {
+            for action in cluster.steps_of(*next, rules) {
+                if cluster.actions(rules).contains(&action) {
+                    cluster = cluster.after(rules, &action);
+                    path.push(action);
+                }
+            }
+        }
+        (cluster, path)
+    }
+
+    fn steps_of(&self, next: Next, rules: &Rules) -> Vec<Action> {
+        match next {
+            Next::Step(step) => vec![step()],
+            Next::Decide => {
+                let alters = self.net.iter().filter(|it| matches!(it, Packet::Alter(_)));
+                alters.cloned().map(Action::Deliver).collect()
+            }
+            Next::Talk(from, to) => self.talk(rules, from, to, Action::Deliver),
+            Next::TalkTwice(from, to) => self.talk(rules, from, to, Action::Repeat),
+        }
+    }
+
+    /// A message and its answer, as far as one comes at once.
+    fn talk(
+        &self,
+        rules: &Rules,
+        from: NodeId,
+        to: NodeId,
+        arrives: fn(Packet) -> Action,
+    ) -> Vec<Action> {
+        let mut steps = Vec::new();
+        let mut cluster = self.clone();
+        let send = Action::Send(from, to);
+        if cluster.actions(rules).contains(&send) {
+            cluster = cluster.after(rules, &send);
+            steps.push(send);
+        }
+        let between = |packet: &&Packet, one: NodeId, other: NodeId| match packet {
+            Packet::ToCopy { from, to, .. } | Packet::FromCopy { from, to, .. } => {
+                (*from, *to) == (one, other)
+            }
+            Packet::Alter(_) => false,
+        };
+        let said = cluster.net.iter().filter(|it| between(it, from, to));
+        let old_lead = |packet: &&Packet| {
+            let lead = |message: &ToCopy| matches!(message, ToCopy::Lead { .. });
+            let repeated = matches!(packet, Packet::ToCopy { message, .. } if lead(message));
+            !(repeated && steps.is_empty())
+        };
+        let Some(said) = said.filter(old_lead).next_back().cloned() else {
+            return steps;
+        };
+        let arrives = arrives(said);
+        cluster = cluster.after(rules, &arrives);
+        steps.push(arrives);
+        let answers = |packet: &&Packet| matches!(packet, Packet::FromCopy { .. });
+        let mut back = cluster.net.iter().filter(answers);
+        let answer = back.find(|it| between(it, to, from));
+        steps.extend(answer.cloned().map(Action::Deliver));
+        steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Bounds;
+
+    fn begun(mood: Mood) -> (Cluster, Vec<Action>) {
+        Cluster::new(Bounds::WALK).begun(mood, &Rules::correct())
+    }
+
+    #[test]
+    fn an_old_word_is_under_way_to_a_node_that_has_started_anew() {
+        let (cluster, path) = begun(Mood::Stale);
+        let leads = |packet: &&Packet| packet.leads();
+        let old: Vec<_> = cluster.net.iter().filter(leads).collect();
+        assert_eq!(old.len(), 1, "{path:#?}");
+        let three = &cluster.nodes[&THREE];
+        assert!(three.up && three.records.len() == 1, "{path:#?}");
+        assert_eq!(cluster.acked.len(), 1, "{path:#?}");
+    }
+
+    #[test]
+    fn a_primary_has_not_heard_that_another_one_leads() {
+        let (cluster, path) = begun(Mood::Deaf);
+        let of = |node: &NodeId| cluster.nodes[node].epoch();
+        assert!(of(&ONE) < of(&TWO), "{path:#?}");
+        assert!(!cluster.assignment.in_sync.contains_key(&ONE), "{path:#?}");
+    }
+
+    #[test]
+    fn a_member_has_what_was_committed_and_does_not_know_that_it_was() {
+        let (cluster, path) = begun(Mood::Churn);
+        let two = cluster.nodes[&TWO].log();
+        assert_eq!(cluster.acked.len(), 1, "{path:#?}");
+        assert!(
+            two.durable > two.commit && !cluster.nodes[&ONE].up,
+            "{path:#?}"
+        );
+    }
+}
