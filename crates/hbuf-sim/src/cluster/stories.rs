@@ -122,13 +122,13 @@ impl Cluster {
             }
             Packet::Alter(_) => false,
         };
-        let said = cluster.net.iter().filter(|it| between(it, from, to));
+        let mut said = cluster.net.iter().filter(|it| between(it, from, to));
         let old_lead = |packet: &&Packet| {
             let lead = |message: &ToCopy| matches!(message, ToCopy::Lead { .. });
             let repeated = matches!(packet, Packet::ToCopy { message, .. } if lead(message));
             !(repeated && steps.is_empty())
         };
-        let Some(said) = said.filter(old_lead).next_back().cloned() else {
+        let Some(said) = said.rfind(old_lead).cloned() else {
             return steps;
         };
         let arrives = arrives(said);
