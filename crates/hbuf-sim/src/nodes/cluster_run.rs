@@ -57,7 +57,12 @@ impl ClusterSetup {
     /// The run of a seed: everything is drawn.
     #[must_use]
     pub fn swarm(seed: u64) -> Self {
-        let mut options = Options::of_seed(seed);
+        Self::of(seed, Options::of_seed(seed))
+    }
+
+    /// The run of a seed with these options instead of those that it draws.
+    #[must_use]
+    pub fn of(seed: u64, mut options: Options) -> Self {
         // Never every copy of a message: a commit that one disk makes is lost with it.
         if options.get(Opt::MinInSync) < 2 {
             options.set(Opt::Rot, 0);

@@ -14,6 +14,7 @@ pub(crate) mod read;
 pub(crate) mod render;
 pub(crate) mod serve;
 pub(crate) mod sim;
+pub(crate) mod sim_swarm;
 pub(crate) mod sim_trace;
 pub(crate) mod tail;
 pub(crate) mod verify;

@@ -11,12 +11,13 @@ use std::sync::Once;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use hbuf_sim::{Bug, CRASH_POINTS, Fault, Invariant, Kind, Outcome, Sweep};
 use serde_json::{Value, json};
 
+use crate::commands::sim_swarm;
 use crate::commands::sim_trace::{self, CompareArgs, ExplainArgs, ShowArgs};
 use crate::output::{Out, table};
 
@@ -29,6 +30,9 @@ Examples:
   hbuf sim sweep --seeds 10000
   hbuf sim sweep --seeds 300 --bug half-batch
   hbuf sim meta --seed 7
+  hbuf sim run swarm --seed 7
+  hbuf sim sweep --scenario swarm --seeds 1000
+  hbuf sim run swarm --seed 7 --set nodes=5 --set crash=200ms
   hbuf sim run --seed 7 --trace t.jsonl
   hbuf sim show t.jsonl
   hbuf sim explain n:17 --trace t.jsonl
@@ -36,6 +40,8 @@ Examples:
 
 /// Seeds from which on a sweep must have seen every fault, crash point and kind of event.
 const COMPLETE_FROM: u64 = 400;
+/// Why a bug cannot be asked for.
+const NO_BUG: &str = "the bugs are those of one node: leave the scenario out, or the bug";
 /// Failed runs that are shown in words.
 const SHOWN_MAX: usize = 10;
 
@@ -58,9 +64,24 @@ pub(crate) enum SimCommand {
     List(ListArgs),
 }
 
+/// What a run is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum World {
+    /// One node, with every step of its disk, journal and recovery
+    OneNode,
+    /// Three to five nodes with a manager, a network and clients
+    Swarm,
+}
+
 /// One run.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
+    /// What runs
+    #[arg(value_enum, default_value = "one-node", value_name = "SCENARIO")]
+    world: World,
+    /// Change an option that the seed of a swarm draws
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
     /// The seed
     #[arg(long)]
     seed: u64,
@@ -78,6 +99,12 @@ pub(crate) struct RunArgs {
 /// Many runs.
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
+    /// What runs
+    #[arg(long, value_enum, default_value = "one-node", value_name = "SCENARIO")]
+    scenario: World,
+    /// Change an option that the seeds of a swarm draw
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
     /// How many seeds
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
@@ -95,6 +122,9 @@ pub(crate) struct SweepArgs {
 /// One run, twice.
 #[derive(Debug, Args)]
 pub(crate) struct MetaArgs {
+    /// What runs
+    #[arg(long, value_enum, default_value = "one-node", value_name = "SCENARIO")]
+    scenario: World,
     /// The seed
     #[arg(long)]
     seed: u64,
@@ -118,6 +148,19 @@ fn bug(name: Option<&String>) -> Option<Bug> {
 
 pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
     match command {
+        SimCommand::Run(args) if args.world == World::Swarm => {
+            ensure!(args.bug.is_none(), "{NO_BUG}");
+            sim_swarm::run(args.seed, &args.set, args.trace.as_deref(), args.json)
+        }
+        SimCommand::Sweep(args) if args.scenario == World::Swarm => {
+            ensure!(args.bug.is_none(), "{NO_BUG}");
+            sim_swarm::sweep(args.from, args.seeds, &args.set, args.json)
+        }
+        SimCommand::Run(RunArgs { set, .. }) | SimCommand::Sweep(SweepArgs { set, .. })
+            if !set.is_empty() =>
+        {
+            bail!("--set changes the options of a swarm: name the scenario `swarm`")
+        }
         SimCommand::Run(args) => run(args),
         SimCommand::Sweep(args) => match bug(args.bug.as_ref()) {
             None => sweep(args),
@@ -290,7 +333,8 @@ fn show_sweep(out: &mut Out, swept: &Sweep, missed: &[&str], seconds: f64) -> Re
         .crash_points
         .iter()
         .map(|(point, count)| (point.clone(), *count));
-    let kinds = Kind::ALL.iter().map(|kind| {
+    let kinds = Kind::ALL.iter().filter(|kind| !kind.of_several_nodes());
+    let kinds = kinds.map(|kind| {
         (
             kind.name().to_owned(),
             swept.kinds.get(kind).copied().unwrap_or(0),
@@ -373,11 +417,15 @@ fn hunt(args: &SweepArgs, bug: Bug) -> Result<ExitCode> {
 /// Two processes, since one would share whatever a global could hold.
 fn meta(args: &MetaArgs) -> Result<ExitCode> {
     let seed = args.seed.to_string();
+    let world = match args.scenario {
+        World::OneNode => "one-node",
+        World::Swarm => "swarm",
+    };
     let trace = || -> Result<Vec<u8>> {
         let binary = std::env::current_exe().context("the path of this program")?;
         let mut command = process::Command::new(binary);
         let output = command
-            .args(["sim", "run", "--trace", "-", "--seed", &seed])
+            .args(["sim", "run", world, "--trace", "-", "--seed", &seed])
             .output()?;
         ensure!(
             !output.stdout.is_empty(),
@@ -424,8 +472,10 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
     let faults = Fault::ALL.map(|it| (it.name(), it.about().to_owned()));
     let points = CRASH_POINTS.map(|it| (it, String::new()));
     let kinds = Kind::ALL.map(|it| (it.name(), it.about().to_owned()));
-    let groups: [(&str, &[(&str, String)]); 5] = [
+    let of_clusters = sim_swarm::invariants();
+    let groups: [(&str, &[(&str, String)]); 6] = [
         ("INVARIANT", &invariants),
+        ("INVARIANT OF CLUSTERS", &of_clusters),
         ("BUG", &bugs),
         ("FAULT", &faults),
         ("CRASH POINT", &points),

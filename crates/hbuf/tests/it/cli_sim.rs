@@ -151,3 +151,34 @@ fn two_traces_are_compared() {
     assert_eq!(differ.status.code(), Some(1));
     assert!(text(&differ.stdout).starts_with("bug: none | ack-before-sync\nthe first "));
 }
+
+#[test]
+fn a_swarm_runs_is_changed_by_options_and_gives_the_same_trace_in_two_processes() {
+    let run = hbuf(&[
+        "sim", "run", "swarm", "--seed", "3", "--set", "nodes=4", "--json",
+    ]);
+    assert!(run.status.success(), "{run:?}");
+    let outcome: Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert!(outcome["acked"].as_u64().unwrap() > 0);
+    let options = outcome["options"].as_str().unwrap();
+    assert!(options.starts_with("nodes=4 "), "{options}");
+    let swept = hbuf(&["sim", "sweep", "--scenario", "swarm", "--seeds", "3"]);
+    assert!(text(&swept.stdout).contains("3 runs, "), "{swept:?}");
+    let meta = hbuf(&["sim", "meta", "--scenario", "swarm", "--seed", "3"]);
+    assert!(text(&meta.stdout).contains("byte for byte"), "{meta:?}");
+}
+
+#[test]
+fn an_option_that_there_is_not_is_refused_with_those_that_there_are() {
+    let unknown = hbuf(&["sim", "run", "swarm", "--seed", "3", "--set", "knodes=4"]);
+    assert!(!unknown.status.success());
+    let said = text(&unknown.stderr);
+    assert!(
+        said.contains("knodes") && said.contains("min-in-sync"),
+        "{said}"
+    );
+    let elsewhere = hbuf(&["sim", "run", "--seed", "3", "--set", "nodes=4"]);
+    assert!(text(&elsewhere.stderr).contains("swarm"), "{elsewhere:?}");
+    let bug = hbuf(&["sim", "run", "swarm", "--seed", "3", "--bug", "half-batch"]);
+    assert!(text(&bug.stderr).contains("one node"), "{bug:?}");
+}
