@@ -110,9 +110,13 @@ impl Drop for Server {
         self.stop.take();
         let runtime = self.runtime.take().unwrap();
         runtime.block_on(self.engine.stop());
-        runtime.shutdown_background();
+        // Whatever still runs has the engine, and with it the lock of the data directory.
+        runtime.shutdown_timeout(RUNTIME_END_MAX);
     }
 }
+
+/// How long tasks that are under way may take to end.
+const RUNTIME_END_MAX: Duration = Duration::from_secs(30);
 
 /// A connection to the server, as bytes.
 pub(crate) struct Connection {
