@@ -49,11 +49,9 @@ impl Buffer {
     }
 
     fn advance_both(&mut self, rules: &Rules, out: &mut Effects) {
-        // The journal's place is asked for with syncs only; a fence that is older is as good.
-        let journal = self.fence;
-        self.advance(rules, journal, out);
+        self.advance(rules, out);
         self.advance_cursors(rules, out);
-        self.settle_state(journal, out);
+        self.settle_state(out);
         for token in self.leader.tails(rules) {
             let commit = Some(self.commit);
             out.push(Effect::Tail { token, commit });

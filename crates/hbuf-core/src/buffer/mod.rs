@@ -236,6 +236,8 @@ pub struct Buffer {
     /// Seq of the last mark that is on disk.
     written_mark: Option<Seq>,
     fence: u64,
+    /// The journal's last position that was told: all entries up to it are of what is framed.
+    journal: u64,
     cursors: cursors::Cursors,
     consumers: consumers::Consumers,
     producers: Producers,
@@ -284,6 +286,7 @@ impl Buffer {
             marked: opening.marked,
             written_mark: opening.marked,
             fence: opening.fence,
+            journal: opening.fence,
             cursors: cursors::Cursors::open(opening.cursors, opening.config.segment_bytes),
             consumers: consumers::Consumers::open(opening.consumers),
             producers: opening.producers,

@@ -21,6 +21,7 @@ impl Buffer {
             through <= self.end,
             "the disk acknowledged more than was framed"
         );
+        self.note_journal(journal);
         // All before it was durable when its head was written, so this is what the disk answers to
         // that. The journal may hold the head: were the buffer cut back to the segment before, it
         // would come back at the next start.
@@ -32,14 +33,20 @@ impl Buffer {
             self.durable_at = (unit.file, unit.offset);
             self.leader.primary(LogKind::Messages).on_synced(unit.last);
         }
-        self.advance(rules, journal, out);
+        self.advance(rules, out);
+    }
+
+    /// A change of state may be complete only when the copies have answered: then the journal's
+    /// place is the one that the last sync told, behind all that the buffer has in it.
+    pub(super) fn note_journal(&mut self, journal: u64) {
+        self.journal = self.journal.max(journal);
     }
 
     /// Whatever the in-sync set holds by now is committed.
-    pub(super) fn advance(&mut self, rules: &Rules, journal: u64, out: &mut Effects) {
+    pub(super) fn advance(&mut self, rules: &Rules, out: &mut Effects) {
         self.advance_commit(self.leader.agreed(rules, LogKind::Messages), out);
         self.release_marks(out);
-        self.settle_state(journal, out);
+        self.settle_state(out);
     }
 
     /// Moves the commit up to the last whole append within `through`, and answers whoever waited
@@ -315,6 +322,22 @@ mod tests {
         assert_eq!(replied(&mut out), [1, 2]);
         ack(&mut buffer, SELF, 4, &mut out);
         assert_eq!(replied(&mut out), [3, 4]);
+    }
+
+    #[test]
+    fn a_pause_that_waits_for_a_copy_fences_what_the_last_sync_told_of_the_journal() {
+        let (mut buffer, mut out) = (two_copies(), Effects::new());
+        append(&mut buffer, 1, &mut out);
+        buffer.on_set_state(Token(9), BufferState::Paused, 5, &mut out);
+        buffer.on_synced(&Rules::correct(), Seq(1), 9, &mut out);
+        out.clear();
+        ack(&mut buffer, OTHER, 1, &mut out);
+        let fence = |effect: &Effect| match effect {
+            Effect::WriteMark { mark, .. } => Some(mark.fence),
+            _ => None,
+        };
+        assert_eq!(out.iter().find_map(fence), Some(9));
+        assert_eq!(buffer.state(), BufferState::Paused);
     }
 
     #[test]

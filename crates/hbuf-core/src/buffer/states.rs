@@ -29,10 +29,11 @@ impl Buffer {
         if state == BufferState::Paused {
             self.refuse_consumers(ConsumerRefused::Paused, out);
         }
-        self.settle_state(journal, out);
+        self.note_journal(journal);
+        self.settle_state(out);
     }
 
-    pub(super) fn settle_state(&mut self, journal: u64, out: &mut Effects) {
+    pub(super) fn settle_state(&mut self, out: &mut Effects) {
         if !self.units.is_empty() || !self.cursors_idle() {
             return;
         }
@@ -43,7 +44,7 @@ impl Buffer {
         let entered = self.state != state;
         self.state = state;
         if entered && state == BufferState::Paused {
-            self.push_mark(MarkCause::Fence, journal, out);
+            self.push_mark(MarkCause::Fence, self.journal, out);
         }
         out.push(Effect::StateReached { token, state });
     }
@@ -129,7 +130,8 @@ impl Buffer {
         self.leader.primary(LogKind::Cursors).on_synced(through);
         self.advance_cursors(rules, out);
         self.drop_cursors(through, out);
-        self.settle_state(journal, out);
+        self.note_journal(journal);
+        self.settle_state(out);
     }
 
     /// Retention lets go of what is before `first`.
