@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use hbuf_core::ids::Seq;
+use hbuf_core::mark::{self, Mark, SLOT_LEN};
 
 use crate::draw::{Draw, Draws, Purpose};
 
@@ -187,6 +188,14 @@ impl Disk {
             .get(&name)
             .and_then(|inode| self.files.get(inode))
             .map(|file| &file.cached)
+    }
+
+    /// The newer good slot of a buffer's mark.
+    pub(crate) fn mark(&self, buffer: usize) -> Option<Mark> {
+        let mut slots = self.read(Name::Mark(buffer))?.clone();
+        slots.resize(2 * SLOT_LEN, 0);
+        let (a, b) = slots.split_at(SLOT_LEN);
+        mark::choose(a, b).ok().flatten()
     }
 
     /// The names from `from` to `to`, in order.

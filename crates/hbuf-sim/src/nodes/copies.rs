@@ -132,7 +132,7 @@ impl World {
             }
             ToCopy::Begin { .. } if log == LogKind::Messages => {
                 let disk = &self.hosts[host].disk;
-                let Some(mark) = super::node_start::read_mark(disk, buffer) else {
+                let Some(mark) = disk.mark(buffer) else {
                     return;
                 };
                 let mut slot = [0; SLOT_LEN];
@@ -416,8 +416,7 @@ impl super::host::Host {
         let files: &mut LogFiles = self.files.get_mut(&id).expect("it was just made");
         let written = files.write(&mut self.disk, first, 0, &bytes);
         written.expect("disks of this world have room");
-        let generation =
-            super::node_start::read_mark(&self.disk, id.buffer).map_or(0, |it| it.generation);
+        let generation = self.disk.mark(id.buffer).map_or(0, |it| it.generation);
         (mark.first, mark.file, mark.offset) = (first, first, bytes.len() as u64);
         (mark.generation, mark.fence, mark.clean) = (generation + 1, 0, false);
         mark.table = None;

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use hbuf_core::buffer::Opening;
 use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::input::{BufferConfig, BufferState, Input};
-use hbuf_core::mark::{self, Mark, SLOT_LEN};
 use hbuf_core::recovery::{Found, FoundFile, Recovered, Repair, recover};
 use hbuf_core::replication::{Assignment, LOGS, NodeEpoch};
 use hbuf_core::segment::LogKind;
 
 use super::files::{LogFiles, LogId};
 use super::{About, Due, World};
-use crate::disk::{Directory, Disk, Name};
+use crate::disk::{Directory, Name};
 use crate::draw::Purpose;
 use crate::kinds::Kind;
 use crate::swarm::Opt;
@@ -67,7 +66,7 @@ impl World {
     fn recover(&self, host: usize, buffer: usize, assigned: Option<&Assignment>) -> Recovered {
         let this = &self.hosts[host];
         let disk = &this.disk;
-        let mark = read_mark(disk, buffer);
+        let mark = disk.mark(buffer);
         let tables = mark.as_ref().filter(|mark| mark.table.is_some());
         let tables = tables.and_then(|mark| disk.read(Name::Tables(buffer, mark.generation)));
         let files = |log| {
@@ -346,12 +345,4 @@ impl World {
             }
         }
     }
-}
-
-/// The newer good slot of a buffer's mark.
-pub(super) fn read_mark(disk: &Disk, buffer: usize) -> Option<Mark> {
-    let mut slots = disk.read(Name::Mark(buffer))?.clone();
-    slots.resize(2 * SLOT_LEN, 0);
-    let (a, b) = slots.split_at(SLOT_LEN);
-    mark::choose(a, b).ok().flatten()
 }

@@ -277,7 +277,7 @@ impl World {
             buffer,
             log: LogKind::Messages,
         };
-        let marked = super::node_start::read_mark(&self.hosts[host].disk, buffer);
+        let marked = self.hosts[host].disk.mark(buffer);
         let marked = marked.map_or(Seq::ZERO, |mark| mark.file);
         let names = id.names(&self.hosts[host].disk);
         let goes = |pair: &&[Name]| pair[1] <= Name::Segment(buffer, keep_from.min(marked));

@@ -8,7 +8,6 @@ use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::input::{BufferState, Input};
 use hbuf_core::mark::{Mark, SLOT_LEN};
 
-use super::start::read_mark;
 use super::{Due, World};
 use crate::bugs::Bug;
 use crate::disk::{Directory, Name};
@@ -185,7 +184,7 @@ impl World<'_> {
         );
         let names: Vec<Name> = self.disk.names(from, to).collect();
         // What no durable mark vouches for stays: the tables of repeated appends need it.
-        let marked = read_mark(&self.disk, buffer).map_or(Seq::ZERO, |mark| mark.file);
+        let marked = self.disk.mark(buffer).map_or(Seq::ZERO, |mark| mark.file);
         let goes = |pair: &&[Name]| pair[1] <= Name::Segment(buffer, keep_from.min(marked));
         for pair in names.windows(2).take_while(goes) {
             self.node

@@ -7,7 +7,7 @@ use hbuf_core::buffer::Opening;
 use hbuf_core::ids::{Micros, NodeId, Seq, Uuid};
 use hbuf_core::input::{BufferConfig, BufferState, Input};
 use hbuf_core::journal::Entry;
-use hbuf_core::mark::{self, Mark, SLOT_LEN};
+use hbuf_core::mark::SLOT_LEN;
 use hbuf_core::record::{JournalFile, Line};
 use hbuf_core::recovery::{Found, FoundEntry, FoundFile, Recovered, Repair, recover};
 use hbuf_core::replication::{Assignment, NodeEpoch};
@@ -16,7 +16,7 @@ use hbuf_core::segment::{End, LogKind, classify, open, walk};
 use super::World;
 use super::keeper::{mark_steps, write_whole};
 use crate::bugs::{self, Bug};
-use crate::disk::{Directory, Disk, Name};
+use crate::disk::{Directory, Name};
 use crate::invariants::Invariant;
 use crate::kinds::Kind;
 use crate::model::Backup;
@@ -159,7 +159,7 @@ impl World<'_> {
         let own = own.into_iter().map(|(_, entry)| entry);
         let mut entries: Vec<JournalEntry> = own.chain(journal.iter().cloned()).collect();
         entries.sort_by_key(|entry| entry.position);
-        let mark = read_mark(&self.disk, buffer);
+        let mark = self.disk.mark(buffer);
         self.check_rising(buffer, mark.as_ref().map_or(0, |mark| mark.fence), journal);
         let tables = mark.as_ref().and_then(|mark| {
             let generation = mark
@@ -261,7 +261,7 @@ impl World<'_> {
             self.on_damage(buffer, recovered);
         }
         let opening = &recovered.opening;
-        let marked = read_mark(&self.disk, buffer).map_or(Seq::ZERO, |mark| mark.file);
+        let marked = self.disk.mark(buffer).map_or(Seq::ZERO, |mark| mark.file);
         let mut names: Vec<Name> = self.names_of_log(buffer, opening.first);
         names.retain(|name| *name >= Name::Segment(buffer, marked));
         let (last, first): (Vec<_>, Vec<_>) = recovered
@@ -485,7 +485,7 @@ impl World<'_> {
         let Some(backup) = backup.filter(|it| self.disk.has_room() && marked(it)) else {
             return;
         };
-        let Some(present) = read_mark(&self.disk, buffer) else {
+        let Some(present) = self.disk.mark(buffer) else {
             return;
         };
         let uuid = self.registry.uuid(buffer);
@@ -494,7 +494,7 @@ impl World<'_> {
             return;
         }
         self.disk.replace(buffer, &backup.files);
-        if let Some(mut mark) = read_mark(&self.disk, buffer) {
+        if let Some(mut mark) = self.disk.mark(buffer) {
             (mark.fence, mark.generation) = (present.fence, present.generation + 1);
             let mut slot = [0; SLOT_LEN];
             mark.encode(&mut slot);
@@ -520,14 +520,6 @@ impl World<'_> {
             .map_or(Micros(0), |entry| entry.time);
         self.queue_steps(cause, vec![Step::Recover { buffer }]);
     }
-}
-
-/// The newer good slot of a buffer's mark.
-pub(super) fn read_mark(disk: &Disk, buffer: usize) -> Option<Mark> {
-    let mut slots = disk.read(Name::Mark(buffer))?.clone();
-    slots.resize(2 * SLOT_LEN, 0);
-    let (a, b) = slots.split_at(SLOT_LEN);
-    mark::choose(a, b).ok().flatten()
 }
 
 fn repair_step(buffer: usize, repair: &Repair) -> Step {
