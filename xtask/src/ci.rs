@@ -4,14 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{Options, cloudevents, fuzz, openapi, shell, streams, tidy, tools};
+use crate::{Options, cloudevents, fuzz, openapi, shell, simulate, streams, tidy, tools};
 
 /// Time for each fuzz target.
 const FUZZ_SECONDS: u64 = 10;
 /// Examples of each operation of the API.
 const OPENAPI_EXAMPLES: u64 = 15;
-/// Seeds of the simulator's sweep.
-const SIM_SEEDS: &str = "200";
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let begun = Instant::now();
@@ -56,7 +54,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     step(&mut done, "documentation", document)?;
     step(&mut done, "dependencies", dependencies)?;
     step(&mut done, "fuzz", || fuzz::run(FUZZ_SECONDS))?;
-    step(&mut done, "simulator", simulate)?;
+    step(&mut done, "simulator", simulate::run)?;
 
     println!("\nall steps passed in {}:", seconds(begun.elapsed()));
     for (name, took) in &done {
@@ -157,25 +155,6 @@ fn dependencies() -> Result<()> {
         println!("advisories: NOT CHECKED, their database cannot be fetched from here");
         Ok(())
     }
-}
-
-fn simulate() -> Result<()> {
-    let help = ["run", "--quiet", "--package", "hbuf", "--", "sim", "--help"];
-    if !shell::succeeds(&mut shell::command("cargo", &help)) {
-        println!("simulator: NOT RUN, this binary has no `sim` command");
-        return Ok(());
-    }
-    cargo(&[
-        "run",
-        "--quiet",
-        "--package",
-        "hbuf",
-        "--",
-        "sim",
-        "sweep",
-        "--seeds",
-        SIM_SEEDS,
-    ])
 }
 
 fn seconds(time: Duration) -> String {

@@ -12,6 +12,7 @@ mod openapi;
 mod packages;
 mod recovery_time;
 mod shell;
+mod simulate;
 mod streams;
 mod tidy;
 mod tools;
