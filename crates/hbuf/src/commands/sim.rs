@@ -1,24 +1,17 @@
 //! `hbuf sim`: the core in a made-up world. Every run is a function of its seed.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
-use std::panic;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
-use std::sync::Once;
-use std::thread;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use hbuf_sim::{Bug, CRASH_POINTS, Fault, Invariant, Kind, Outcome, Sweep};
-use serde_json::{Value, json};
+use hbuf_sim::{Bug, CRASH_POINTS, Fault, Invariant, Kind};
+use serde_json::json;
 
-use crate::commands::sim_swarm;
 use crate::commands::sim_trace::{self, CompareArgs, ExplainArgs, ShowArgs};
+use crate::commands::{sim_one_node, sim_swarm};
 use crate::output::{Out, table};
 
 pub(crate) const EXAMPLES: &str =
@@ -38,12 +31,8 @@ Examples:
   hbuf sim explain n:17 --trace t.jsonl
   hbuf sim list";
 
-/// Seeds from which on a sweep must have seen every fault, crash point and kind of event.
-const COMPLETE_FROM: u64 = 400;
 /// Why a bug cannot be asked for.
 const NO_BUG: &str = "the bugs are those of one node: leave the scenario out, or the bug";
-/// Failed runs that are shown in words.
-const SHOWN_MAX: usize = 10;
 
 /// What to simulate.
 #[derive(Debug, Subcommand)]
@@ -119,6 +108,12 @@ pub(crate) struct SweepArgs {
     json: bool,
 }
 
+impl SweepArgs {
+    fn seeds(&self) -> Range<u64> {
+        self.from..self.from.saturating_add(self.seeds)
+    }
+}
+
 /// One run, twice.
 #[derive(Debug, Args)]
 pub(crate) struct MetaArgs {
@@ -154,17 +149,20 @@ pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
         }
         SimCommand::Sweep(args) if args.scenario == World::Swarm => {
             ensure!(args.bug.is_none(), "{NO_BUG}");
-            sim_swarm::sweep(args.from, args.seeds, &args.set, args.json)
+            sim_swarm::sweep(args.seeds(), &args.set, args.json)
         }
         SimCommand::Run(RunArgs { set, .. }) | SimCommand::Sweep(SweepArgs { set, .. })
             if !set.is_empty() =>
         {
             bail!("--set changes the options of a swarm: name the scenario `swarm`")
         }
-        SimCommand::Run(args) => run(args),
+        SimCommand::Run(args) => {
+            let (bug, trace) = (bug(args.bug.as_ref()), args.trace.as_deref());
+            sim_one_node::run(args.seed, bug, trace, args.json)
+        }
         SimCommand::Sweep(args) => match bug(args.bug.as_ref()) {
-            None => sweep(args),
-            Some(bug) => hunt(args, bug),
+            None => sim_one_node::sweep(args.seeds(), args.json),
+            Some(bug) => sim_one_node::hunt(args.seeds(), bug, args.json),
         },
         SimCommand::Meta(args) => meta(args),
         SimCommand::Show(args) => sim_trace::show(args),
@@ -172,246 +170,6 @@ pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
         SimCommand::Compare(args) => sim_trace::compare_two(args),
         SimCommand::List(args) => list(args),
     }
-}
-
-fn run(args: &RunArgs) -> Result<ExitCode> {
-    let bug = bug(args.bug.as_ref());
-    say_seed_on_panic(args.seed, bug);
-    let stdout = args
-        .trace
-        .as_ref()
-        .is_some_and(|path| path.as_os_str() == "-");
-    let outcome = match &args.trace {
-        None => hbuf_sim::run(args.seed, bug, None)?,
-        Some(_) if stdout => {
-            let mut out = BufWriter::new(io::stdout().lock());
-            let outcome = hbuf_sim::run(args.seed, bug, Some(&mut out))?;
-            out.flush()?;
-            outcome
-        }
-        Some(path) => {
-            let file = File::create(path).with_context(|| path.display().to_string())?;
-            let mut out = BufWriter::new(file);
-            let outcome = hbuf_sim::run(args.seed, bug, Some(&mut out))?;
-            out.flush().with_context(|| path.display().to_string())?;
-            outcome
-        }
-    };
-    if !stdout {
-        let mut out = Out::new();
-        if args.json {
-            out.json(&outcome_json(&outcome))?;
-        } else {
-            show(&mut out, &outcome)?;
-        }
-        out.flush()?;
-    }
-    if outcome.broken.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    eprintln!("{}", outcome.replay());
-    Ok(ExitCode::FAILURE)
-}
-
-fn show(out: &mut Out, outcome: &Outcome) -> Result<()> {
-    out.line(&format!("seed    {}", outcome.seed))?;
-    out.line(&format!("plan    {}", outcome.plan))?;
-    out.line(&format!(
-        "events  {} (hash {:016x})",
-        outcome.events, outcome.hash
-    ))?;
-    for broken in &outcome.broken {
-        let (name, event) = (broken.invariant.name(), broken.event);
-        out.line(&format!("BROKEN  {name} at event {event}: {}", broken.what))?;
-    }
-    if outcome.broken.is_empty() {
-        out.line("every invariant held")?;
-    }
-    Ok(())
-}
-
-fn outcome_json(outcome: &Outcome) -> Value {
-    let broken = outcome.broken.iter().map(|broken| {
-        json!({
-            "invariant": broken.invariant.name(),
-            "event": broken.event,
-            "what": broken.what,
-        })
-    });
-    json!({
-        "seed": outcome.seed,
-        "bug": outcome.bug.map(Bug::name),
-        "plan": outcome.plan,
-        "events": outcome.events,
-        "hash": format!("{:016x}", outcome.hash),
-        "broken": broken.collect::<Vec<_>>(),
-        "kinds": counts(&outcome.kinds, |kind| kind.name()),
-        "faults": counts(&outcome.faults, |fault| fault.name()),
-        "crash_points": outcome.crash_points,
-        "replay": outcome.replay(),
-    })
-}
-
-fn counts<K>(counts: &BTreeMap<K, u64>, name: impl Fn(&K) -> &'static str) -> Value {
-    counts
-        .iter()
-        .map(|(key, count)| (name(key).to_owned(), json!(count)))
-        .collect::<Value>()
-}
-
-fn sweep(args: &SweepArgs) -> Result<ExitCode> {
-    let begun = Instant::now();
-    let swept = sweep_in_threads(args);
-    let seconds = begun.elapsed().as_secs_f64();
-    let missed = if args.seeds >= COMPLETE_FROM {
-        swept.missed()
-    } else {
-        Vec::new()
-    };
-    let mut out = Out::new();
-    if args.json {
-        out.json(&sweep_json(&swept, &missed, seconds))?;
-    } else {
-        show_sweep(&mut out, &swept, &missed, seconds)?;
-    }
-    out.flush()?;
-    for outcome in swept.failed.iter().take(SHOWN_MAX) {
-        eprintln!("{}", outcome.replay());
-    }
-    let good = swept.failed.is_empty() && missed.is_empty();
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-/// A thread a core, each with every n-th seed, so that all end at about the same time.
-fn sweep_in_threads(args: &SweepArgs) -> Sweep {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let seeds = args.from..args.from.saturating_add(args.seeds);
-    thread::scope(|scope| {
-        let spawn = |first: usize| {
-            let seeds = seeds.clone().skip(first).step_by(threads);
-            scope.spawn(move || {
-                let mut swept = Sweep::default();
-                for seed in seeds {
-                    say_seed_on_panic(seed, None);
-                    let outcome = hbuf_sim::run(seed, None, None);
-                    swept.add(outcome.expect("without a trace nothing is written"));
-                }
-                swept
-            })
-        };
-        let workers: Vec<_> = (0..threads).map(spawn).collect();
-        let mut all = Sweep::default();
-        for worker in workers {
-            match worker.join() {
-                Ok(swept) => all.merge(swept),
-                Err(cause) => panic::resume_unwind(cause),
-            }
-        }
-        all
-    })
-}
-
-fn show_sweep(out: &mut Out, swept: &Sweep, missed: &[&str], seconds: f64) -> Result<()> {
-    let rows = |title: &str, counts: Vec<(String, u64)>| {
-        let header = vec![title.to_owned(), "COUNT".to_owned()];
-        let rows = counts
-            .into_iter()
-            .map(|(name, count)| vec![name, count.to_string()]);
-        std::iter::once(header).chain(rows).collect::<Vec<_>>()
-    };
-    let faults = Fault::ALL.iter().map(|fault| {
-        (
-            fault.name().to_owned(),
-            swept.faults.get(fault).copied().unwrap_or(0),
-        )
-    });
-    let points = swept
-        .crash_points
-        .iter()
-        .map(|(point, count)| (point.clone(), *count));
-    let kinds = Kind::ALL.iter().filter(|kind| !kind.of_several_nodes());
-    let kinds = kinds.map(|kind| {
-        (
-            kind.name().to_owned(),
-            swept.kinds.get(kind).copied().unwrap_or(0),
-        )
-    });
-    for rows in [
-        rows("FAULT", faults.collect()),
-        rows("CRASH BEFORE", points.collect()),
-        rows("EVENT", kinds.collect()),
-    ] {
-        out.line(&table(&rows))?;
-    }
-    let rate = swept.events as f64 / seconds;
-    let (runs, events, failed) = (swept.runs, swept.events, swept.failed.len());
-    out.line(&format!(
-        "{runs} runs, {events} events in {seconds:.1} s ({rate:.0}/s), {failed} failed"
-    ))?;
-    for outcome in swept.failed.iter().take(SHOWN_MAX) {
-        for broken in &outcome.broken {
-            let (seed, name) = (outcome.seed, broken.invariant.name());
-            out.line(&format!("BROKEN  seed {seed}: {name}: {}", broken.what))?;
-        }
-    }
-    for missed in missed {
-        out.line(&format!("MISSED  no run had {missed}"))?;
-    }
-    Ok(())
-}
-
-fn sweep_json(swept: &Sweep, missed: &[&str], seconds: f64) -> Value {
-    json!({
-        "runs": swept.runs,
-        "events": swept.events,
-        "seconds": seconds,
-        "kinds": counts(&swept.kinds, |kind| kind.name()),
-        "faults": counts(&swept.faults, |fault| fault.name()),
-        "crash_points": swept.crash_points,
-        "missed": missed,
-        "failed": swept.failed.iter().map(outcome_json).collect::<Vec<_>>(),
-    })
-}
-
-/// Looks for the first seed at which a bug breaks the invariant that it is known to break.
-fn hunt(args: &SweepArgs, bug: Bug) -> Result<ExitCode> {
-    let mut out = Out::new();
-    let breaks = bug.breaks();
-    for seed in args.from..args.from.saturating_add(args.seeds) {
-        say_seed_on_panic(seed, Some(bug));
-        let outcome = hbuf_sim::run(seed, Some(bug), None)?;
-        let Some(broken) = outcome
-            .broken
-            .iter()
-            .find(|broken| broken.invariant == breaks)
-        else {
-            continue;
-        };
-        if args.json {
-            out.json(&outcome_json(&outcome))?;
-        } else {
-            out.line(&format!(
-                "{} breaks {}: {}",
-                bug.name(),
-                breaks.name(),
-                broken.what
-            ))?;
-            out.line(&outcome.replay())?;
-        }
-        out.flush()?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let (name, seeds) = (bug.name(), args.seeds);
-    out.line(&format!(
-        "{seeds} seeds did not notice {name}: {} held",
-        breaks.name()
-    ))?;
-    out.flush()?;
-    Ok(ExitCode::FAILURE)
 }
 
 /// Two processes, since one would share whatever a global could hold.
@@ -500,26 +258,4 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
-}
-
-thread_local! {
-    static RUNNING: Cell<Option<(u64, Option<Bug>)>> = const { Cell::new(None) };
-}
-
-/// An assertion of the core that fails is a finding too: say which seed it was.
-fn say_seed_on_panic(seed: u64, bug: Option<Bug>) {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            before(info);
-            if let Some((seed, bug)) = RUNNING.get() {
-                let bug = bug
-                    .map(|bug| format!(" --bug {}", bug.name()))
-                    .unwrap_or_default();
-                eprintln!("hbuf sim run --seed {seed}{bug}");
-            }
-        }));
-    });
-    RUNNING.set(Some((seed, bug)));
 }

@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
-use std::panic;
+use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use hbuf_sim::Kind;
@@ -16,10 +14,8 @@ use hbuf_sim::nodes::{CLUSTER_INVARIANTS, ClusterOutcome, ClusterSetup, run_clus
 use hbuf_sim::swarm::Options;
 use serde_json::{Value, json};
 
-use crate::output::{Out, table};
-
-/// Failed runs that are shown in words.
-const SHOWN_MAX: usize = 10;
+use crate::commands::sim_sweep::{self, Counts, Failure, Report, Sums, say_on_panic};
+use crate::output::Out;
 
 /// What is changed of the options that a seed draws.
 fn setup(seed: u64, set: &[String]) -> Result<ClusterSetup> {
@@ -33,6 +29,7 @@ fn setup(seed: u64, set: &[String]) -> Result<ClusterSetup> {
 
 /// Runs one seed.
 pub(crate) fn run(seed: u64, set: &[String], trace: Option<&Path>, json: bool) -> Result<ExitCode> {
+    say_on_panic(replay(seed, set));
     let setup = ClusterSetup {
         lines: trace.is_some(),
         ..setup(seed, set)?
@@ -120,23 +117,47 @@ struct Swept {
     acked: u64,
     kinds: BTreeMap<Kind, u64>,
     faults: BTreeMap<&'static str, u64>,
-    failed: Vec<(u64, &'static str, String)>,
+    failed: Vec<Failure>,
 }
 
 impl Swept {
-    fn add(&mut self, outcome: ClusterOutcome) {
+    fn add(&mut self, outcome: ClusterOutcome, replay: String) {
         self.runs += 1;
         self.steps += outcome.steps;
         self.events += outcome.events;
         self.acked += outcome.acked;
         sum(&mut self.kinds, outcome.kinds);
         sum(&mut self.faults, outcome.faults);
-        let seed = outcome.seed;
-        let broken = outcome.broken.into_iter();
-        self.failed
-            .extend(broken.map(|broken| (seed, broken.invariant, broken.what)));
+        let broken = outcome.broken.map(|broken| Failure {
+            seed: outcome.seed,
+            name: broken.invariant.to_owned(),
+            what: broken.what,
+            replay,
+        });
+        self.failed.extend(broken);
     }
+}
 
+fn sum<K: Ord>(into: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
+    for (key, count) in from {
+        *into.entry(key).or_default() += count;
+    }
+}
+
+/// Runs many seeds.
+pub(crate) fn sweep(seeds: Range<u64>, set: &[String], json: bool) -> Result<ExitCode> {
+    // Whether the changes go together with what each seed draws is seen before any of them runs.
+    setup(seeds.start, set)?;
+    sim_sweep::sweep(seeds, json, |swept: &mut Swept, seed| {
+        let replay = replay(seed, set);
+        say_on_panic(replay.clone());
+        if let Ok(setup) = setup(seed, set) {
+            swept.add(run_cluster(&setup), replay);
+        }
+    })
+}
+
+impl Sums for Swept {
     fn merge(&mut self, other: Self) {
         self.runs += other.runs;
         self.steps += other.steps;
@@ -147,104 +168,27 @@ impl Swept {
         self.failed.extend(other.failed);
         self.failed.sort_unstable();
     }
-}
 
-fn sum<K: Ord>(into: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
-    for (key, count) in from {
-        *into.entry(key).or_default() += count;
-    }
-}
-
-/// Runs many seeds, a thread a core.
-pub(crate) fn sweep(from: u64, seeds: u64, set: &[String], json: bool) -> Result<ExitCode> {
-    // Whether the changes go together with what each seed draws is seen before any of them runs.
-    setup(from, set)?;
-    let begun = Instant::now();
-    let swept = sweep_in_threads(from, seeds, set);
-    let seconds = begun.elapsed().as_secs_f64();
-    let mut out = Out::new();
-    match json {
-        true => out.json(&sweep_json(&swept, seconds))?,
-        false => show_sweep(&mut out, &swept, seconds)?,
-    }
-    out.flush()?;
-    for (seed, ..) in swept.failed.iter().take(SHOWN_MAX) {
-        eprintln!("{}", replay(*seed, set));
-    }
-    Ok(match swept.failed.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
-}
-
-fn sweep_in_threads(from: u64, seeds: u64, set: &[String]) -> Swept {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let all = from..from.saturating_add(seeds);
-    thread::scope(|scope| {
-        let spawn = |first: usize| {
-            let mine = all.clone().skip(first).step_by(threads);
-            scope.spawn(move || {
-                let mut swept = Swept::default();
-                for seed in mine {
-                    if let Ok(setup) = setup(seed, set) {
-                        swept.add(run_cluster(&setup));
-                    }
-                }
-                swept
-            })
-        };
-        let workers: Vec<_> = (0..threads).map(spawn).collect();
-        let mut all = Swept::default();
-        for worker in workers {
-            match worker.join() {
-                Ok(swept) => all.merge(swept),
-                Err(cause) => panic::resume_unwind(cause),
-            }
+    fn report(&self) -> Report {
+        let faults = self.faults.iter().map(|(name, count)| (*name, *count));
+        let kinds = self.kinds.iter();
+        let kinds = kinds.map(|(kind, count)| (kind.name(), *count));
+        Report {
+            totals: vec![
+                ("runs", self.runs),
+                ("messages acknowledged", self.acked),
+                ("events", self.events),
+                ("steps", self.steps),
+            ],
+            rate_of: "steps",
+            tables: vec![
+                Counts::new("faults", "FAULT", faults),
+                Counts::new("kinds", "EVENT", kinds),
+            ],
+            failed: self.failed.clone(),
+            missed: Vec::new(),
         }
-        all
-    })
-}
-
-fn sweep_json(swept: &Swept, seconds: f64) -> Value {
-    let failed = swept.failed.iter().map(
-        |(seed, invariant, what)| json!({ "seed": seed, "invariant": invariant, "what": what }),
-    );
-    json!({
-        "runs": swept.runs,
-        "steps": swept.steps,
-        "events": swept.events,
-        "acked": swept.acked,
-        "seconds": seconds,
-        "kinds": kinds_json(&swept.kinds),
-        "faults": swept.faults,
-        "failed": failed.collect::<Vec<_>>(),
-    })
-}
-
-fn show_sweep(out: &mut Out, swept: &Swept, seconds: f64) -> Result<()> {
-    let rows = |title: &str, counts: Vec<(&str, u64)>| {
-        let header = vec![title.to_owned(), "COUNT".to_owned()];
-        let rows = counts.into_iter();
-        let rows = rows.map(|(name, count)| vec![name.to_owned(), count.to_string()]);
-        std::iter::once(header).chain(rows).collect::<Vec<_>>()
-    };
-    let faults = swept.faults.iter().map(|(name, count)| (*name, *count));
-    let kinds = swept
-        .kinds
-        .iter()
-        .map(|(kind, count)| (kind.name(), *count));
-    out.line(&table(&rows("FAULT", faults.collect())))?;
-    out.line(&table(&rows("EVENT", kinds.collect())))?;
-    let (runs, steps, acked) = (swept.runs, swept.steps, swept.acked);
-    let (rate, failed) = (steps as f64 / seconds, swept.failed.len());
-    out.line(&format!(
-        "{runs} runs, {steps} steps in {seconds:.1} s ({rate:.0}/s), {acked} messages \
-         acknowledged, {failed} failed"
-    ))?;
-    for (seed, invariant, what) in swept.failed.iter().take(SHOWN_MAX) {
-        out.line(&format!("BROKEN  seed {seed}: {invariant}: {what}"))?;
     }
-    Ok(())
 }
 
 /// The invariants of clusters, for the list.
