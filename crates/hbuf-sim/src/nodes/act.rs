@@ -60,6 +60,7 @@ impl World {
             }
             Action::Move { buffer, to } => self.move_buffer(event, buffer, to),
             Action::HandOver { buffer, to } => self.hand_over(event, buffer, to),
+            Action::State { buffer, state } => self.set_state(event, buffer, *state),
             Action::Client(ask) => self.scripted(cause, ask),
             Action::Partition(_)
             | Action::Cut { .. }
@@ -161,6 +162,7 @@ impl World {
             return;
         };
         if this.disk.rot(name, at + draw.next().next().below(len)) {
+            self.watch.halts.disturbed(host, buffer);
             let about = About {
                 host: Some(host),
                 buffer: Some(buffer),
@@ -171,7 +173,7 @@ impl World {
         }
     }
 
-    fn ask_manager(&mut self, cause: EventId, action: Command) {
+    pub(super) fn ask_manager(&mut self, cause: EventId, action: Command) {
         let up = |host: &usize| self.hosts[*host].up && self.hosts[*host].node_epoch.is_some();
         let any = (0..self.hosts.len()).find(up);
         if let Some(host) = any {

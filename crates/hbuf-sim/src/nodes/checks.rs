@@ -8,6 +8,7 @@ use hbuf_core::replication::{Assignment, LOGS};
 use hbuf_core::segment::LogKind;
 
 use super::files::LogId;
+use super::states::Halts;
 use super::{About, World};
 use crate::history::{FinalLog, HistoryStart, LogRecord, check_logs};
 use crate::kinds::Kind;
@@ -26,7 +27,7 @@ pub struct ClusterBroken {
 
 /// What must hold in a world of several nodes while it runs, each with what it says. What clients
 /// were told is judged in the end by [`crate::history::Check`]s.
-pub const CLUSTER_INVARIANTS: [(&str, &str); 7] = [
+pub const CLUSTER_INVARIANTS: [(&str, &str); 9] = [
     (
         "one-primary-per-epoch",
         "no two nodes are a buffer's primary in one epoch",
@@ -52,6 +53,14 @@ pub const CLUSTER_INVARIANTS: [(&str, &str); 7] = [
         "no member of the in-sync set cuts off what is committed, nor comes to where it would have to",
     ),
     (
+        "halted-takes-nothing",
+        "a buffer that was paused or closed takes no message until it is opened",
+    ),
+    (
+        "paused-stays-as-it-is",
+        "nothing of a paused buffer changes on the disks that hold all of it",
+    ),
+    (
         "converges",
         "when the faults have ended, every buffer has a primary and its copies agree",
     ),
@@ -60,6 +69,7 @@ pub const CLUSTER_INVARIANTS: [(&str, &str); 7] = [
 /// What is remembered for the checks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
+    pub(super) halts: Halts,
     durable: BTreeMap<(usize, LogId), Seq>,
     /// The furthest that each disk ever held a log: what a node said before it lost its disk counts
     /// as long as nobody knows that it did.
@@ -86,16 +96,19 @@ impl Watch {
     }
 
     pub(super) fn cut(&mut self, host: usize, id: LogId, to: Seq) {
+        self.halts.disturbed(host, id.buffer);
         let known = self.durable.entry((host, id)).or_default();
         *known = to.min(*known);
     }
 
     pub(super) fn began(&mut self, host: usize, id: LogId, at: Seq) {
+        self.halts.disturbed(host, id.buffer);
         self.durable(host, id, at);
         self.durable.insert((host, id), at);
     }
 
     pub(super) fn reformatted(&mut self, host: usize) {
+        self.halts.reformatted(host);
         self.durable.retain(|(of, _), _| *of != host);
     }
 
@@ -167,6 +180,7 @@ impl World {
             }
         }
         self.note_committed(event, host, id, commit);
+        self.check_halted(event, buffer, commit);
     }
 
     fn note_committed(&mut self, cause: EventId, host: usize, id: LogId, commit: Seq) {
@@ -410,6 +424,7 @@ impl World {
                 let (commit, end) = (led.commit(), led.end());
                 return Err(format!("{name} has {end}, and {commit} is committed"));
             }
+            self.states_at_rest(buffer, led.state())?;
             for node in &assignment.copies {
                 if !assignment.in_sync.contains_key(node) {
                     return Err(format!("{name}: node {} is not in sync", node.0));

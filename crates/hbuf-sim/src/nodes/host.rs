@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hbuf_core::effect::Effect;
 use hbuf_core::ids::{NodeId, Seq, Uuid};
-use hbuf_core::input::Token;
+use hbuf_core::input::{BufferState, Token};
 use hbuf_core::recovery::Recovered;
 use hbuf_core::replication::NodeEpoch;
 use hbuf_core::rules::Rules;
@@ -45,6 +45,8 @@ pub(super) struct Host {
     pub(super) last_token: u64,
     /// The version of each buffer's assignment that the shard was told.
     pub(super) decided: BTreeMap<usize, u64>,
+    /// The state of each buffer that the shard was told.
+    pub(super) states: BTreeMap<usize, BufferState>,
     /// Buffers that are being recovered.
     pub(super) opening: BTreeSet<usize>,
     pub(super) failed: bool,
@@ -104,6 +106,8 @@ pub(super) enum Waiting {
         operation: u64,
         buffer: usize,
     },
+    /// An operator, for a state.
+    State { buffer: usize },
 }
 
 /// What came with a message of a primary.
@@ -140,6 +144,7 @@ impl Host {
             held: BTreeMap::new(),
             last_token: 0,
             decided: BTreeMap::new(),
+            states: BTreeMap::new(),
             opening: BTreeSet::new(),
             failed: false,
             bad: BTreeSet::new(),
@@ -167,6 +172,7 @@ impl Host {
         self.waiting.clear();
         self.held.clear();
         self.decided.clear();
+        self.states.clear();
         self.opening.clear();
         self.failed = false;
     }

@@ -194,6 +194,7 @@ impl World {
         if due.is_some_and(|due| due <= self.wall(host)) || ticks.is_multiple_of(10) {
             self.shard(cause, host, hbuf_core::input::Input::CopiesDue);
         }
+        self.watch_states(cause, host, ticks);
         if ticks.is_multiple_of(25) {
             self.shard(cause, host, hbuf_core::input::Input::Retention);
         }
@@ -503,6 +504,7 @@ impl World {
             self.hosts[host].decided.insert(buffer, assignment.version);
             self.replication(cause, host, buffer, Event::Decided(assignment));
         }
+        self.tell_states(cause, host);
     }
 
     fn heartbeat(&mut self, cause: EventId, host: usize) {

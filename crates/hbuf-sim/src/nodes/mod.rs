@@ -13,6 +13,7 @@
 //! | what nodes and clients say to each other | `message.rs` |
 //! | what clients do, and what they are told | `client.rs` |
 //! | what goes wrong | `act.rs` |
+//! | what operators do to buffers | `states.rs` |
 //! | what must hold | `checks.rs` |
 //! | a run from begin to end | `cluster_run.rs` |
 
@@ -27,6 +28,7 @@ mod manager;
 mod message;
 mod node_start;
 mod shell;
+mod states;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

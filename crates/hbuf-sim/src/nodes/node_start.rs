@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hbuf_core::buffer::Opening;
 use hbuf_core::ids::{Seq, Uuid};
-use hbuf_core::input::{BufferConfig, BufferState, Input};
+use hbuf_core::input::{BufferConfig, Input};
 use hbuf_core::recovery::{Found, FoundFile, Recovered, Repair, recover};
 use hbuf_core::replication::{Assignment, LOGS, NodeEpoch};
 use hbuf_core::segment::LogKind;
@@ -94,7 +94,7 @@ impl World {
             node_epoch: this.node_epoch.unwrap_or(NodeEpoch(0)),
             assignment: Arc::new(assignment),
             config: self.config(),
-            state: BufferState::Open,
+            state: self.state_known(host, buffer).0,
             mark,
             segments: files(LogKind::Messages),
             cursors: files(LogKind::Cursors),
@@ -200,6 +200,7 @@ impl World {
             }
         };
         let opening = Opening {
+            state: self.state_known(host, buffer).0,
             node_epoch,
             history: assignment.history,
             assignment: Arc::new(assignment),
@@ -300,6 +301,7 @@ impl World {
         let event = self.event(&[cause], Kind::BufferOpened, &about);
         let version = opening.assignment.version;
         self.hosts[host].decided.insert(buffer, version);
+        self.hosts[host].states.insert(buffer, opening.state);
         self.shard(event, host, Input::Open(Box::new(opening)));
         let uuid = self.buffers[buffer];
         if let Some(led) = self.hosts[host].shard.buffer(&uuid) {

@@ -93,8 +93,12 @@ impl World {
                 }
                 host.dirty.touched(id);
             }
-            Effect::StateReached { .. } | Effect::StreamUsed { .. } | Effect::TimeClosed { .. } => {
+            Effect::StateReached { token, state } => {
+                if let Some(Waiting::State { buffer }) = self.hosts[host].waiting.remove(&token) {
+                    self.state_reached(cause, host, buffer, state);
+                }
             }
+            Effect::StreamUsed { .. } | Effect::TimeClosed { .. } => {}
             Effect::Consumer { .. } => unreachable!("no worker asks in this world"),
             Effect::Reopen { .. } => unreachable!("disks of this world have room"),
         }

@@ -9,8 +9,10 @@
 //! |---|---|
 //! | which options there are, their ranges and how a seed chooses | `options.rs` |
 //! | which faults a seed plans, and when | `planned.rs` |
+//! | which operations | `operations.rs` |
 //! | how numbers are written | `quantity.rs` |
 
+mod operations;
 mod options;
 mod planned;
 mod quantity;

@@ -58,6 +58,8 @@ pub enum Opt {
     SlowDisk,
     SlowLast,
     Move,
+    State,
+    StateLast,
 }
 
 /// How a seed chooses a value.
@@ -102,7 +104,7 @@ type Entry = (
 
 /// What is known of each option, in their order: name, unit, range, calm value, choice, about.
 #[rustfmt::skip]
-const TABLE: [Entry; 47] = [
+const TABLE: [Entry; 49] = [
     (Opt::Nodes, "nodes", Count, (1, 9), 3, Within(3, 5), "nodes"),
     (Opt::Copies, "copies", Count, (1, 8), 3, Within(1, 4), "copies of each buffer, at most one a node"),
     (Opt::MinInSync, "min-in-sync", Count, (1, 8), 2, Within(1, 2), "members of the in-sync set that a commit needs"),
@@ -150,6 +152,8 @@ const TABLE: [Entry; 47] = [
     (Opt::SlowDisk, "slow-disk", Micros, (0, PHASE_MAX), 0, Maybe(30, 300 * MS, 3 * S), "mean time until a disk is slow again"),
     (Opt::SlowLast, "slow-last", Micros, (1, PHASE_MAX), 300 * MS, Within(50 * MS, 2 * S), "mean duration of that"),
     (Opt::Move, "move", Micros, (0, PHASE_MAX), 0, Maybe(30, 500 * MS, 4 * S), "mean time between two movements of a buffer"),
+    (Opt::State, "state", Micros, (0, PHASE_MAX), 0, Maybe(30, 300 * MS, 3 * S), "mean time until a buffer is paused or closed"),
+    (Opt::StateLast, "state-last", Micros, (1, PHASE_MAX), 500 * MS, Within(50 * MS, 2 * S), "mean time until it is opened again"),
 ];
 
 in_order_of_variants!(TABLE);

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::operations::OPERATIONS;
 use super::{Opt, Options};
 use crate::draw::{Draw, Draws, Purpose, key};
 use crate::net::{Cut, Endpoint, Split};
@@ -60,7 +61,7 @@ pub fn planned(seed: u64, options: &Options) -> Vec<Planned> {
         options,
     };
     let mut all = plan.clocks();
-    for (fault, last, make) in TIMED {
+    for (fault, last, make) in TIMED.into_iter().chain(OPERATIONS) {
         all.extend(plan.timed(fault, last, make));
     }
     all.sort_by_key(|planned| (planned.at(), planned.fault, planned.nth));
@@ -72,7 +73,7 @@ pub fn planned(seed: u64, options: &Options) -> Vec<Planned> {
 #[must_use]
 pub fn scenario_of(name: &str, options: &Options, faults: &[Planned]) -> Scenario {
     let mut options = options.clone();
-    let timed = TIMED.iter().map(|(fault, _, _)| *fault);
+    let timed = TIMED.iter().chain(&OPERATIONS).map(|(fault, _, _)| *fault);
     for fault in timed.chain([Opt::Skew, Opt::Drift]) {
         options.set(fault, 0);
     }
@@ -92,23 +93,26 @@ pub fn scenario_of(name: &str, options: &Options, faults: &[Planned]) -> Scenari
     }
 }
 
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     draws: Draws,
-    options: &'a Options,
+    pub(super) options: &'a Options,
 }
 
 /// From when to when, and values drawn for this one fault.
-struct Occasion<'a, 'b> {
-    plan: &'b Plan<'a>,
-    from: u64,
-    until: u64,
-    draw: Draw,
+pub(super) struct Occasion<'a, 'b> {
+    pub(super) plan: &'b Plan<'a>,
+    pub(super) from: u64,
+    pub(super) until: u64,
+    pub(super) draw: Draw,
 }
 
 type Make = fn(&Occasion<'_, '_>) -> Vec<(u64, Action)>;
 
+/// The option that says how often, the one that says how long each lasts, and what it is made of.
+pub(super) type Timed = (Opt, Option<Opt>, Make);
+
 /// The faults that come again and again: how often, how long each lasts, what it is made of.
-const TIMED: [(Opt, Option<Opt>, Make); 12] = [
+const TIMED: [Timed; 12] = [
     (Opt::Partition, Some(Opt::PartitionLast), partition),
     (Opt::Clog, Some(Opt::ClogLast), clog),
     (Opt::Crash, Some(Opt::DownLast), |it| it.down(Action::Crash)),
@@ -157,8 +161,7 @@ const TIMED: [(Opt, Option<Opt>, Make); 12] = [
         vec![(it.from, slow), (it.until, fast)]
     }),
     (Opt::Move, None, |it| {
-        let buffers = it.plan.options.get(Opt::Buffers);
-        let buffer = format!("b{}", 1 + it.draw.below(buffers));
+        let buffer = it.buffer();
         let mut nodes = it.plan.nodes();
         let (mut to, mut draw) = (Vec::new(), it.draw.next());
         while to.len() < it.plan.options.count(Opt::Copies) && !nodes.is_empty() {
@@ -243,7 +246,12 @@ impl Plan<'_> {
 }
 
 impl Occasion<'_, '_> {
-    fn node(&self) -> NodeRef {
+    pub(super) fn buffer(&self) -> String {
+        let buffers = self.plan.options.get(Opt::Buffers);
+        format!("b{}", 1 + self.draw.below(buffers))
+    }
+
+    pub(super) fn node(&self) -> NodeRef {
         let mut nodes = self.plan.nodes();
         nodes.swap_remove(below(self.draw, nodes.len()))
     }

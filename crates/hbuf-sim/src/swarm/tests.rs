@@ -107,6 +107,7 @@ fn a_plan_is_that_of_its_seed_and_ends_with_the_first_phase() {
         "full",
         "slow-disk",
         "move",
+        "state",
         "skew",
         "drift",
     ];

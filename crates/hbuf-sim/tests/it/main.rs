@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod nodes;
+mod operate;
 mod replication;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,22 @@
+//! What operators do in a run, planned by its seed like its faults.
+
+use super::Opt;
+use super::planned::{Occasion, Timed};
+use crate::scenario::{Action, StateWord};
+
+/// What operators do again and again: how often, how long each lasts, what it is made of.
+pub(super) const OPERATIONS: [Timed; 1] = [(Opt::State, Some(Opt::StateLast), state)];
+
+/// A buffer is paused or closed, and opened again.
+fn state(it: &Occasion<'_, '_>) -> Vec<(u64, Action)> {
+    let buffer = it.buffer();
+    let state = match it.draw.next().percent(60) {
+        true => StateWord::Paused,
+        false => StateWord::Closed,
+    };
+    let to = |state| Action::State {
+        buffer: buffer.clone(),
+        state,
+    };
+    vec![(it.from, to(state)), (it.until, to(StateWord::Open))]
+}

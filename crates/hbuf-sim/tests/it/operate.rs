@@ -1,0 +1,94 @@
+//! What operators do to a cluster: stories with fixed times, each rule bent once.
+
+use hbuf_core::rules::Rules;
+use hbuf_sim::Kind;
+use hbuf_sim::history::Outcome;
+use hbuf_sim::nodes::{ClusterOutcome, ClusterSetup, run_cluster};
+use hbuf_sim::scenario::{Action, Scenario, When};
+
+/// Runs the timed lines of a scenario.
+fn play(text: &str) -> ClusterOutcome {
+    play_with(text, Rules::correct())
+}
+
+fn play_with(text: &str, rules: Rules) -> ClusterOutcome {
+    let scenario: Scenario = format!("name story\n{text}").parse().unwrap();
+    let acts = scenario.steps.into_iter().map(|step| match step.when {
+        When::At(at) => (at, step.action),
+        other => panic!("{other:?} has no time"),
+    });
+    let acts: Vec<(u64, Action)> = acts.collect();
+    let outcome = run_cluster(&ClusterSetup {
+        acts,
+        rules,
+        wild: false,
+        lines: true,
+        ..ClusterSetup::of(7, scenario.options)
+    });
+    assert_eq!(outcome.unplayed, Vec::<String>::new());
+    outcome
+}
+
+fn holds(outcome: &ClusterOutcome) {
+    assert_eq!(outcome.broken, None);
+}
+
+fn breaks(outcome: &ClusterOutcome, invariant: &str) {
+    let broken = outcome.broken.as_ref();
+    assert_eq!(broken.map(|it| it.invariant), Some(invariant), "{broken:?}");
+}
+
+/// What became of each append, in the order in which they were asked.
+fn stored(outcome: &ClusterOutcome) -> Vec<bool> {
+    let appends = outcome.history.appends.iter();
+    let stored = appends.map(|append| match append.outcome {
+        Outcome::Answered { .. } => true,
+        Outcome::Failed { .. } => false,
+        Outcome::Unknown => panic!("{append:?}"),
+    });
+    stored.collect()
+}
+
+/// A buffer is paused, its primary dies, somebody asks, it is opened; then the same with closed.
+const HALTED: &str = "
+    at 1400ms client c1 append b1 \"one\" retry=on
+    at 1600ms state b1 paused
+    at 1700ms client c1 append b1 \"two\" retry=on
+    at 1900ms crash primary of b1
+    at 2900ms start all
+    at 3900ms client c2 append b1 \"three\" retry=on
+    at 4100ms state b1 open
+    at 4300ms client c2 append b1 \"four\" retry=on
+    at 4500ms state b1 closed
+    at 4600ms client c2 append b1 \"five\" retry=on
+    at 4700ms kill primary of b1
+    at 5000ms start all
+    at 6500ms client c2 append b1 \"six\" retry=on
+    safety 7s
+    clients 2";
+
+#[test]
+fn what_is_paused_or_closed_takes_nothing_also_under_another_primary() {
+    let outcome = play(HALTED);
+    holds(&outcome);
+    let answers = [true, false, false, true, false, false];
+    assert_eq!(stored(&outcome), answers);
+    let said = |word: &str| outcome.trace.matches(word).count();
+    let paused = "the buffer is paused";
+    assert!(said(paused) >= 2, "{}", said(paused));
+    assert_eq!(outcome.kinds[&Kind::StateAsked], 3);
+}
+
+#[test]
+fn a_primary_that_takes_appends_although_it_is_paused_is_noticed() {
+    let mut rules = Rules::correct();
+    rules.paused_refuses = false;
+    breaks(&play_with(HALTED, rules), "halted-takes-nothing");
+}
+
+#[test]
+fn a_primary_that_takes_appends_although_it_is_closed_is_noticed() {
+    let mut rules = Rules::correct();
+    rules.closed_refuses = false;
+    breaks(&play_with(HALTED, rules), "halted-takes-nothing");
+}
