@@ -1,11 +1,22 @@
 //! What operators do in a run, planned by its seed like its faults.
 
-use super::Opt;
 use super::planned::{Occasion, Timed};
+use super::{Opt, Options};
 use crate::scenario::{Action, StateWord};
 
 /// What operators do again and again: how often, how long each lasts, what it is made of.
 pub(super) const OPERATIONS: [Timed; 1] = [(Opt::State, Some(Opt::StateLast), state)];
+
+impl Options {
+    /// The same without what operators do, for whoever looks for what faults alone bring about.
+    #[must_use]
+    pub fn without_operations(mut self) -> Self {
+        for (operation, ..) in OPERATIONS {
+            self.set(operation, 0);
+        }
+        self
+    }
+}
 
 /// A buffer is paused or closed, and opened again.
 fn state(it: &Occasion<'_, '_>) -> Vec<(u64, Action)> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use hbuf_core::rules::Rules;
 use hbuf_sim::Kind;
 use hbuf_sim::nodes::{ClusterOutcome, ClusterSetup, run_cluster};
+use hbuf_sim::swarm::Options;
 
 /// The first seed; another part of the seeds with each commit that says so.
 fn first_seed() -> u64 {
@@ -83,9 +84,11 @@ fn noticed(name: &str, bend: impl Fn(&mut Rules), breaks: &str) {
     let mut rules = Rules::correct();
     bend(&mut rules);
     let found = (0..SEEDS).find(|seed| {
+        // Operations take the time in which faults meet.
+        let options = Options::of_seed(*seed).without_operations();
         let setup = ClusterSetup {
             rules,
-            ..ClusterSetup::swarm(*seed)
+            ..ClusterSetup::of(*seed, options)
         };
         let broken = run_cluster(&setup).broken;
         broken.is_some_and(|broken| broken.invariant == breaks)
