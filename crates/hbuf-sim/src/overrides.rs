@@ -238,6 +238,8 @@ pub struct Overrides {
     all: Vec<Override>,
     used: Vec<bool>,
     by_event: BTreeMap<EventId, Vec<usize>>,
+    /// By the event that is to come second.
+    by_second: BTreeMap<EventId, Vec<usize>>,
     /// The first of the changes at a time that is not taken yet; those come first in the order.
     next_timed: usize,
 }
@@ -250,15 +252,20 @@ impl Overrides {
         all.sort();
         all.dedup();
         let mut by_event: BTreeMap<EventId, Vec<usize>> = BTreeMap::new();
+        let mut by_second: BTreeMap<EventId, Vec<usize>> = BTreeMap::new();
         for (index, change) in all.iter().enumerate() {
             if let Place::Event(eid) = change.at {
                 by_event.entry(eid).or_default().push(index);
+            }
+            if let Change::Before(second) = change.change {
+                by_second.entry(second).or_default().push(index);
             }
         }
         Self {
             used: vec![false; all.len()],
             all,
             by_event,
+            by_second,
             next_timed: 0,
         }
     }
@@ -287,6 +294,28 @@ impl Overrides {
             .iter()
             .map(|index| self.all[*index].change.clone())
             .collect()
+    }
+
+    /// Whether any change names an event.
+    #[must_use]
+    pub fn name_events(&self) -> bool {
+        !self.by_event.is_empty()
+    }
+
+    /// The changes at an event that have changed nothing so far.
+    pub fn open_at(&self, eid: EventId) -> impl Iterator<Item = &Override> {
+        self.open(self.by_event.get(&eid))
+    }
+
+    /// The changes that let another event come before this one, and have not so far.
+    pub fn open_before(&self, eid: EventId) -> impl Iterator<Item = &Override> {
+        self.open(self.by_second.get(&eid))
+    }
+
+    fn open(&self, found: Option<&Vec<usize>>) -> impl Iterator<Item = &Override> {
+        let found = found.into_iter().flatten();
+        let open = found.filter(|index| !self.used[**index]);
+        open.map(|index| &self.all[*index])
     }
 
     /// When the next change at a time is due.

@@ -1,6 +1,7 @@
 //! Who does not reach whom: partitions, by hand and drawn.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::{Endpoint, Link, NetFault};
 use crate::draw::Draw;
@@ -14,6 +15,24 @@ pub enum Cut {
     Isolate(Endpoint),
     /// Nothing gets through in this direction.
     OneWay(Link),
+}
+
+/// As scenarios write it.
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Groups(groups) => {
+                f.write_str("partition")?;
+                for (at, group) in groups.iter().enumerate() {
+                    f.write_str(if at == 0 { "" } else { " |" })?;
+                    group.iter().try_for_each(|end| write!(f, " {end}"))?;
+                }
+                Ok(())
+            }
+            Self::Isolate(end) => write!(f, "isolate {end}"),
+            Self::OneWay(link) => write!(f, "cut {link}"),
+        }
+    }
 }
 
 impl Cut {

@@ -40,8 +40,10 @@ pub struct Arrival {
 }
 
 /// What becomes of a packet that was sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sent {
+    /// The packet.
+    pub packet: Packet,
     /// When it arrives: never, once or twice.
     pub arrivals: Vec<Arrival>,
     /// What is lost by this sending and why: the packet itself, another one of a full link, or all
@@ -117,8 +119,13 @@ impl Net {
         let state = self.links.entry(link).or_default();
         let nth = state.sent;
         state.sent += 1;
-        let mut sent = Sent::default();
         let packet = Packet { link, nth, copy: 0 };
+        let mut sent = Sent {
+            packet,
+            arrivals: Vec::new(),
+            lost: Vec::new(),
+            reset: false,
+        };
         if from == to {
             self.plan(&mut sent, packet, now);
             return sent;
@@ -188,6 +195,16 @@ impl Net {
             self.count(NetFault::Reorder);
         }
         Delivery::Arrived
+    }
+
+    /// Until when a packet whose time has come stands still with its link, if it does and nothing
+    /// else becomes of it.
+    #[must_use]
+    pub fn waits(&self, now: u64, packet: Packet) -> Option<u64> {
+        let state = self.links.get(&packet.link)?;
+        let under_way = state.under_way.contains(&(packet.nth, packet.copy));
+        let waits = under_way && state.clogged_until > now && self.blocked(packet.link).is_none();
+        waits.then_some(state.clogged_until)
     }
 
     /// Loses a packet that is under way; `false` when it is not.

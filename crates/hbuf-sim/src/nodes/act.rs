@@ -7,7 +7,7 @@ use hbuf_manager::{Action as Command, Assign};
 use super::client::{Wanted, append, key_of};
 use super::message::Ask;
 use super::{About, World, node};
-use crate::draw::{Purpose, mix};
+use crate::draw::{Purpose, key, mix};
 use crate::kinds::Kind;
 use crate::net::{Cut, Endpoint, Link, NetFault, Weather};
 use crate::scenario::{Action, Ask as Scripted, DiskFault, EndRef, Field, NodeRef, Verb};
@@ -17,15 +17,27 @@ use crate::tracefile::EventId;
 impl World {
     /// Makes it happen.
     pub(super) fn act(&mut self, cause: EventId, action: &Action) {
-        let note = action.to_string();
+        let eid = self.reserve_act(self.t, action);
+        self.act_as(eid, cause, action);
+    }
+
+    /// What is to happen at a time is told by that: leaving another one out does not change its id.
+    pub(super) fn reserve_act(&mut self, at: u64, action: &Action) -> EventId {
+        self.trace.reserve_named(mix(key(&action.to_string()), at))
+    }
+
+    /// Makes it happen, as the event of this id.
+    pub(super) fn act_as(&mut self, eid: EventId, cause: EventId, action: &Action) {
+        let event = match action {
+            Action::Client(ask) => return self.scripted(cause, eid, ask),
+            _ => eid,
+        };
+        let note = self.words(action);
         let about = About {
             note: &note,
             ..About::default()
         };
-        let event = match action {
-            Action::Client(_) => cause,
-            _ => self.event(&[cause], Kind::ActionTaken, &about),
-        };
+        self.happens(eid, &[cause], Kind::ActionTaken, &about);
         match action {
             Action::Crash(node) => self.at_node(node, |world, host| world.crash(event, host, true)),
             Action::Kill(node) | Action::Stop(node) => {
@@ -61,7 +73,6 @@ impl World {
             Action::Move { buffer, to } => self.move_buffer(event, buffer, to),
             Action::HandOver { buffer, to } => self.hand_over(event, buffer, to),
             Action::State { buffer, state } => self.set_state(event, buffer, *state),
-            Action::Client(ask) => self.scripted(cause, ask),
             Action::Partition(_)
             | Action::Cut { .. }
             | Action::Isolate(_)
@@ -246,7 +257,7 @@ impl World {
             Action::Reset { one, other } => {
                 if let (Some(one), Some(other)) = (self.end(one), self.end(other)) {
                     for packet in self.net.reset(one, other) {
-                        self.lost(cause, packet, NetFault::Reset);
+                        self.lost(cause, packet, NetFault::Reset.name());
                     }
                     self.connection_lost(cause, one, other);
                 }
@@ -262,7 +273,7 @@ impl World {
     }
 
     /// What a scenario lets a client ask.
-    fn scripted(&mut self, cause: EventId, ask: &Scripted) {
+    fn scripted(&mut self, cause: EventId, eid: EventId, ask: &Scripted) {
         let client = self.names.clients.iter().position(|it| *it == ask.client);
         let buffer = self.names.buffers.iter().position(|it| *it == ask.target);
         let (Some(client), Some(buffer)) = (client, buffer) else {
@@ -289,11 +300,12 @@ impl World {
             place: None,
             doubtful: false,
         };
-        self.ask(cause, client, wanted, 0);
+        self.ask_as(cause, eid, client, wanted, 0);
     }
 
     fn scripted_append(&self, client: usize, buffer: usize, ask: &Scripted) -> Ask {
-        let entity = mix(mix(client as u64, buffer as u64), self.operations);
+        let asked = self.clients[client].asked();
+        let entity = mix(mix(client as u64, buffer as u64), asked);
         let count = ask.number(Field::Batch).unwrap_or(1);
         let bytes = ask.number(Field::Bytes).unwrap_or(24);
         let filler = || "x".repeat(usize::try_from(bytes).unwrap_or(24));
@@ -303,8 +315,7 @@ impl World {
         let idem = ask.with.get(&Field::Idem).map(|key| key_of(key));
         // Whoever asks again must be known by something.
         let retries = ask.with.contains_key(&Field::Retry);
-        let idem =
-            idem.or_else(|| retries.then(|| key_of(&format!("{client}/{}", self.operations))));
+        let idem = idem.or_else(|| retries.then(|| key_of(&format!("{client}/{asked}"))));
         let producer = ask.with.get(&Field::Producer).and_then(|text| {
             let mut parts = text.split('/');
             let id = parts.next()?.to_owned().into();

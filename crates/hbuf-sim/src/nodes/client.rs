@@ -25,6 +25,8 @@ use crate::tracefile::EventId;
 
 /// How long a client waits for an answer, in microseconds.
 const PATIENCE_US: u64 = 700_000;
+/// More than a client asks in a run: `c2`'s third request is operation 2000003 of the history.
+const OPERATIONS_MAX: u64 = 1_000_000;
 /// How often a client asks again.
 const TRIES_MAX: u32 = 40;
 /// Messages that a read of the tail shows at most.
@@ -36,6 +38,8 @@ pub(super) struct Client {
     /// Whom it takes for a buffer's primary.
     primaries: BTreeMap<usize, NodeId>,
     turns: u64,
+    /// Requests so far, each try for itself.
+    asked: u64,
     /// Its producer's epoch and next number in each buffer.
     producers: BTreeMap<usize, (u64, u64)>,
     /// The last seq that it was told of in each buffer.
@@ -52,6 +56,11 @@ impl Client {
             wild,
             ..Self::default()
         }
+    }
+
+    /// Requests so far, each try for itself.
+    pub(super) const fn asked(&self) -> u64 {
+        self.asked
     }
 }
 
@@ -70,6 +79,17 @@ pub(super) struct Pending {
     doubtful: bool,
 }
 
+impl Pending {
+    /// Its number, what it is, and the buffer.
+    pub(super) const fn told(&self) -> (u64, &'static str, usize) {
+        let verb = match self.ask {
+            Ask::Append { .. } => "appends to",
+            Ask::ReadTail => "reads the tail of",
+        };
+        (self.operation, verb, self.buffer)
+    }
+}
+
 /// What a client is to ask.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -85,7 +105,7 @@ pub(super) struct Wanted {
 
 impl World {
     /// A client's turn: something of its own choice.
-    pub(super) fn client_turn(&mut self, cause: EventId, client: usize) {
+    pub(super) fn client_turn(&mut self, cause: EventId, eid: EventId, client: usize) {
         if !self.stormy {
             return;
         }
@@ -106,17 +126,31 @@ impl World {
             },
             false => self.some_append(client, buffer, entity),
         };
-        self.ask(cause, client, wanted, 0);
+        self.ask_as(cause, eid, client, wanted, 0);
     }
 
-    fn next_turn(&mut self, cause: EventId, client: usize) {
+    /// A client's turn passes unused.
+    pub(super) fn skip_turn(&mut self, cause: EventId, client: usize) {
+        self.clients[client].turns += 1;
+        self.next_turn(cause, client);
+    }
+
+    /// Plans what a client asks for next.
+    pub(super) fn next_turn(&mut self, cause: EventId, client: usize) {
         if !self.clients[client].wild {
             return;
         }
         let entity = mix(client as u64, self.clients[client].turns);
         let pace = self.options.get(Opt::Pace).max(1);
         let after = self.draw(Purpose::Workload, entity, 99).below(2 * pace);
-        self.due(cause, after + 1, Due::Client(client));
+        self.plan_turn(cause, self.t + after + 1, client);
+    }
+
+    /// A turn is the same one whenever it comes, and whatever came before.
+    pub(super) fn plan_turn(&mut self, cause: EventId, at: u64, client: usize) {
+        let turn = self.clients[client].turns;
+        let eid = self.trace.reserve_named(mix(client as u64 + 1, turn));
+        self.due_as(cause, eid, at, Due::Client(client));
     }
 
     fn some_append(&mut self, client: usize, buffer: usize, entity: u64) -> Wanted {
@@ -181,8 +215,15 @@ impl World {
         content
     }
 
-    /// Sends a request and writes it down.
-    pub(super) fn ask(&mut self, cause: EventId, client: usize, wanted: Wanted, tries: u32) {
+    /// Sends a request and writes it down: the event of this id.
+    pub(super) fn ask_as(
+        &mut self,
+        cause: EventId,
+        event: EventId,
+        client: usize,
+        wanted: Wanted,
+        tries: u32,
+    ) {
         let Wanted {
             buffer,
             ask,
@@ -191,24 +232,21 @@ impl World {
             place,
             doubtful,
         } = wanted;
-        self.operations += 1;
-        let operation = self.operations;
+        self.clients[client].asked += 1;
+        let operation = self.clients[client].asked;
         let place = match place {
             Some(place) => place,
             None => self.write_down(client, operation, buffer, &ask),
         };
-        let kind = match ask {
-            Ask::Append { .. } => Kind::AppendAsked,
-            Ask::ReadTail => Kind::TailAsked,
-        };
+        let kind = ask.kind();
         let about = About {
             client: Some(client),
             buffer: Some(buffer),
             operation: Some(operation),
             ..About::default()
         };
-        let event = self.event(&[cause], kind, &about);
-        let host = to.unwrap_or_else(|| self.whom(client, buffer, operation));
+        self.happens(event, &[cause], kind, &about);
+        let host = to.unwrap_or_else(|| self.whom(client, buffer, event));
         let pending = Pending {
             operation,
             buffer,
@@ -226,14 +264,16 @@ impl World {
         };
         let from = Endpoint::Client(u32::try_from(client + 1).unwrap_or(1));
         self.send(event, from, node(host), message);
-        self.due(event, PATIENCE_US, Due::GiveUp { client, operation });
+        let eid = self.reserve(event, Kind::AppendUnknown);
+        let at = self.t + PATIENCE_US;
+        self.due_as(event, eid, at, Due::GiveUp { client, operation });
     }
 
-    fn whom(&self, client: usize, buffer: usize, operation: u64) -> usize {
+    fn whom(&self, client: usize, buffer: usize, event: EventId) -> usize {
         let known = self.clients[client].primaries.get(&buffer);
         let known = known.and_then(|id| self.hosts.iter().position(|host| host.id == *id));
         let nodes = self.founders as u64;
-        let any = self.draw(Purpose::Workload, operation, 50).below(nodes);
+        let any = self.draw(Purpose::Workload, event.0, 50).below(nodes);
         known.unwrap_or_else(|| usize::try_from(any).unwrap_or(0))
     }
 
@@ -241,15 +281,9 @@ impl World {
     fn write_down(&mut self, client: usize, operation: u64, buffer: usize, ask: &Ask) -> usize {
         let busy = !self.clients[client].pending.is_empty();
         // Who does several things at once counts as several.
-        let number = if busy {
-            operation + 1_000
-        } else {
-            client as u64
-        };
-        let (id, client) = (
-            OpId(operation),
-            ClientId(u32::try_from(number).unwrap_or(0)),
-        );
+        let unique = (client as u64 + 1) * OPERATIONS_MAX + operation;
+        let number = if busy { unique } else { client as u64 };
+        let (id, client) = (OpId(unique), ClientId(u32::try_from(number).unwrap_or(0)));
         let begin = Moment(self.t);
         let buffer = self.names.buffers[buffer].clone();
         match ask {
@@ -401,7 +435,7 @@ impl World {
         hint: Option<NodeId>,
     ) {
         use AppendRefused as R;
-        let note = refused.to_string();
+        let note = self.words(refused);
         let about = About {
             client: Some(client),
             buffer: Some(pending.buffer),
@@ -455,16 +489,24 @@ impl World {
             doubtful,
         };
         let after = 5_000 + 5_000 * u64::from(tries.min(20));
+        let kind = wanted.ask.kind();
         let due = Due::Again {
             client,
             wanted: Box::new(wanted),
             tries,
         };
-        self.due(cause, after, due);
+        let eid = self.reserve(cause, kind);
+        self.due_as(cause, eid, self.t + after, due);
     }
 
     /// No answer came: whether it was stored is not known.
-    pub(super) fn give_up(&mut self, cause: EventId, client: usize, operation: u64) {
+    pub(super) fn give_up(
+        &mut self,
+        cause: EventId,
+        event: EventId,
+        client: usize,
+        operation: u64,
+    ) {
         let Some(pending) = self.clients[client].pending.remove(&operation) else {
             return;
         };
@@ -474,7 +516,7 @@ impl World {
             operation: Some(operation),
             ..About::default()
         };
-        let event = self.event(&[cause], Kind::AppendUnknown, &about);
+        self.happens(event, &[cause], Kind::AppendUnknown, &about);
         self.clients[client].primaries.remove(&pending.buffer);
         if pending.again && pending.tries < TRIES_MAX {
             self.ask_again(event, client, pending, true);

@@ -17,6 +17,7 @@ use hbuf_manager::{
 use super::act::weather;
 use super::checks::{ClusterBroken, Watch};
 use super::client::Client;
+use super::hand::{Hand, Pins, Stop, Unmet};
 use super::host::Host;
 use super::manager::{GROUP, Manager};
 use super::{About, Due, EPOCH, Names, World};
@@ -25,8 +26,9 @@ use crate::draw::Draws;
 use crate::history::LogHistory;
 use crate::kinds::Kind;
 use crate::net::Net;
+use crate::overrides::Overrides;
 use crate::scenario::Action as Act;
-use crate::swarm::{Opt, Options, planned};
+use crate::swarm::{Opt, Options, Planned, planned};
 use crate::tracefile::{EventId, Header, TraceWriter};
 
 /// How long it takes until whatever was asked last is done, in microseconds.
@@ -45,8 +47,12 @@ pub struct ClusterSetup {
     pub options: Options,
     /// The rules; all but one test take the right ones.
     pub rules: Rules,
-    /// What happens when, in microseconds; without a scenario, the faults that the seed plans.
+    /// What happens when, in microseconds.
     pub acts: Vec<(u64, Act)>,
+    /// The faults that the seed plans.
+    pub faults: Vec<Planned>,
+    /// What a hand changes.
+    pub overrides: Overrides,
     /// Clients decide by themselves what to ask.
     pub wild: bool,
     /// Write lines of the trace.
@@ -68,11 +74,12 @@ impl ClusterSetup {
             options.set(Opt::Rot, 0);
             options.set(Opt::Reformat, 0);
         }
-        let acts = planned(seed, &options);
         Self {
             seed,
             rules: Rules::correct(),
-            acts: acts.into_iter().flat_map(|it| it.actions).collect(),
+            acts: Vec::new(),
+            faults: planned(seed, &options),
+            overrides: Overrides::default(),
             options,
             wild: true,
             lines: false,
@@ -103,6 +110,8 @@ pub struct ClusterOutcome {
     pub acked: u64,
     /// Actions that this world cannot play.
     pub unplayed: Vec<String>,
+    /// Changes of a hand that changed nothing.
+    pub unmet: Vec<Unmet>,
     /// The trace, when lines were wanted.
     pub trace: String,
     /// What clients were told, and what is there.
@@ -112,13 +121,26 @@ pub struct ClusterOutcome {
 /// Runs a cluster.
 #[must_use]
 pub fn run_cluster(setup: &ClusterSetup) -> ClusterOutcome {
-    let mut world = World::new(setup);
-    world.run(setup);
-    world.outcome(setup)
+    played(setup, Stop::Never).outcome(setup)
+}
+
+/// The world of a run that was played to its end, or to where it stops.
+pub(super) fn played(setup: &ClusterSetup, stop: Stop) -> World {
+    let mut pins = Pins::new();
+    loop {
+        let hand = Hand::new(setup.overrides.clone(), pins.clone(), stop);
+        let mut world = World::new(setup, hand);
+        // Whether it came to its end is for whoever wanted it to stop.
+        let _ = world.run(setup);
+        match world.hand.late {
+            Some(late) => pins.entry(late.step).or_default().push(late.eid),
+            None => return world,
+        }
+    }
 }
 
 impl World {
-    fn new(setup: &ClusterSetup) -> Self {
+    fn new(setup: &ClusterSetup, hand: Hand) -> Self {
         let options = setup.options.clone();
         let nodes = options.count(Opt::Nodes);
         let uuids: Vec<Uuid> = (0..options.count(Opt::Buffers)).map(buffer_uuid).collect();
@@ -141,6 +163,7 @@ impl World {
         let header = || Header {
             hbuf: env!("CARGO_PKG_VERSION").to_owned(),
             seed: setup.seed,
+            overrides: setup.overrides.texts(),
             options: options.to_string(),
             ..Header::default()
         };
@@ -160,6 +183,9 @@ impl World {
             queue: BTreeMap::new(),
             queued: 0,
             steps: 0,
+            scope: 0,
+            root: EventId::default(),
+            hand,
             net: Net::new(setup.seed, weather(&options)),
             hosts: (0..nodes).map(host).collect(),
             clients: (0..clients).map(|_| Client::new(setup.wild)).collect(),
@@ -172,7 +198,6 @@ impl World {
             buffers: uuids,
             watch: Watch::default(),
             history: LogHistory::default(),
-            operations: 0,
             stormy: true,
             closing: false,
             founders: nodes,
@@ -181,37 +206,45 @@ impl World {
         }
     }
 
-    fn run(&mut self, setup: &ClusterSetup) {
-        let note = self.options.to_string();
+    /// `None` when it stops before its end.
+    fn run(&mut self, setup: &ClusterSetup) -> Option<()> {
+        let note = self.words(&self.options);
         let about = About {
             note: &note,
             ..About::default()
         };
         let root = self.event(&[], Kind::RunStarted, &about);
+        self.root = root;
         for host in 0..self.hosts.len() {
             self.start(root, host);
         }
-        for (at, act) in &setup.acts {
-            self.due_at(root, *at, Due::Act(Box::new(act.clone())));
+        let faults = setup.faults.iter();
+        let kept = faults.filter(|planned| !self.hand.skips(planned));
+        let faults: Vec<_> = kept.flat_map(|planned| &planned.actions).collect();
+        for (at, act) in faults.into_iter().chain(&setup.acts) {
+            let eid = self.reserve_act(*at, act);
+            self.due_as(root, eid, *at, Due::Act(Box::new(act.clone())));
         }
         if setup.wild {
             for client in 0..self.clients.len() {
-                self.due(root, 300_000 + client as u64, Due::Client(client));
+                self.plan_turn(root, 300_000 + client as u64, client);
             }
         }
         let safety = self.options.get(Opt::Safety);
-        self.until(safety);
+        self.until(safety)?;
+        self.begin_step()?;
         self.calm(root);
         let last = safety + self.options.get(Opt::Liveness);
-        self.until(last);
+        self.until(last)?;
         // Nobody asks anything more: what is under way comes to its end.
         self.closing = true;
-        self.until(last + CLOSING_US);
+        self.until(last + CLOSING_US)?;
         // Who was often away is watched for long before it is taken back.
         while self.at_rest().is_err() && self.t < last + RETURNED_US && self.watch.broken.is_none()
         {
-            self.until(self.t + 1_000_000);
+            self.until(self.t + 1_000_000)?;
         }
+        self.begin_step()?;
         if self.watch.broken.is_none() {
             if let Err(what) = self.at_rest() {
                 self.broke(root, "converges", what);
@@ -220,15 +253,19 @@ impl World {
             }
         }
         self.event(&[root], Kind::RunEnded, &About::default());
+        Some(())
     }
 
-    fn until(&mut self, end: u64) {
-        while self.watch.broken.is_none()
-            && let Some(((t, _), _)) = self.queue.first_key_value()
-            && *t <= end
-            && self.step()
-        {}
+    /// Takes steps through this time, or until something did not hold.
+    fn until(&mut self, end: u64) -> Option<()> {
+        while self.watch.broken.is_none() && self.next_due().is_some_and(|at| at <= end) {
+            self.step()?;
+        }
+        if self.hand.stops_at(end, self.steps) {
+            return None;
+        }
         self.t = self.t.max(end);
+        Some(())
     }
 
     /// The faults end: everything is healed and must come to its end.
@@ -285,6 +322,10 @@ impl World {
             faults,
             acked: self.acked.iter().sum(),
             unplayed: self.unplayed,
+            unmet: self.hand.unmet(self.t, |fault| {
+                let planned = setup.faults.iter().filter(|it| it.fault == fault);
+                planned.count() as u64
+            }),
             trace: self.trace.take_lines(),
             history: self.history,
         }

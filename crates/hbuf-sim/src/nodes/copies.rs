@@ -13,7 +13,7 @@ use super::host::Held;
 use super::message::Message;
 use super::{About, Due, World, node};
 use crate::disk::{Directory, Name};
-use crate::draw::Purpose;
+use crate::draw::{Purpose, mix};
 use crate::kinds::Kind;
 use crate::net::Endpoint;
 use crate::tracefile::EventId;
@@ -23,8 +23,8 @@ impl World {
         match wish {
             Wish::News { log, to } => {
                 let life = self.hosts[host].life;
-                let entity = ((host as u64) << 32) | u64::from(to.0);
-                let after = 10 + self.draw(Purpose::Delay, entity, self.steps).below(60);
+                let entity = mix(((host as u64) << 32) | u64::from(to.0), buffer as u64);
+                let after = 10 + self.draw(Purpose::Delay, entity, cause.0).below(60);
                 let due = Due::Pull {
                     host,
                     life,
@@ -82,19 +82,7 @@ impl World {
     /// From one node to another.
     pub(super) fn say(&mut self, cause: EventId, host: usize, to: Option<usize>, message: Message) {
         let Some(to) = to else { return };
-        let about = About {
-            host: Some(host),
-            seqs: message.seqs(),
-            note: message.what(),
-            ..About::default()
-        };
-        let event = match message {
-            Message::ToCopy { .. } | Message::FromCopy { .. } => {
-                self.event(&[cause], Kind::PacketSent, &about)
-            }
-            _ => cause,
-        };
-        self.send(event, node(host), node(to), message);
+        self.send(cause, node(host), node(to), message);
     }
 
     pub(super) fn pull(
@@ -193,16 +181,8 @@ impl World {
                     return;
                 };
                 let from = self.hosts[from].id;
-                let about = About {
-                    host: Some(host),
-                    buffer: Some(*buffer),
-                    seqs: message.seqs(),
-                    note: message.what(),
-                    ..About::default()
-                };
-                let event = self.event(&[cause], Kind::PacketArrived, &about);
                 let (log, answer) = (*log, *answer);
-                self.replication(event, host, *buffer, Event::FromCopy { log, from, answer });
+                self.replication(cause, host, *buffer, Event::FromCopy { log, from, answer });
             }
             Message::Ask {
                 operation,
@@ -222,13 +202,6 @@ impl World {
         message: &ToCopy,
         held: Held,
     ) {
-        let about = About {
-            host: Some(host),
-            buffer: Some(buffer),
-            epoch: Some(message.epoch().0),
-            ..About::default()
-        };
-        let event = self.event(&[cause], Kind::PacketArrived, &about);
         let token = self.hosts[host].token();
         self.hosts[host].held.insert(token, held);
         let from = self.hosts[from].id;
@@ -239,7 +212,7 @@ impl World {
             from,
             message,
         };
-        self.replication(event, host, buffer, event_in);
+        self.replication(cause, host, buffer, event_in);
         self.hosts[host].held.remove(&token);
     }
 
@@ -269,6 +242,7 @@ impl World {
         let about = About {
             host: Some(host),
             buffer: Some(id.buffer),
+            log: Some(id.log),
             seqs: Some((after.next().0, through.0)),
             ..About::default()
         };
@@ -281,6 +255,7 @@ impl World {
         let about = About {
             host: Some(host),
             buffer: Some(id.buffer),
+            log: Some(id.log),
             seqs: Some((to.0, to.0)),
             ..About::default()
         };
@@ -302,6 +277,7 @@ impl World {
         let about = About {
             host: Some(host),
             buffer: Some(id.buffer),
+            log: Some(id.log),
             seqs: Some((at.0, at.0)),
             ..About::default()
         };

@@ -21,7 +21,7 @@ use hbuf_manager::{Action, CLUSTER_VERSIONS, Catalog, Command, NodeChange, Regis
 use super::message::Message;
 use super::node_start::TICK_US;
 use super::{About, Due, World};
-use crate::draw::{Draws, Purpose};
+use crate::draw::{Draws, Purpose, mix};
 use crate::kinds::Kind;
 use crate::tracefile::EventId;
 
@@ -164,6 +164,18 @@ impl Manager {
     /// What the manager has decided of a buffer, as far as this node knows.
     pub(super) fn assignment(&self, buffer: Uuid) -> Option<&Assignment> {
         self.catalog.assigned().get(buffer)
+    }
+
+    /// What it is in the group, and the term, while it runs.
+    pub(super) fn role(&self) -> Option<(Role, u64)> {
+        let group = self.group.as_ref()?;
+        let (role, term, _) = group.role();
+        Some((role, term))
+    }
+
+    /// Ticks so far.
+    pub(super) const fn ticks(&self) -> u64 {
+        self.ticks
     }
 
     fn leader(&self) -> Option<MemberId> {
@@ -354,8 +366,8 @@ impl World {
     }
 
     fn persist(&mut self, cause: EventId, host: usize, steps: Vec<FileStep>, number: Option<u64>) {
-        let entity = host as u64 | 1 << 40;
-        let after = 60 + self.draw(Purpose::Delay, entity, self.steps).below(200);
+        let entity = mix(host as u64 | 1 << 40, self.scope);
+        let after = 60 + self.draw(Purpose::Delay, entity, cause.0).below(200);
         let this = &mut self.hosts[host];
         this.manager.disk.queue.push_back((steps, number));
         let life = this.life;
@@ -470,7 +482,7 @@ impl World {
         host: usize,
         refused: &hbuf_manager::Refused,
     ) {
-        let note = refused.to_string();
+        let note = self.words(refused);
         let about = About {
             host: Some(host),
             note: &note,

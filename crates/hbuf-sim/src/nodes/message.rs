@@ -7,6 +7,7 @@ use hbuf_core::segment::LogKind;
 use hbuf_manager::sessions::Heartbeat;
 
 use crate::history::Shown;
+use crate::kinds::Kind;
 use crate::model::Content;
 
 /// A message under way.
@@ -71,6 +72,16 @@ pub(super) enum Answer {
     NoTail(Option<NodeId>),
 }
 
+impl Ask {
+    /// The event of a client that asks it.
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Append { .. } => Kind::AppendAsked,
+            Self::ReadTail => Kind::TailAsked,
+        }
+    }
+}
+
 impl Message {
     /// Its length, for the network.
     pub(super) fn bytes(&self) -> u64 {
@@ -116,6 +127,32 @@ impl Message {
         }
     }
 
+    /// The buffer that it is about.
+    pub(super) const fn buffer(&self) -> Option<usize> {
+        match self {
+            Self::ToCopy { buffer, .. }
+            | Self::FromCopy { buffer, .. }
+            | Self::Ask { buffer, .. } => Some(*buffer),
+            _ => None,
+        }
+    }
+
+    /// Which log of it.
+    pub(super) const fn log(&self) -> Option<LogKind> {
+        match self {
+            Self::ToCopy { log, .. } | Self::FromCopy { log, .. } => Some(*log),
+            _ => None,
+        }
+    }
+
+    /// The epoch in which a primary says it.
+    pub(super) fn epoch(&self) -> Option<u32> {
+        match self {
+            Self::ToCopy { message, .. } => Some(message.epoch().0),
+            _ => None,
+        }
+    }
+
     /// The seqs that it carries.
     pub(super) fn seqs(&self) -> Option<(u64, u64)> {
         match self {
@@ -129,6 +166,13 @@ impl Message {
                 }
                 _ => None,
             },
+            Self::Answer {
+                answer: Answer::Appended(outcome, ..),
+                ..
+            } => {
+                let appended = outcome.as_ref().as_ref().ok()?;
+                Some((appended.first.0, appended.last.0))
+            }
             _ => None,
         }
     }

@@ -11,9 +11,12 @@
 //! | how a node starts | `node_start.rs` |
 //! | the manager's group, sessions, commands | `manager.rs` |
 //! | what nodes and clients say to each other | `message.rs` |
+//! | how it gets there, or is lost | `packets.rs` |
 //! | what clients do, and what they are told | `client.rs` |
 //! | what goes wrong | `act.rs` |
 //! | what operators do to buffers | `states.rs` |
+//! | what a hand changes, where somebody stops to look | `hand.rs` |
+//! | what there is to see at a moment | `look.rs`, `view.rs` |
 //! | what must hold | `checks.rs` |
 //! | a run from begin to end | `cluster_run.rs` |
 
@@ -23,12 +26,16 @@ mod client;
 mod cluster_run;
 mod copies;
 mod files;
+mod hand;
 mod host;
+mod look;
 mod manager;
 mod message;
 mod node_start;
+mod packets;
 mod shell;
 mod states;
+mod view;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -38,18 +45,22 @@ use hbuf_core::rules::Rules;
 
 use self::checks::Watch;
 use self::client::{Client, Wanted};
+use self::hand::Hand;
 use self::host::Host;
 use self::message::Message;
-use crate::draw::{Draw, Draws, Purpose};
+use crate::draw::{Draw, Draws, Purpose, mix};
 use crate::history::LogHistory;
 use crate::kinds::Kind;
-use crate::net::{Arrival, Delivery, Endpoint, Net, NetFault, Packet};
+use crate::net::{Endpoint, Net, Packet};
 use crate::scenario::Action;
 use crate::swarm::Options;
-use crate::tracefile::{EventId, Facts, Ref, TraceWriter};
+use crate::tracefile::{Detail, EventId, Facts, Ref, TraceWriter};
 
 pub use self::checks::{CLUSTER_INVARIANTS, ClusterBroken};
 pub use self::cluster_run::{ClusterOutcome, ClusterSetup, run_cluster};
+pub use self::hand::Unmet;
+pub use self::look::{At, LookError, event_at, look};
+pub use self::view::{BufferView, ClientView, CopyRole, CopyView, NodeView, PlannedView, View};
 
 /// When the simulated clock begins: 2026-01-01.
 const EPOCH: Micros = Micros(1_767_225_600_000_000);
@@ -118,6 +129,31 @@ impl Due {
             _ => None,
         }
     }
+
+    /// What tells it from others with the same cause when it is no event by itself; 0 for nothing.
+    fn scope(&self, hosts: &[Host]) -> u64 {
+        match self {
+            Self::Tick { host, .. } => 1 << 32 | hosts[*host].manager.ticks(),
+            Self::Pull {
+                buffer, log, to, ..
+            } => mix(
+                2 << 32 | *buffer as u64,
+                (*log as u64) << 32 | u64::from(to.0),
+            ),
+            _ => 0,
+        }
+    }
+}
+
+/// Something that is due, with its cause.
+#[derive(Clone, Debug)]
+struct Planned {
+    cause: EventId,
+    /// The id of the event that it will be; none for what is no event by itself.
+    eid: EventId,
+    /// A hand has moved it: it is not moved again.
+    moved: bool,
+    due: Due,
 }
 
 /// A run.
@@ -127,9 +163,15 @@ pub(crate) struct World {
     rules: Rules,
     trace: TraceWriter,
     t: u64,
-    queue: BTreeMap<(u64, u64), (EventId, Due)>,
+    queue: BTreeMap<(u64, u64), Planned>,
     queued: u64,
     steps: u64,
+    /// What tells the events of this step from those of another one with the same first cause, as
+    /// the ticks of a node: their ids stay what they are, whatever came before.
+    scope: u64,
+    /// The event with which the run began.
+    root: EventId,
+    hand: Hand,
     net: Net,
     hosts: Vec<Host>,
     clients: Vec<Client>,
@@ -137,7 +179,6 @@ pub(crate) struct World {
     buffers: Vec<Uuid>,
     watch: Watch,
     history: LogHistory,
-    operations: u64,
     /// Faults happen; when they end, everything is to come to rest.
     stormy: bool,
     /// Nobody asks anything more.
@@ -159,6 +200,16 @@ struct Names {
     buffers: Vec<String>,
 }
 
+impl Names {
+    fn of(&self, end: Endpoint) -> &str {
+        let (names, number) = match end {
+            Endpoint::Node(number) => (&self.nodes, number),
+            Endpoint::Client(number) => (&self.clients, number),
+        };
+        &names[number as usize - 1]
+    }
+}
+
 /// What an event is about.
 #[derive(Clone, Copy, Debug, Default)]
 struct About<'a> {
@@ -167,34 +218,81 @@ struct About<'a> {
     buffer: Option<usize>,
     epoch: Option<u32>,
     seqs: Option<(u64, u64)>,
+    /// Which log of the buffer; of its messages unless it says so.
+    log: Option<hbuf_core::segment::LogKind>,
     /// The request of a client.
     operation: Option<u64>,
+    packet: Option<Packet>,
     note: &'a str,
 }
 
 impl World {
+    /// Something happens.
     fn event(&mut self, causes: &[EventId], kind: Kind, about: &About<'_>) -> EventId {
-        let node = about.host.map(|host| self.names.nodes[host].as_str());
-        let client = about
-            .client
-            .map(|client| self.names.clients[client].as_str());
-        let note = [("note", crate::tracefile::Detail::Text(about.note))];
-        let asked = [Ref::Numbered("req", "op", about.operation.unwrap_or(0))];
-        let facts = Facts {
-            node: node.or(client),
-            buffer: about
-                .buffer
-                .map(|buffer| self.names.buffers[buffer].as_str()),
+        let eid = self.reserve(causes.first().copied().unwrap_or_default(), kind);
+        self.happens(eid, causes, kind, about);
+        eid
+    }
+
+    /// The id of what will follow from `cause`.
+    fn reserve(&mut self, cause: EventId, kind: Kind) -> EventId {
+        let family = match self.scope {
+            0 => cause.0,
+            scope => mix(cause.0, scope),
+        };
+        self.trace.reserve(Some(EventId(family)), kind)
+    }
+
+    /// Something happens whose id was reserved.
+    fn happens(&mut self, eid: EventId, causes: &[EventId], kind: Kind, about: &About<'_>) {
+        let bare = Facts {
             epoch: about.epoch,
             seqs: about.seqs,
-            refs: if about.operation.is_some() {
-                &asked
-            } else {
-                &[]
-            },
-            details: if about.note.is_empty() { &[] } else { &note },
+            ..Facts::default()
         };
-        self.trace.event(self.t, causes, kind, &facts)
+        if self.trace.wants_lines() {
+            self.write_event(eid, causes, kind, about, bare);
+        } else {
+            self.trace.reserved_event(eid, self.t, causes, kind, &bare);
+        }
+        self.hand
+            .happened(eid, kind, self.trace.events(), self.steps);
+    }
+
+    fn write_event(
+        &mut self,
+        eid: EventId,
+        causes: &[EventId],
+        kind: Kind,
+        about: &About<'_>,
+        bare: Facts<'_>,
+    ) {
+        let names = &self.names;
+        let node = about.host.map(|host| names.nodes[host].as_str());
+        let client = about.client.map(|client| names.clients[client].as_str());
+        let mut details = Vec::new();
+        if about.log == Some(hbuf_core::segment::LogKind::Cursors) {
+            details.push(("log", Detail::Text("cursors")));
+        }
+        if !about.note.is_empty() {
+            details.push(("note", Detail::Text(about.note)));
+        }
+        let mut refs = Vec::new();
+        if let (Some(client), Some(operation)) = (client, about.operation) {
+            refs.push(Ref::Numbered("req", client, operation));
+        }
+        if let Some(Packet { link, nth, .. }) = about.packet {
+            let name = |end| names.of(end);
+            refs.push(Ref::Between("pkt", name(link.from), name(link.to), nth));
+        }
+        let facts = Facts {
+            node: node.or(client),
+            buffer: about.buffer.map(|buffer| names.buffers[buffer].as_str()),
+            refs: &refs,
+            details: &details,
+            ..bare
+        };
+        self.trace.reserved_event(eid, self.t, causes, kind, &facts);
     }
 
     fn due(&mut self, cause: EventId, after: u64, due: Due) {
@@ -202,41 +300,117 @@ impl World {
     }
 
     fn due_at(&mut self, cause: EventId, at: u64, due: Due) {
+        self.due_as(cause, EventId::default(), at, due);
+    }
+
+    /// What will be an event of this id.
+    fn due_as(&mut self, cause: EventId, eid: EventId, at: u64, due: Due) {
+        let planned = Planned {
+            cause,
+            eid,
+            moved: false,
+            due,
+        };
+        self.plan(at, planned);
+    }
+
+    fn plan(&mut self, at: u64, planned: Planned) {
         self.queued += 1;
-        self.queue
-            .insert((at.max(self.t), self.queued), (cause, due));
+        self.queue.insert((at.max(self.t), self.queued), planned);
     }
 
     /// After so much of a node's own time, unless it stands still.
     fn due_on(&mut self, cause: EventId, host: usize, after: u64, due: Due) {
+        self.due_as_on(cause, EventId::default(), host, after, due);
+    }
+
+    fn due_as_on(&mut self, cause: EventId, eid: EventId, host: usize, after: u64, due: Due) {
         let at = self.hosts[host].clock.fires(self.t, after);
         // Nobody resumes what stands still for ever but the end of all faults, which asks again.
-        self.due_at(cause, at.unwrap_or(self.t + after), due);
+        self.due_as(cause, eid, at.unwrap_or(self.t + after), due);
+    }
+
+    /// A text for the notes of events, made only when somebody reads lines.
+    fn words(&self, what: &impl std::fmt::Display) -> String {
+        match self.trace.wants_lines() {
+            true => what.to_string(),
+            false => String::new(),
+        }
     }
 
     fn draw(&self, purpose: Purpose, entity: u64, ordinal: u64) -> Draw {
         self.draws.draw(purpose, entity, ordinal)
     }
 
-    /// Takes the next event; `false` when there is none.
-    fn step(&mut self) -> bool {
-        let Some(((t, _), (cause, due))) = self.queue.pop_first() else {
-            return false;
-        };
-        self.t = t;
-        self.steps += 1;
-        if let Some(host) = due.host()
-            && let Some(at) = self.hosts[host].clock.runs_at(t)
-            && at > t
-        {
-            // The process stands still.
-            self.due_at(cause, at, due);
-            return true;
+    /// Takes what is due next; `None` where the run stops.
+    fn step(&mut self) -> Option<()> {
+        let t = self.next_due()?;
+        if let Some(action) = self.hand.take_due(t) {
+            self.t = t;
+            self.begin_step()?;
+            let root = self.root;
+            self.act(root, &action);
+            return Some(());
         }
+        self.t = t;
+        self.begin_step()?;
+        let (_, planned) = self.queue.pop_first()?;
+        let waits = match &planned.due {
+            Due::Arrive { packet, .. } => self.packet_waits(*packet),
+            due => due.host().and_then(|host| self.stands_still(host)),
+        };
+        if let Some(at) = waits {
+            // The process stands still, or the link does.
+            self.plan(at, planned);
+            return Some(());
+        }
+        self.come(planned);
+        Some(())
+    }
+
+    /// When the next step is to be taken.
+    fn next_due(&self) -> Option<u64> {
+        let planned = self.queue.first_key_value().map(|((t, _), _)| *t);
+        let by_hand = self.hand.next_time().map(|at| at.max(self.t));
+        match (planned, by_hand) {
+            (Some(planned), Some(by_hand)) => Some(planned.min(by_hand)),
+            (planned, by_hand) => planned.or(by_hand),
+        }
+    }
+
+    /// Until when a process stands still, if it does.
+    fn stands_still(&self, host: usize) -> Option<u64> {
+        let runs = self.hosts[host].clock.runs_at(self.t);
+        runs.filter(|at| *at > self.t)
+    }
+
+    /// Does what is due.
+    fn carry_out(&mut self, planned: Planned) {
+        let Planned {
+            cause, eid, due, ..
+        } = planned;
+        self.scope = due.scope(&self.hosts);
         match due {
-            Due::Arrive { packet, message } => self.arrive(cause, packet, &message),
+            Due::Arrive { packet, message } => self.arrive(cause, eid, packet, &message),
+            Due::Client(client) => self.client_turn(cause, eid, client),
+            Due::GiveUp { client, operation } => self.give_up(cause, eid, client, operation),
+            Due::Act(act) => self.act_as(eid, cause, &act),
+            Due::Again {
+                client,
+                wanted,
+                tries,
+            } if !self.closing => self.ask_as(cause, eid, client, *wanted, tries),
+            Due::Again { .. } => {}
+            due => self.carry_out_on_host(cause, eid, due),
+        }
+        self.scope = 0;
+    }
+
+    /// What the process of a node does, if it still is the one that was to do it.
+    fn carry_out_on_host(&mut self, cause: EventId, eid: EventId, due: Due) {
+        match due {
             Due::Tick { host, life } if self.lives(host, life) => self.tick(cause, host),
-            Due::Synced { host, life } if self.lives(host, life) => self.synced(cause, host),
+            Due::Synced { host, life } if self.lives(host, life) => self.synced(cause, eid, host),
             Due::Persisted { host, life } if self.lives(host, life) => {
                 self.persisted(cause, host);
             }
@@ -256,29 +430,12 @@ impl World {
                 buffer,
                 log,
             } if self.lives(host, life) => self.cut_done(cause, host, buffer, log),
-            Due::Tick { .. }
-            | Due::Synced { .. }
-            | Due::Persisted { .. }
-            | Due::Pull { .. }
-            | Due::Recover { .. }
-            | Due::CutDone { .. } => {}
-            Due::StartAnew { host, life } => {
-                if self.lives(host, life) {
-                    self.crash(cause, host, false);
-                    self.start(cause, host);
-                }
+            Due::StartAnew { host, life } if self.lives(host, life) => {
+                self.crash(cause, host, false);
+                self.start(cause, host);
             }
-            Due::Client(client) => self.client_turn(cause, client),
-            Due::GiveUp { client, operation } => self.give_up(cause, client, operation),
-            Due::Act(act) => self.act(cause, &act),
-            Due::Again {
-                client,
-                wanted,
-                tries,
-            } if !self.closing => self.ask(cause, client, *wanted, tries),
-            Due::Again { .. } => {}
+            _ => {}
         }
-        true
     }
 
     /// Whether something that was begun in a life of a process still counts. A process that stands
@@ -286,63 +443,6 @@ impl World {
     fn lives(&self, host: usize, life: u64) -> bool {
         let host = &self.hosts[host];
         host.up && host.life == life
-    }
-
-    fn send(&mut self, cause: EventId, from: Endpoint, to: Endpoint, message: Message) {
-        let message = Rc::new(message);
-        let sent = self.net.send(self.t, from, to, message.bytes());
-        for Arrival { at, packet } in sent.arrivals {
-            let message = Rc::clone(&message);
-            self.due_at(cause, at, Due::Arrive { packet, message });
-        }
-        if sent.reset {
-            self.connection_lost(cause, from, to);
-        }
-    }
-
-    fn arrive(&mut self, cause: EventId, packet: Packet, message: &Rc<Message>) {
-        if let Endpoint::Node(number) = packet.link.to {
-            let host = number as usize - 1;
-            if let Some(at) = self.hosts[host].clock.runs_at(self.t)
-                && at > self.t
-            {
-                let message = Rc::clone(message);
-                self.due_at(cause, at, Due::Arrive { packet, message });
-                return;
-            }
-        }
-        match self.net.deliver(self.t, packet) {
-            // Nobody on the way repeats what cannot be told from another one.
-            Delivery::Arrived if packet.copy > 0 && message.is_unrepeatable() => {}
-            Delivery::Arrived => self.take(cause, packet.link.from, packet.link.to, message),
-            Delivery::Later(at) => {
-                let message = Rc::clone(message);
-                self.due_at(cause, at, Due::Arrive { packet, message });
-            }
-            Delivery::Lost(fault) => self.lost(cause, packet, fault),
-        }
-    }
-
-    fn lost(&mut self, cause: EventId, packet: Packet, fault: NetFault) {
-        let about = About {
-            host: node_of(packet.link.from),
-            note: fault.name(),
-            ..About::default()
-        };
-        self.event(&[cause], Kind::PacketLost, &about);
-    }
-
-    /// A message is there.
-    fn take(&mut self, cause: EventId, from: Endpoint, to: Endpoint, message: &Message) {
-        match to {
-            Endpoint::Node(number) => {
-                let host = number as usize - 1;
-                if self.hosts[host].up {
-                    self.host_takes(cause, host, from, message);
-                }
-            }
-            Endpoint::Client(number) => self.client_takes(cause, number as usize - 1, message),
-        }
     }
 
     /// All connections of a node are gone, or that between two.

@@ -339,7 +339,7 @@ impl World {
             this.clock.reboot(self.t);
         }
         for packet in self.net.reset_all(super::node(host)) {
-            self.lost(event, packet, crate::net::NetFault::Reset);
+            self.lost(event, packet, crate::net::NetFault::Reset.name());
         }
         for other in 0..self.hosts.len() {
             if other != host {

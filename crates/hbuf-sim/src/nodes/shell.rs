@@ -181,13 +181,14 @@ impl World {
             return;
         }
         this.syncing = Some(std::mem::take(&mut this.dirty));
-        let (life, entity) = (this.life, host as u64);
-        let draw = self.draw(Purpose::Delay, entity, self.steps);
+        let life = this.life;
+        let eid = self.reserve(cause, Kind::DiskSynced);
+        let draw = self.draw(Purpose::Delay, host as u64, eid.0);
         let after = 80 + draw.below(240) + self.hosts[host].slow_us;
-        self.due_on(cause, host, after, Due::Synced { host, life });
+        self.due_as_on(cause, eid, host, after, Due::Synced { host, life });
     }
 
-    pub(super) fn synced(&mut self, cause: EventId, host: usize) {
+    pub(super) fn synced(&mut self, cause: EventId, event: EventId, host: usize) {
         let Some(dirty) = self.hosts[host].syncing.take() else {
             return;
         };
@@ -195,7 +196,7 @@ impl World {
             host: Some(host),
             ..About::default()
         };
-        let event = self.event(&[cause], Kind::DiskSynced, &about);
+        self.happens(event, &[cause], Kind::DiskSynced, &about);
         if !self.sync_disk(host, &dirty) {
             self.event(&[event], Kind::DiskSyncFailed, &about);
             self.hosts[host].failed = true;

@@ -152,6 +152,6 @@ impl Event {
 }
 
 /// Microseconds as seconds with all their digits: `1.203450`.
-pub(super) fn seconds(micros: u64) -> String {
+pub(crate) fn seconds(micros: u64) -> String {
     format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }

@@ -29,6 +29,7 @@ mod writer;
 
 pub use compare::{Difference, compare};
 pub use explain::explain;
+pub(crate) use line::seconds;
 pub use line::{Event, FORMAT, Header};
 pub use reader::{FindError, TraceError, TraceFile};
 pub use story::{Show, selected, story};

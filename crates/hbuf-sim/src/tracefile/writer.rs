@@ -2,7 +2,8 @@
 //!
 //! An id is a hash of (first cause, name of the kind, how many such children the cause had before),
 //! so that an event that happens in two runs has the same id in both, also when the registry of
-//! kinds has grown in between.
+//! kinds has grown in between. What a client does in a turn, and what a plan or a hand makes happen,
+//! has a hash of its own name instead, and what a node does at a tick is told apart by that.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -40,6 +41,8 @@ pub enum Ref<'a> {
     Numbered(&'static str, &'a str, u64),
     /// `key:b1/user-17`: a name within something that has a name.
     Within(&'static str, &'a str, &'a str),
+    /// `pkt:n1>n2/17`: a number between two that have names.
+    Between(&'static str, &'a str, &'a str, u64),
 }
 
 impl fmt::Display for Ref<'_> {
@@ -48,6 +51,7 @@ impl fmt::Display for Ref<'_> {
             Self::Name(what, name) => write!(f, "{what}:{name}"),
             Self::Numbered(what, of, number) => write!(f, "{what}:{of}/{number}"),
             Self::Within(what, of, name) => write!(f, "{what}:{of}/{name}"),
+            Self::Between(what, from, to, number) => write!(f, "{what}:{from}>{to}/{number}"),
         }
     }
 }
@@ -134,6 +138,13 @@ impl TraceWriter {
     /// by it, and the ids of its siblings stay what they are.
     pub fn reserve(&mut self, cause: Option<EventId>, kind: Kind) -> EventId {
         let family = mix(cause.unwrap_or_default().0, self.keys[kind as usize]);
+        EventId(mix(family, self.children.next(family)))
+    }
+
+    /// The id of an event that is told by what it is and not by what brings it about, as a turn of
+    /// a client or an action of a plan: it is the same whatever happened before.
+    pub fn reserve_named(&mut self, name: u64) -> EventId {
+        let family = mix(NAMED, name);
         EventId(mix(family, self.children.next(family)))
     }
 
@@ -253,6 +264,8 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a text is JSON")
 }
 
+/// Instead of a cause, for what is told by its name.
+const NAMED: u64 = 0x6e61_6d65_6421;
 /// Places of the table at first: enough for a short run, and 64 KiB.
 const SLOTS_MIN: usize = 1 << 12;
 /// Up to here the table grows fast, since growing moves all of it: 4 MiB.

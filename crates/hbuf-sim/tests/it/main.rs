@@ -1,6 +1,7 @@
 //! Whole runs: all invariants hold, each bug is noticed, the same seed gives the same trace.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod hand;
 mod nodes;
 mod operate;
 mod replication;
