@@ -1,6 +1,6 @@
 //! The one way to change the catalog.
 //!
-//! `apply` is a pure function of catalog, index and command: every node that applies the same log
+//! [`State::apply`](crate::State::apply) is a pure function of catalog, index and command: every node that applies the same log
 //! comes to the same catalog. A command either changes everything that it names or is refused and
 //! changes nothing; which of the two is as much part of the replicated state as the change itself.
 
@@ -11,7 +11,7 @@ use hbuf_core::name::Name;
 
 use crate::assigned::DiskFound;
 use crate::catalog::{Catalog, RegionId, Tenant, TenantId, TopicId};
-use crate::command::{Action, Command};
+use crate::command::Action;
 use crate::config::TenantConfig;
 use crate::name::{folded, with_folded};
 use crate::node::Node;
@@ -98,46 +98,15 @@ pub enum Outcome {
 }
 
 impl Catalog {
-    /// Applies the command at an index of the log. A refusal is a result like any other: the index
-    /// counts as applied, and a repetition of the command is refused again.
-    ///
-    /// # Panics
-    /// When the index was applied already: the caller has lost its place in the log.
-    pub fn apply(&mut self, index: u64, command: &Command) -> Result<Applied, Refused> {
-        assert!(
-            index > self.applied,
-            "index {index} was applied before {}",
-            self.applied
-        );
-        self.applied = index;
-        let (client, number) = (command.client, command.number);
-        if let Some(answer) = self.clients.known(client, number) {
-            return answer;
-        }
-        let result = self.act(index, command);
-        self.clients
-            .remember(index, client, number, result.as_ref().ok());
-        result.map(|outcome| Applied { index, outcome })
-    }
-
-    /// Counts an index as applied that holds no command: the entry with which a leader begins, or a
-    /// change of the members.
-    ///
-    /// # Panics
-    /// As [`Catalog::apply`].
-    pub fn pass(&mut self, index: u64) {
-        assert!(
-            index > self.applied,
-            "index {index} was applied before {}",
-            self.applied
-        );
-        self.applied = index;
-    }
-
-    fn act(&mut self, index: u64, command: &Command) -> Result<Outcome, Refused> {
-        self.check_gate(&command.action)?;
-        let time = command.time;
-        match &command.action {
+    /// Does what a command says.
+    pub(crate) fn obey(
+        &mut self,
+        index: u64,
+        time: Micros,
+        action: &Action,
+    ) -> Result<Outcome, Refused> {
+        self.check_gate(action)?;
+        match action {
             Action::FoundCluster { cluster, version } => {
                 self.found_cluster(index, time, *cluster, *version)
             }

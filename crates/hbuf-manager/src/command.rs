@@ -23,12 +23,13 @@ use crate::consumer::CreateConsumer;
 use crate::lines::{FieldError, Fields, Layout, Writer};
 use crate::mirror::{MirrorChange, MirrorConfig};
 use crate::node::RegisterNode;
+use crate::state::CommandAction;
 
 mod command_text;
 
-/// One change, with what makes it happen at most once.
+/// One change of a group's state, with what makes it happen at most once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Command {
+pub struct Command<A = Action> {
     /// Who asks: one life of one proposer.
     pub client: Uuid,
     /// The number that this client gave to the command, counting upwards from 1.
@@ -36,10 +37,10 @@ pub struct Command {
     /// When the proposer asked, by its clock. Shown as the time of creation, never compared.
     pub time: Micros,
     /// What to do.
-    pub action: Action,
+    pub action: A,
 }
 
-/// What a command does.
+/// What a command of the catalog does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Gives the cluster its identity. Everything else is refused before it.
@@ -344,7 +345,7 @@ impl Action {
     }
 }
 
-impl Command {
+impl<A: CommandAction> Command<A> {
     /// The command as text.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -358,6 +359,9 @@ impl Command {
     }
 
     /// Reads the text of a command.
+    ///
+    /// # Errors
+    /// What is wrong; the node must stop then.
     pub fn decode(text: &[u8]) -> Result<Self, CommandError> {
         if text.len() > COMMAND_BYTES_MAX {
             return Err(CommandError::TooLong { length: text.len() });
@@ -367,7 +371,7 @@ impl Command {
         let client = fields.uuid("client")?;
         let number = fields.parse("number")?;
         let time = Micros(fields.parse("time")?);
-        let action = Action::read(name, &mut fields)?;
+        let action = A::read(name, &mut fields)?;
         fields.finish()?;
         Ok(Self {
             client,

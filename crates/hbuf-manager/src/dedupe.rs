@@ -18,7 +18,7 @@ pub(crate) struct ClientRow {
 
 /// The clients that were heard last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Clients(pub(crate) BTreeMap<Uuid, ClientRow>);
+pub struct Clients(pub(crate) BTreeMap<Uuid, ClientRow>);
 
 impl Clients {
     /// The number of a client's last command; its next one must be higher.

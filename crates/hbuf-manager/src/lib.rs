@@ -44,6 +44,7 @@ pub mod region;
 mod rows;
 pub mod sessions;
 mod snapshot;
+mod state;
 
 pub use apply::{Applied, Outcome, Refused};
 pub use assign::Assign;
@@ -58,7 +59,8 @@ pub use lines::FieldError;
 pub use mirror::{MirrorChange, MirrorConfig};
 pub use node::{Address, Node, NodeChange, RegisterNode, Roles};
 pub use record::{Entry, EntryError, Place, decode_entry, encode_command, encode_snapshot};
-pub use snapshot::{SnapshotError, SnapshotReader};
+pub use rows::{SnapshotError, SnapshotReader};
+pub use state::{CommandAction, State};
 
 /// Cluster versions whose commands this binary can apply.
 pub const CLUSTER_VERSIONS: VersionRange = VersionRange { min: 1, max: 2 };

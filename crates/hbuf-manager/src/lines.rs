@@ -56,7 +56,7 @@ pub(crate) enum Layout {
 }
 
 /// Writes fields in one of the two layouts.
-pub(crate) struct Writer {
+pub struct Writer {
     pub(crate) text: String,
     layout: Layout,
 }
@@ -97,7 +97,7 @@ impl Writer {
 }
 
 /// The fields of a text, taken out by name.
-pub(crate) struct Fields<'a>(Vec<(&'a str, &'a str)>);
+pub struct Fields<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Fields<'a> {
     pub(crate) fn read_lines(bytes: &'a [u8]) -> Result<Self, FieldError> {

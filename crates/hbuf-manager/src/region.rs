@@ -18,7 +18,7 @@ use hbuf_core::ids::{NodeId, Uuid};
 use hbuf_core::limits::{BUFFERS_MAX, COPIES_MAX};
 use hbuf_core::replication::{Assignment, MoveRefused};
 
-use crate::apply::{Applied, Outcome, Refused};
+use crate::apply::{Outcome, Refused};
 use crate::assigned::{Assigned, outcome};
 use crate::dedupe::Clients;
 use crate::node::{Node, RegisterNode};
@@ -28,7 +28,6 @@ mod region_snapshot;
 mod sweeper;
 
 pub use region_command::{PlaceBuffer, RegionAction, RegionCommand};
-pub use region_snapshot::RegionReader;
 pub use sweeper::{Sweep, sweep};
 
 pub(crate) use region_command::supported;
@@ -102,39 +101,8 @@ impl Region {
         self.clients.last_number(client)
     }
 
-    /// Applies the command at an index of the log, as `Catalog::apply` does.
-    ///
-    /// # Errors
-    /// Why the command is refused; it has changed nothing then.
-    ///
-    /// # Panics
-    /// When the index was applied already: the caller has lost its place in the log.
-    pub fn apply(&mut self, index: u64, command: &RegionCommand) -> Result<Applied, Refused> {
-        self.pass(index);
-        let (client, number) = (command.client, command.number);
-        if let Some(answer) = self.clients.known(client, number) {
-            return answer;
-        }
-        let result = self.act(index, &command.action);
-        self.clients
-            .remember(index, client, number, result.as_ref().ok());
-        result.map(|outcome| Applied { index, outcome })
-    }
-
-    /// Counts an index as applied that holds no command.
-    ///
-    /// # Panics
-    /// As [`Region::apply`].
-    pub fn pass(&mut self, index: u64) {
-        assert!(
-            index > self.applied,
-            "index {index} was applied before {}",
-            self.applied
-        );
-        self.applied = index;
-    }
-
-    fn act(&mut self, index: u64, action: &RegionAction) -> Result<Outcome, Refused> {
+    /// Does what a command says.
+    pub(crate) fn obey(&mut self, index: u64, action: &RegionAction) -> Result<Outcome, Refused> {
         if let RegionAction::FoundRegion { group, version } = action {
             return self.found(*group, *version);
         }
@@ -157,9 +125,10 @@ impl Region {
             }
             RegionAction::SetMinInSync {
                 uuid,
+                reserved,
                 version,
                 min_in_sync,
-            } => self.set_min_in_sync(*uuid, *version, *min_in_sync),
+            } => self.set_min_in_sync(*uuid, (*reserved, *version), *min_in_sync),
             RegionAction::Assign(command) => self.assigned.assign(command),
         }
     }
@@ -216,11 +185,15 @@ impl Region {
             if !same {
                 return Err(Refused::UuidTaken { uuid });
             }
-            let done = outcome(uuid, it);
-            if let Some(placed) = self.placed.get_mut(&uuid) {
-                placed.reserved = placed.reserved.max(place.reserved);
+            let (reserved, version) = (place.reserved, place.version);
+            let placed = self.placed.get_mut(&uuid);
+            // The versions of its settings count anew, so what is known of them is too high.
+            if let Some(placed) = placed.filter(|placed| placed.reserved < reserved) {
+                *placed = Placed { reserved, version };
+                let min = place.min_in_sync.clamp(1, COPIES_MAX);
+                self.assigned.set_min_in_sync(uuid, min);
             }
-            return Ok(done);
+            return Ok(outcome(uuid, &self.assigned.buffers[&uuid]));
         }
         if self.placed.len() >= BUFFERS_MAX {
             return Err(Refused::TooManyBuffers);
@@ -250,13 +223,13 @@ impl Region {
     fn set_min_in_sync(
         &mut self,
         uuid: Uuid,
-        version: u64,
+        (reserved, version): (u64, u64),
         min_in_sync: usize,
     ) -> Result<Outcome, Refused> {
         let placed = self.placed.get_mut(&uuid);
         let placed = placed.ok_or(Refused::NoSuchBuffer { uuid })?;
-        // What comes late was decided before what is set already.
-        if version > placed.version {
+        // What comes late was decided before what is set already, or of another reservation.
+        if reserved == placed.reserved && version > placed.version {
             placed.version = version;
             let min = min_in_sync.clamp(1, COPIES_MAX);
             self.assigned.set_min_in_sync(uuid, min);

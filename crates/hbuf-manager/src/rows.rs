@@ -5,7 +5,9 @@ use alloc::string::{String, ToString};
 use hbuf_core::ids::Hash;
 use sha2::{Digest, Sha256};
 
+use crate::catalog::Catalog;
 use crate::lines::{FieldError, Fields, Layout, Writer};
+use crate::state::State;
 
 /// The version of the rows that are written. The first format had no sessions, and what is now an
 /// assignment of its own stood in the row of its buffer; it is still read.
@@ -50,7 +52,7 @@ pub enum SnapshotError {
 }
 
 /// Collects rows into pieces and hashes them.
-pub(crate) struct Rows<P> {
+pub struct Rows<P> {
     out: Writer,
     count: u64,
     hash: Sha256,
@@ -101,7 +103,7 @@ impl<E, P: FnMut(&[u8]) -> Result<(), E>> Rows<P> {
 
 /// Reads rows piece by piece, and checks that they are whole.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RowReader {
+struct RowReader {
     rows: u64,
     hash: Sha256,
     ended: bool,
@@ -111,7 +113,7 @@ pub(crate) struct RowReader {
 impl RowReader {
     /// Takes the next piece, which holds whole rows. `take` gets each row's kind and fields and the
     /// format of the first row, and says whether it knows the kind.
-    pub(crate) fn push(
+    fn push(
         &mut self,
         piece: &[u8],
         mut take: impl FnMut(&str, &mut Fields<'_>, u32) -> Result<bool, FieldError>,
@@ -132,13 +134,8 @@ impl RowReader {
         Ok(())
     }
 
-    /// Whether the last row was read.
-    pub(crate) const fn ended(&self) -> bool {
-        self.ended
-    }
-
     /// Refuses rows of which the last one is missing.
-    pub(crate) fn check_ended(&self) -> Result<(), SnapshotError> {
+    fn check_ended(&self) -> Result<(), SnapshotError> {
         match self.ended {
             true => Ok(()),
             false => Err(SnapshotError::NotWhole {
@@ -189,5 +186,50 @@ impl RowReader {
             return Ok(Err(SnapshotError::NotWhole { what }));
         }
         Ok(Ok(()))
+    }
+}
+
+/// Reads a snapshot piece by piece.
+#[derive(Debug, Default)]
+pub struct SnapshotReader<S = Catalog> {
+    state: S,
+    rows: RowReader,
+}
+
+impl<S: State> SnapshotReader<S> {
+    /// A reader before the first piece.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            state: S::default(),
+            rows: RowReader::default(),
+        }
+    }
+
+    /// Takes the next piece, which holds whole rows.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), SnapshotError> {
+        let Self { state, rows } = self;
+        rows.push(piece, |kind, fields, format| {
+            state.take_row(kind, fields, format)
+        })
+    }
+
+    /// Whether the last row was read.
+    #[must_use]
+    pub const fn ended(&self) -> bool {
+        self.rows.ended
+    }
+
+    /// The state, when the snapshot was whole and makes sense.
+    ///
+    /// # Errors
+    /// What is missing, or contradicts itself.
+    pub fn finish(mut self) -> Result<S, SnapshotError> {
+        self.rows.check_ended()?;
+        self.state.finish_rows()?;
+        Ok(self.state)
     }
 }

@@ -11,17 +11,19 @@ use hbuf_core::ids::{Hash, Micros, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::topic::SlotTable;
 
+use crate::apply::{Outcome, Refused};
 use crate::catalog::{
     Buffer, Catalog, Consumer, Lifecycle, RegionId, RegionRow, Tenant, TenantId, Topic, TopicId,
 };
+use crate::command::Action;
 use crate::config::{BufferConfig, TenantConfig};
 use crate::consumer::{ConsumerOwner, read_config, write_config};
+use crate::dedupe::Clients;
 use crate::lines::{FieldError, Fields, Writer};
 use crate::mirror::MirrorConfig;
 use crate::name::folded;
-use crate::rows::{FORMAT, RowReader, Rows};
-
-pub use crate::rows::SnapshotError;
+use crate::rows::{FORMAT, Rows, SnapshotError};
+use crate::state::StateParts;
 
 mod assigned_rows;
 mod client_rows;
@@ -29,15 +31,22 @@ mod client_rows;
 use assigned_rows::read_first_assignment;
 pub(crate) use client_rows::{read_client, write_client};
 
-impl Catalog {
-    /// Writes the catalog in pieces of whole rows, each about `piece_bytes` long, and tells its
-    /// hash.
-    pub fn encode<E>(
-        &self,
-        piece_bytes: usize,
-        put: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<Hash, E> {
-        let mut rows = Rows::new(piece_bytes, put);
+impl StateParts for Catalog {
+    type Action = Action;
+
+    fn place(&self) -> (u64, &Clients) {
+        (self.applied, &self.clients)
+    }
+
+    fn place_mut(&mut self) -> (&mut u64, &mut Clients) {
+        (&mut self.applied, &mut self.clients)
+    }
+
+    fn act(&mut self, index: u64, time: Micros, action: &Action) -> Result<Outcome, Refused> {
+        self.obey(index, time, action)
+    }
+
+    fn write_rows<E, P: FnMut(&[u8]) -> Result<(), E>>(&self, rows: &mut Rows<P>) -> Result<(), E> {
         rows.row("catalog", |out| {
             out.field("format", FORMAT);
             out.field("applied", self.applied);
@@ -50,14 +59,14 @@ impl Catalog {
         for (id, region) in &self.regions {
             rows.row("region", |out| write_region(*id, region, out))?;
         }
-        self.assigned.write_nodes(&mut rows)?;
+        self.assigned.write_nodes(rows)?;
         for (id, tenant) in &self.tenants {
             rows.row("tenant", |out| write_tenant(*id, tenant, out))?;
         }
         for buffer in self.buffers.values() {
             rows.row("buffer", |out| write_buffer(buffer, out))?;
         }
-        self.assigned.write_assignments(&mut rows)?;
+        self.assigned.write_assignments(rows)?;
         for topic in self.topics.values() {
             rows.row("topic", |out| write_topic(topic, out))?;
         }
@@ -67,60 +76,10 @@ impl Catalog {
         for (client, row) in &self.clients.0 {
             rows.row("client", |out| write_client(*client, row, out))?;
         }
-        rows.finish()
+        Ok(())
     }
 
-    /// The hash of the catalog: equal at equal indexes on every node.
-    #[must_use]
-    pub fn state_hash(&self) -> Hash {
-        let hash = self.encode(64 << 10, |_| Ok::<(), core::convert::Infallible>(()));
-        hash.unwrap_or_else(|never| match never {})
-    }
-}
-
-/// Reads a snapshot piece by piece.
-#[derive(Debug, Default)]
-pub struct SnapshotReader {
-    catalog: Catalog,
-    rows: RowReader,
-}
-
-impl SnapshotReader {
-    /// A reader before the first piece.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes the next piece, which holds whole rows.
-    pub fn push(&mut self, piece: &[u8]) -> Result<(), SnapshotError> {
-        let Self { catalog, rows } = self;
-        rows.push(piece, |kind, fields, format| {
-            catalog.take(kind, fields, format)
-        })
-    }
-
-    /// Whether the last row was read.
-    #[must_use]
-    pub const fn ended(&self) -> bool {
-        self.rows.ended()
-    }
-
-    /// The catalog, when the snapshot was whole and makes sense.
-    pub fn finish(self) -> Result<Catalog, SnapshotError> {
-        self.rows.check_ended()?;
-        let mut catalog = self.catalog;
-        catalog.link()?;
-        match catalog.broken_invariant() {
-            None => Ok(catalog),
-            Some(broken) => Err(SnapshotError::Broken(broken)),
-        }
-    }
-}
-
-impl Catalog {
-    /// Takes one row; `false` when its kind is unknown.
-    fn take(
+    fn take_row(
         &mut self,
         kind: &str,
         fields: &mut Fields<'_>,
@@ -169,6 +128,16 @@ impl Catalog {
         Ok(true)
     }
 
+    fn finish_rows(&mut self) -> Result<(), SnapshotError> {
+        self.link()?;
+        match self.broken_invariant() {
+            None => Ok(()),
+            Some(broken) => Err(SnapshotError::Broken(broken)),
+        }
+    }
+}
+
+impl Catalog {
     /// Derives what the rows leave out.
     fn link(&mut self) -> Result<(), SnapshotError> {
         let Self {

@@ -19,6 +19,7 @@
 //! | what a hand changes in a run | `overrides.rs` |
 //! | how a failure becomes a small one | `shrink.rs` |
 //! | when packets arrive, twice, or never | `net/` |
+//! | two groups of the manager on every node, what crashes between them leave | `regions/` |
 //! | the replication of one log, every interleaving | `cluster/` |
 //! | were clients told the truth: logs, keys, locks | `history/` |
 //!
@@ -49,6 +50,7 @@ pub mod cluster;
 mod disk;
 mod draw;
 mod filters;
+mod group_files;
 pub mod history;
 mod invariants;
 mod kinds;
@@ -59,6 +61,7 @@ mod node;
 pub mod nodes;
 pub mod overrides;
 mod plan;
+pub mod regions;
 mod registry;
 mod run;
 pub mod scenario;

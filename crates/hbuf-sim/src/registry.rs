@@ -7,7 +7,7 @@ use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
 use hbuf_manager::{
     Action, BufferConfig, CLUSTER_VERSIONS, Catalog, Command, ConsumerOwner, CreateBuffer,
-    CreateConsumer, Outcome, RegisterNode,
+    CreateConsumer, Outcome, RegisterNode, State,
 };
 
 /// The disk's id.

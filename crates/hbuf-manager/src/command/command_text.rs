@@ -15,9 +15,14 @@ use crate::lines::{FieldError, Fields, Writer};
 use crate::mirror::{MirrorChange, MirrorConfig};
 use crate::node::RegisterNode;
 use crate::region::supported;
+use crate::state::CommandAction;
 
-impl Action {
-    pub(super) fn write(&self, out: &mut Writer) {
+impl CommandAction for Action {
+    fn name(&self) -> &'static str {
+        Self::name(self)
+    }
+
+    fn write(&self, out: &mut Writer) {
         match self {
             Self::FoundCluster { cluster, version } => {
                 out.field("cluster", cluster);
@@ -85,43 +90,7 @@ impl Action {
         }
     }
 
-    /// The commands that name a buffer by its uuid.
-    fn write_buffer(&self, out: &mut Writer) {
-        match self {
-            Self::ConfirmBuffer { uuid, reserved } => {
-                out.field("uuid", uuid);
-                out.optional("reserved", *reserved);
-            }
-            Self::DropBuffer { uuid } => out.field("uuid", uuid),
-            Self::ConfigureBuffer {
-                uuid,
-                expected,
-                config,
-                mirror,
-            } => {
-                out.field("uuid", uuid);
-                out.optional("expected", *expected);
-                config.write(out);
-                mirror.write(out);
-            }
-            Self::SetBufferState {
-                uuid,
-                expected,
-                state,
-            } => {
-                out.field("uuid", uuid);
-                out.optional("expected", *expected);
-                out.field("state", state.as_str());
-            }
-            Self::DeleteBuffer { uuid, force } => {
-                out.field("uuid", uuid);
-                out.field("force", force);
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn read(name: &str, fields: &mut Fields<'_>) -> Result<Self, CommandError> {
+    fn read(name: &str, fields: &mut Fields<'_>) -> Result<Self, CommandError> {
         if let Some(command) = Assign::read(name, fields)? {
             return Ok(Self::Assign(command));
         }
@@ -156,6 +125,44 @@ impl Action {
             },
             _ => Self::read_buffer(name, fields)?,
         })
+    }
+}
+
+impl Action {
+    /// The commands that name a buffer by its uuid.
+    fn write_buffer(&self, out: &mut Writer) {
+        match self {
+            Self::ConfirmBuffer { uuid, reserved } => {
+                out.field("uuid", uuid);
+                out.optional("reserved", *reserved);
+            }
+            Self::DropBuffer { uuid } => out.field("uuid", uuid),
+            Self::ConfigureBuffer {
+                uuid,
+                expected,
+                config,
+                mirror,
+            } => {
+                out.field("uuid", uuid);
+                out.optional("expected", *expected);
+                config.write(out);
+                mirror.write(out);
+            }
+            Self::SetBufferState {
+                uuid,
+                expected,
+                state,
+            } => {
+                out.field("uuid", uuid);
+                out.optional("expected", *expected);
+                out.field("state", state.as_str());
+            }
+            Self::DeleteBuffer { uuid, force } => {
+                out.field("uuid", uuid);
+                out.field("force", force);
+            }
+            _ => {}
+        }
     }
 
     fn read_tenant(name: &str, fields: &mut Fields<'_>) -> Result<Self, CommandError> {

@@ -11,11 +11,12 @@ use super::log_file::Persist;
 use super::members::{MemberChange, MemberId, Members};
 use super::message::{Body, PeerMessage};
 use super::timeout::ELECTION_TICKS;
+use crate::state::State;
 
 /// Ticks after which a joint configuration that nobody leaves is left (P8).
 const JOINT_TICKS: u64 = ELECTION_TICKS as u64;
 
-impl Group {
+impl<S: State> Group<S> {
     pub(super) fn start_change(&mut self, change: Change) -> Result<(), Refusal> {
         self.must_lead()?;
         // P7: the library takes a second change with a smile and puts nothing in its place.
@@ -90,7 +91,12 @@ impl Group {
         true
     }
 
-    pub(super) fn on_members(&mut self, index: u64, before: &Members, effects: &mut Vec<Effect>) {
+    pub(super) fn on_members(
+        &mut self,
+        index: u64,
+        before: &Members,
+        effects: &mut Vec<Effect<S>>,
+    ) {
         let members = self.members().clone();
         // P8: with the number of what was asked for before, so that it holds nothing up.
         effects.push(Effect::Persist(Persist {
@@ -111,7 +117,7 @@ impl Group {
     }
 
     /// P7: a change is done when the members say so, not when its entry was taken.
-    pub(super) fn confirm_change(&mut self, applied: u64, effects: &mut Vec<Effect>) {
+    pub(super) fn confirm_change(&mut self, applied: u64, effects: &mut Vec<Effect<S>>) {
         let Some((index, change)) = &self.change else {
             return;
         };
@@ -129,7 +135,7 @@ impl Group {
 
     /// P10: nobody sends the entry that says so to who is removed by it. This once, and again when
     /// anything is heard of them.
-    fn tell_removed(&mut self, before: &Members, effects: &mut Vec<Effect>) {
+    fn tell_removed(&mut self, before: &Members, effects: &mut Vec<Effect<S>>) {
         if !self.is_leader() {
             return;
         }

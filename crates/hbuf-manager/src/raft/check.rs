@@ -7,7 +7,7 @@ use hbuf_core::ids::Uuid;
 
 use super::members::MemberId;
 use super::message::MessageError;
-use crate::snapshot::SnapshotError;
+use crate::rows::SnapshotError;
 
 /// Why a message was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,15 +56,15 @@ pub enum MessageRefused {
     /// A snapshot whose bytes make no sense.
     #[error(transparent)]
     Snapshot(#[from] MessageError),
-    /// A snapshot whose catalog cannot be read.
+    /// A snapshot whose state cannot be read.
     #[error(transparent)]
-    Catalog(#[from] SnapshotError),
-    /// A snapshot whose catalog is as of another index.
-    #[error("the snapshot of {index} holds a catalog as of {applied}")]
-    OtherCatalog {
+    State(#[from] SnapshotError),
+    /// A snapshot whose state is as of another index.
+    #[error("the snapshot of {index} holds a state as of {applied}")]
+    OtherState {
         /// What the message says.
         index: u64,
-        /// What the catalog says.
+        /// What the state says.
         applied: u64,
     },
 }

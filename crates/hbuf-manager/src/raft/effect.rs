@@ -12,10 +12,10 @@ use crate::catalog::Catalog;
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
+pub enum Effect<S = Catalog> {
     /// Send a message. It may get lost.
     Send(PeerMessage),
-    /// Have [`super::Group::fill_snapshot`] put the catalog into the message, send it by a way that
+    /// Have [`super::Group::fill_snapshot`] put the state into the message, send it by a way that
     /// large things take, and report what came of it.
     SendSnapshot(PeerMessage),
     /// Make something durable, after everything that was asked for before, then report its number.
@@ -23,20 +23,20 @@ pub enum Effect {
     Persist(Persist),
     /// Apply entries, then report the index of the last one, before any further effect.
     Apply(Vec<Committed>),
-    /// Replace the catalog, then report the index, before any further effect.
+    /// Replace the state, then report the index, before any further effect.
     Install {
         /// Up to where it reaches.
         index: u64,
-        /// The catalog.
-        catalog: Box<Catalog>,
+        /// The state.
+        state: Box<S>,
     },
-    /// Replace the log by a snapshot of the catalog as it is now and the entries behind it.
+    /// Replace the log by a snapshot of the state as it is now and the entries behind it.
     Roll(Roll),
-    /// The catalog shows everything that was committed before the read came.
+    /// The state shows everything that was committed before the read came.
     Read {
         /// As the read had it.
         token: u64,
-        /// The index that the catalog had to reach.
+        /// The index that the state had to reach.
         index: u64,
     },
     /// The read was not proven in time, or leadership was lost. It may be asked for again.

@@ -15,7 +15,7 @@ use super::check::{MessageRefused, Own, check_numbers};
 use super::effect::{Effect, Role};
 use super::entry::Vote;
 use super::input::{Input, Refusal};
-use super::log_file::{Base, Roll, catalog_text};
+use super::log_file::{Base, Roll, state_text};
 use super::members::{MemberChange, MemberId, Members};
 use super::message::{Body, PeerMessage, split_snapshot};
 use super::reads::Reads;
@@ -24,7 +24,8 @@ use super::recover::Recovered;
 use super::storage::Mirror;
 use super::timeout::{ELECTION_TICKS, ELECTION_TICKS_END, HEARTBEAT_TICKS, election_ticks};
 use crate::catalog::Catalog;
-use crate::snapshot::SnapshotReader;
+use crate::rows::SnapshotReader;
+use crate::state::State;
 
 /// Ticks after which a snapshot of which nothing was heard counts as lost (P2).
 const SNAPSHOT_TICKS: u64 = 600;
@@ -61,24 +62,24 @@ pub enum StartError {
 }
 
 /// One member of one group.
-pub struct Group {
+pub struct Group<S = Catalog> {
     pub(super) node: RawNode<Mirror>,
     pub(super) config: GroupConfig,
     /// Readies that are not finished, oldest first.
-    pub(super) pending: VecDeque<Pending>,
+    pub(super) pending: VecDeque<Pending<S>>,
     /// The number of the last ready.
     pub(super) number: u64,
     pub(super) persisted: u64,
     /// Term, vote and commit as of the last ready.
     pub(super) vote: Vote,
-    /// Committed changes of members that wait for the catalog to come to their index.
+    /// Committed changes of members that wait for the state to come to their index.
     pub(super) changes: VecDeque<(u64, MemberChange)>,
     /// The last index that was given out to be applied.
     pub(super) handed_out: u64,
     /// The snapshot that is to be installed and was not reported yet.
     pub(super) installing: Option<u64>,
-    /// The catalog of a snapshot that came, until the library takes or drops it.
-    pub(super) incoming: Option<Catalog>,
+    /// The state of a snapshot that came, until the library takes or drops it.
+    pub(super) incoming: Option<S>,
     pub(super) reads: Reads,
     /// Snapshots on their way, with their ages in ticks.
     pub(super) sending: BTreeMap<MemberId, u64>,
@@ -91,7 +92,7 @@ pub struct Group {
     removed: bool,
 }
 
-impl Group {
+impl<S: State> Group<S> {
     /// Starts from what was found on disk. Entries that are known to be committed come as effects
     /// of the first input.
     pub fn start(config: GroupConfig, recovered: Mirror) -> Result<Self, StartError> {
@@ -132,12 +133,12 @@ impl Group {
     }
 
     /// The same from what [`super::recover`] gave.
-    pub fn open(config: GroupConfig, recovered: &Recovered) -> Result<Self, StartError> {
+    pub fn open(config: GroupConfig, recovered: &Recovered<S>) -> Result<Self, StartError> {
         Self::start(config, recovered.mirror.clone())
     }
 
     /// The one door. Effects are added in the order in which they are to be performed.
-    pub fn handle(&mut self, input: Input, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+    pub fn handle(&mut self, input: Input, effects: &mut Vec<Effect<S>>) -> Result<(), Refusal> {
         if self.removed {
             return Err(Refusal::Removed);
         }
@@ -147,20 +148,20 @@ impl Group {
     }
 
     /// Completes a snapshot that is to be sent, as of what was applied by now: the library asked
-    /// for it before the catalog went on.
+    /// for it before the state went on.
     ///
     /// # Panics
-    /// When the catalog is not as of the last reported index.
+    /// When the state is not as of the last reported index.
     #[must_use]
-    pub fn fill_snapshot(&self, mut message: PeerMessage, catalog: &Catalog) -> PeerMessage {
+    pub fn fill_snapshot(&self, mut message: PeerMessage, state: &S) -> PeerMessage {
         assert_eq!(
-            catalog.applied(),
+            state.applied(),
             self.applied(),
             "what was applied was reported"
         );
         let snapshot = self.node.store().snapshot(0, message.to().0);
         let snapshot = snapshot.expect("the library saw one before");
-        message.attach(snapshot, &catalog_text(catalog));
+        message.attach(snapshot, &state_text(state));
         message
     }
 
@@ -170,7 +171,7 @@ impl Group {
         &self.node.store().members
     }
 
-    /// The index up to which the catalog was reported.
+    /// The index up to which the state was reported.
     #[must_use]
     pub fn applied(&self) -> u64 {
         self.node.store().applied.0
@@ -200,7 +201,7 @@ impl Group {
         result
     }
 
-    fn take(&mut self, input: Input, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+    fn take(&mut self, input: Input, effects: &mut Vec<Effect<S>>) -> Result<(), Refusal> {
         match input {
             Input::Tick => self.tick(effects),
             Input::Message(message) => return self.on_message(*message, effects),
@@ -236,7 +237,7 @@ impl Group {
         Err(Refusal::NotLeader { leader })
     }
 
-    fn tick(&mut self, effects: &mut Vec<Effect>) {
+    fn tick(&mut self, effects: &mut Vec<Effect<S>>) {
         // A lone voter would win at once, while the library takes it for granted that whoever wins
         // had time to persist what it had followed.
         if !self.is_leader() && self.is_lone() && self.pending.iter().any(|it| it.writes) {
@@ -275,7 +276,7 @@ impl Group {
     fn on_message(
         &mut self,
         message: PeerMessage,
-        effects: &mut Vec<Effect>,
+        effects: &mut Vec<Effect<S>>,
     ) -> Result<(), Refusal> {
         let (from, to) = (message.from(), message.to());
         if message.group != self.config.group {
@@ -305,7 +306,7 @@ impl Group {
         };
         check_numbers(&message, own)?;
         if !message.get_snapshot().is_empty() {
-            self.incoming = Some(read_catalog(message.get_snapshot())?);
+            self.incoming = Some(read_state(message.get_snapshot())?);
         }
         self.heard.insert(from, 0);
         // An answer of someone who is no member any more changes nothing.
@@ -313,14 +314,14 @@ impl Group {
         Ok(())
     }
 
-    pub(super) fn leave(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn leave(&mut self, effects: &mut Vec<Effect<S>>) {
         self.removed = true;
         self.stop_leading(effects);
         effects.push(Effect::Removed);
     }
 
     /// What the leader had under way, it has no longer.
-    pub(super) fn stop_leading(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn stop_leading(&mut self, effects: &mut Vec<Effect<S>>) {
         self.reads.fail(effects);
         self.sending.clear();
         self.joint_ticks = 0;
@@ -370,7 +371,7 @@ impl Group {
         self.call(|node| node.report_snapshot(to.0, status));
     }
 
-    fn on_applied(&mut self, index: u64, effects: &mut Vec<Effect>) {
+    fn on_applied(&mut self, index: u64, effects: &mut Vec<Effect<S>>) {
         assert!(
             index <= self.handed_out,
             "nothing of this index was given out"
@@ -398,8 +399,8 @@ impl Group {
         self.confirm_change(index, effects);
     }
 
-    fn compact(&mut self, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
-        // The catalog must be as of the index that the roll will say.
+    fn compact(&mut self, effects: &mut Vec<Effect<S>>) -> Result<(), Refusal> {
+        // The state must be as of the index that the roll will say.
         let busy = self.installing.is_some() || self.applied() != self.handed_out;
         if busy || self.applied() == 0 {
             return Err(Refusal::Busy);
@@ -447,14 +448,14 @@ fn library_config(id: MemberId, applied: u64) -> Config {
     }
 }
 
-fn read_catalog(snapshot: &::raft::eraftpb::Snapshot) -> Result<Catalog, MessageRefused> {
+fn read_state<S: State>(snapshot: &::raft::eraftpb::Snapshot) -> Result<S, MessageRefused> {
     let (_, text) = split_snapshot(&snapshot.data)?;
     let mut reader = SnapshotReader::new();
     reader.push(text)?;
-    let catalog = reader.finish()?;
-    let (index, applied) = (snapshot.get_metadata().index, catalog.applied());
+    let state: S = reader.finish()?;
+    let (index, applied) = (snapshot.get_metadata().index, state.applied());
     if index != applied {
-        return Err(MessageRefused::OtherCatalog { index, applied });
+        return Err(MessageRefused::OtherState { index, applied });
     }
-    Ok(catalog)
+    Ok(state)
 }

@@ -33,7 +33,7 @@ pub enum Input {
         /// The number.
         number: u64,
     },
-    /// The catalog is as of this index.
+    /// The state is as of this index.
     Applied {
         /// The index.
         index: u64,

@@ -27,8 +27,8 @@ use hbuf_core::tree::Frontier;
 use super::entry::{Vote, encode_members, epoch, push_entry, push_head};
 use super::members::Members;
 use super::ready::vote_of;
-use crate::catalog::Catalog;
 use crate::record::{Place, encode_snapshot};
+use crate::state::State;
 
 /// The term in which a group is founded, and which a log without elections has.
 const FOUNDING_TERM: u64 = 1;
@@ -65,7 +65,7 @@ pub enum FileStep {
     },
 }
 
-/// What a snapshot says besides the catalog.
+/// What a snapshot says besides the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base {
     pub(super) index: u64,
@@ -80,7 +80,7 @@ pub struct Persist {
     pub(super) vote: Vote,
     /// Members that were applied, with the index as of which they are (P8).
     pub(super) members: Option<(u64, Members)>,
-    /// A snapshot that replaces the log, and its catalog (P5).
+    /// A snapshot that replaces the log, and its state (P5).
     pub(super) snapshot: Option<(Base, Vec<u8>)>,
     pub(super) entries: Vec<Entry>,
 }
@@ -93,7 +93,7 @@ impl Persist {
     }
 }
 
-/// A log that is replaced by a snapshot of its own catalog and the entries behind it.
+/// A log that is replaced by a snapshot of its own state and the entries behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Roll {
     pub(super) base: Base,
@@ -122,23 +122,23 @@ pub struct LogFile {
 
 impl LogFile {
     /// The files of a member that begins, and what makes them: with the founding members and a
-    /// catalog, or without both for one that is about to join. A founding catalog has an index, so
+    /// state, or without both for one that is about to join. A founding state has an index, so
     /// that whoever joins takes a snapshot and with it the members, who stand in no entry.
     ///
     /// # Panics
-    /// When there are members and no catalog, or the other way round.
+    /// When there are members and no state, or the other way round.
     #[must_use]
-    pub fn found(
+    pub fn found<S: State>(
         group: Uuid,
         members: &Members,
-        catalog: &Catalog,
+        state: &S,
         now: Micros,
     ) -> (Self, Vec<FileStep>) {
-        let index = catalog.applied();
+        let index = state.applied();
         assert_eq!(
             members.voters.is_empty(),
             index == 0,
-            "members and a catalog, or neither"
+            "members and a state, or neither"
         );
         let term = FOUNDING_TERM.min(index);
         let mut log = Self {
@@ -158,12 +158,9 @@ impl LogFile {
             term,
             members: members.clone(),
         };
-        let catalog = catalog_text(catalog);
+        let state = state_text(state);
         // Votes first: a log without them is that of a member that forgot what it voted for.
-        let steps = vec![
-            log.replace_votes(),
-            log.replace_log(&base, &catalog, &[], 0),
-        ];
+        let steps = vec![log.replace_votes(), log.replace_log(&base, &state, &[], 0)];
         (log, steps)
     }
 
@@ -186,8 +183,8 @@ impl LogFile {
         let mut steps = Vec::new();
         // P4: the vote is durable before any entry of its term.
         self.plan_votes(persist, &mut steps);
-        if let Some((base, catalog)) = &persist.snapshot {
-            let step = self.replace_log(base, catalog, &persist.entries, persist.vote.commit);
+        if let Some((base, state)) = &persist.snapshot {
+            let step = self.replace_log(base, state, &persist.entries, persist.vote.commit);
             steps.push(step);
         } else if !persist.entries.is_empty() {
             self.plan_entries(&persist.entries, persist.vote.commit, &mut steps);
@@ -198,17 +195,17 @@ impl LogFile {
     /// The steps that replace the log by a snapshot.
     ///
     /// # Panics
-    /// When the catalog is not as of the roll's index.
+    /// When the state is not as of the roll's index.
     #[must_use]
-    pub fn plan_roll(&mut self, roll: &Roll, catalog: &Catalog, now: Micros) -> Vec<FileStep> {
+    pub fn plan_roll<S: State>(&mut self, roll: &Roll, state: &S, now: Micros) -> Vec<FileStep> {
         assert_eq!(
-            catalog.applied(),
+            state.applied(),
             roll.base.index,
             "the snapshot is of the roll's index"
         );
         self.time = self.time.max(now);
-        let catalog = catalog_text(catalog);
-        vec![self.replace_log(&roll.base, &catalog, &roll.entries, roll.vote.commit)]
+        let state = state_text(state);
+        vec![self.replace_log(&roll.base, &state, &roll.entries, roll.vote.commit)]
     }
 
     fn plan_votes(&mut self, persist: &Persist, steps: &mut Vec<FileStep>) {
@@ -290,7 +287,7 @@ impl LogFile {
     fn replace_log(
         &mut self,
         base: &Base,
-        catalog: &[u8],
+        state: &[u8],
         entries: &[Entry],
         commit: u64,
     ) -> FileStep {
@@ -305,8 +302,8 @@ impl LogFile {
             time: self.time,
             distance: 0,
         };
-        // A member that is about to join has no catalog, and no index to put it at.
-        for piece in pieces(catalog).filter(|_| base.index > 0) {
+        // A member that is about to join has no state, and no index to put it at.
+        for piece in pieces(state).filter(|_| base.index > 0) {
             encode_snapshot(&place, piece, &mut bytes);
         }
         let members = encode_members(base.index, &base.members);
@@ -352,10 +349,10 @@ impl LogFile {
     }
 }
 
-/// A catalog's text.
-pub(super) fn catalog_text(catalog: &Catalog) -> Vec<u8> {
+/// A state's text.
+pub(super) fn state_text<S: State>(state: &S) -> Vec<u8> {
     let mut text = Vec::new();
-    let written = catalog.encode(SNAPSHOT_CHUNK_BYTES, |piece| {
+    let written = state.encode(SNAPSHOT_CHUNK_BYTES, |piece| {
         text.extend_from_slice(piece);
         Ok::<(), Infallible>(())
     });
@@ -365,7 +362,7 @@ pub(super) fn catalog_text(catalog: &Catalog) -> Vec<u8> {
     }
 }
 
-/// A catalog's text in pieces of whole rows, none much longer than a record of a snapshot may be.
+/// A state's text in pieces of whole rows, none much longer than a record of a snapshot may be.
 fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = text;
     core::iter::from_fn(move || {

@@ -221,7 +221,7 @@ impl Members {
     }
 }
 
-/// What the entry of a change starts with. No command of the catalog has this name.
+/// What the entry of a change starts with. No command has this name.
 const CHANGE: &[u8] = b"command: change-members\n";
 
 impl MemberChange {

@@ -9,7 +9,7 @@
 //! term: 7
 //! (other fields, then an empty line)
 //!
-//! (entries as records of the log; of a snapshot its members and catalog)
+//! (entries as records of the log; of a snapshot its members and state)
 //! ```
 //!
 //! The library's own encoding and its parser stay away from the network (P15). Everything that the
@@ -155,14 +155,14 @@ impl PeerMessage {
         }
     }
 
-    /// Puts members and catalog into a snapshot that is about to be sent.
-    pub(super) fn attach(&mut self, mut snapshot: Snapshot, catalog: &[u8]) {
+    /// Puts members and state into a snapshot that is about to be sent.
+    pub(super) fn attach(&mut self, mut snapshot: Snapshot, state: &[u8]) {
         assert!(
             self.snapshot_index().is_some(),
-            "only a snapshot carries a catalog"
+            "only a snapshot carries a state"
         );
         if let Body::Raft(message) = &mut self.body {
-            snapshot.data = [&snapshot.data[..], b"\n", catalog].concat().into();
+            snapshot.data = [&snapshot.data[..], b"\n", state].concat().into();
             message.set_snapshot(snapshot);
         }
     }
@@ -366,7 +366,7 @@ fn read_snapshot(
     Ok(())
 }
 
-/// Takes a snapshot's data apart: the members, then the catalog.
+/// Takes a snapshot's data apart: the members, then the state.
 pub(super) fn split_snapshot(data: &[u8]) -> Result<(Members, &[u8]), MessageError> {
     let end = data.windows(2).position(|pair| pair == b"\n\n");
     let end = end.ok_or(MessageError::Contradiction {

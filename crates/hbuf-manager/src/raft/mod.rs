@@ -1,4 +1,4 @@
-//! One group of voters that keep one catalog: Raft as a state machine without I/O.
+//! One group of voters that keep one state: Raft as a state machine without I/O.
 //!
 //! ```text
 //!            ┌───────── Group::handle(input, effects) ──────────┐

@@ -21,7 +21,7 @@ pub(super) struct Reads {
     last_try: u64,
     /// By the number of the try.
     open: BTreeMap<u64, Read>,
-    /// Proven, but the catalog is not there yet.
+    /// Proven, but the state is not there yet.
     proven: Vec<(u64, u64)>,
 }
 
@@ -48,7 +48,7 @@ impl Reads {
     }
 
     /// The contexts to try now.
-    pub(super) fn tick(&mut self, effects: &mut Vec<Effect>) -> Vec<Vec<u8>> {
+    pub(super) fn tick<S>(&mut self, effects: &mut Vec<Effect<S>>) -> Vec<Vec<u8>> {
         let mut due = Vec::new();
         for (number, read) in &mut self.open {
             read.age += 1;
@@ -78,8 +78,8 @@ impl Reads {
         }
     }
 
-    /// Answers what the catalog can show.
-    pub(super) fn answer(&mut self, applied: u64, effects: &mut Vec<Effect>) {
+    /// Answers what the state can show.
+    pub(super) fn answer<S>(&mut self, applied: u64, effects: &mut Vec<Effect<S>>) {
         self.proven.retain(|&(token, index)| {
             if index <= applied {
                 effects.push(Effect::Read { token, index });
@@ -89,7 +89,7 @@ impl Reads {
     }
 
     /// Leadership was lost: what is not proven never will be.
-    pub(super) fn fail(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn fail<S>(&mut self, effects: &mut Vec<Effect<S>>) {
         let open = core::mem::take(&mut self.open);
         effects.extend(
             open.values()

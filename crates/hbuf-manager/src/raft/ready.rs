@@ -12,22 +12,22 @@ use super::group::Group;
 use super::log_file::{Base, Persist};
 use super::members::MemberId;
 use super::message::{Body, PeerMessage, is_sent, split_snapshot};
-use crate::catalog::Catalog;
+use crate::state::State;
 
 /// A ready that is not known to be durable, with the messages that wait for it.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
+pub(super) struct Pending<S> {
     pub(super) number: u64,
     /// Whether there is anything to make durable.
     pub(super) writes: bool,
     messages: Vec<Message>,
-    /// The snapshot in it, whose catalog may be used once it is durable.
-    install: Option<(u64, Box<Catalog>)>,
+    /// The snapshot in it, whose state may be used once it is durable.
+    install: Option<(u64, Box<S>)>,
 }
 
-impl Group {
+impl<S: State> Group<S> {
     /// Takes out of the library whatever it has, until there is nothing more.
-    pub(super) fn drain(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn drain(&mut self, effects: &mut Vec<Effect<S>>) {
         loop {
             if self.node.has_ready() {
                 self.take_ready(effects);
@@ -40,7 +40,7 @@ impl Group {
         }
     }
 
-    fn take_ready(&mut self, effects: &mut Vec<Effect>) {
+    fn take_ready(&mut self, effects: &mut Vec<Effect<S>>) {
         let mut ready = self.call(|node| node.ready());
         // P3 (a): a leader's appends go out while its own disk still writes them.
         for message in ready.take_messages() {
@@ -54,7 +54,7 @@ impl Group {
         let committed = ready.take_committed_entries();
         // P3 (b): readable from the storage before the library goes on.
         let writes = self.store(&mut ready, effects);
-        let install = self.take_catalog(&ready);
+        let install = self.take_state(&ready);
         self.call(|node| node.advance_append_async(ready));
         self.pending.push_back(Pending {
             number,
@@ -69,13 +69,13 @@ impl Group {
 
     /// Puts what is ready into the storage and asks for it to be made durable. Whether there was
     /// anything.
-    fn store(&mut self, ready: &mut Ready, effects: &mut Vec<Effect>) -> bool {
+    fn store(&mut self, ready: &mut Ready, effects: &mut Vec<Effect<S>>) -> bool {
         let entries = ready.take_entries();
         let mut installed = None;
         let snapshot = ready.snapshot();
         if !snapshot.is_empty() {
             let meta = snapshot.get_metadata();
-            let (members, catalog) =
+            let (members, state) =
                 split_snapshot(&snapshot.data).expect("it was read when it came");
             let base = Base {
                 index: meta.index,
@@ -89,7 +89,7 @@ impl Group {
             self.changes.clear();
             self.installing = Some(meta.index);
             self.handed_out = meta.index;
-            installed = Some((base, catalog.to_vec()));
+            installed = Some((base, state.to_vec()));
         }
         let mirror = self.node.mut_store();
         if let Some(hard) = ready.hs() {
@@ -114,20 +114,20 @@ impl Group {
         true
     }
 
-    fn take_catalog(&mut self, ready: &Ready) -> Option<(u64, Box<Catalog>)> {
+    fn take_state(&mut self, ready: &Ready) -> Option<(u64, Box<S>)> {
         let index = ready.snapshot().get_metadata().index;
         let known = self.incoming.take_if(|_| index > 0);
-        let catalog = known.filter(|catalog| catalog.applied() == index);
+        let state = known.filter(|state| state.applied() == index);
         assert!(
-            catalog.is_some() || index == 0,
-            "the catalog was read when the snapshot came"
+            state.is_some() || index == 0,
+            "the state was read when the snapshot came"
         );
-        catalog.map(|catalog| (index, Box::new(catalog)))
+        state.map(|state| (index, Box::new(state)))
     }
 
     /// Finishes the oldest ready if it is durable. Whether it was.
-    fn complete_one(&mut self, effects: &mut Vec<Effect>) -> bool {
-        let done = |first: &Pending| !first.writes || first.number <= self.persisted;
+    fn complete_one(&mut self, effects: &mut Vec<Effect<S>>) -> bool {
+        let done = |first: &Pending<S>| !first.writes || first.number <= self.persisted;
         let Some(first) = self.pending.pop_front_if(|first| done(first)) else {
             return false;
         };
@@ -136,14 +136,14 @@ impl Group {
         for message in first.messages {
             self.send(message, effects);
         }
-        if let Some((index, catalog)) = first.install {
-            effects.push(Effect::Install { index, catalog });
+        if let Some((index, state)) = first.install {
+            effects.push(Effect::Install { index, state });
             effects.push(Effect::Members(self.members().clone()));
         }
         true
     }
 
-    fn send(&mut self, message: Message, effects: &mut Vec<Effect>) {
+    fn send(&mut self, message: Message, effects: &mut Vec<Effect<S>>) {
         // P13: whatever would only forward a wish to the leader does not travel.
         if !is_sent(&message) {
             return;
@@ -160,7 +160,7 @@ impl Group {
         effects.push(Effect::SendSnapshot(message));
     }
 
-    fn hand_out(&mut self, committed: &[Entry], effects: &mut Vec<Effect>) {
+    fn hand_out(&mut self, committed: &[Entry], effects: &mut Vec<Effect<S>>) {
         let Some(last) = committed.last() else {
             return;
         };
@@ -182,7 +182,7 @@ impl Group {
         effects.push(Effect::Apply(entries.collect()));
     }
 
-    fn report_role(&mut self, effects: &mut Vec<Effect>) {
+    fn report_role(&mut self, effects: &mut Vec<Effect<S>>) {
         let raft = &self.node.raft;
         let role = match raft.state {
             StateRole::Leader => Role::Leader,

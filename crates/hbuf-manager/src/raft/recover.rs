@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use ::raft::eraftpb::{Entry, HardState};
 use hbuf_core::ids::{Epoch, Micros, Seq, Uuid};
-use hbuf_core::record::{Kind, Line, Record, State, decode};
+use hbuf_core::record::{Kind, Line, Record, State as RecordState, decode};
 use hbuf_core::segment::{
     End, HeadError, LogKind, OpenError, Position, SegmentHead, Step, Stop, Walker, Why, classify,
     open,
@@ -23,18 +23,19 @@ use super::members::Members;
 use super::storage::Mirror;
 use crate::catalog::Catalog;
 use crate::lines::FieldError;
-use crate::snapshot::{SnapshotError, SnapshotReader};
+use crate::rows::{SnapshotError, SnapshotReader};
+use crate::state::State;
 
 /// What a start found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recovered {
+pub struct Recovered<S = Catalog> {
     pub(super) mirror: Mirror,
     /// What to do to the files before anything else: torn tails go.
     pub steps: Vec<FileStep>,
     /// The files from here on.
     pub log: LogFile,
-    /// The catalog as of the snapshot in the log. The entries behind it come as effects.
-    pub catalog: Catalog,
+    /// The state as of the snapshot in the log. The entries behind it come as effects.
+    pub state: S,
 }
 
 /// Why a group's files cannot be used.
@@ -77,7 +78,7 @@ pub enum RecoverError {
         /// What is wrong.
         why: FieldError,
     },
-    /// The snapshot makes no catalog.
+    /// The snapshot makes no state.
     #[error("the log: {0}")]
     Snapshot(#[from] SnapshotError),
     /// The log ends before what this member had applied.
@@ -100,7 +101,7 @@ pub enum RecoverError {
         /// What the file of votes says.
         known: Epoch,
     },
-    /// The log names no members: a lone voter kept it. It is founded anew from its catalog, by
+    /// The log names no members: a lone voter kept it. It is founded anew from its state, by
     /// [`LogFile::found`].
     #[error("the log names no members: it is that of a lone voter")]
     NoMembers,
@@ -110,12 +111,12 @@ const LOG: &str = "the manager's log";
 const VOTES: &str = "the manager's votes";
 
 /// Reads the newest file of the log, whose name says its first index, and the file of votes.
-pub fn recover(
+pub fn recover<S: State>(
     group: Uuid,
     first: Seq,
     log: &[u8],
     votes: &[u8],
-) -> Result<Recovered, RecoverError> {
+) -> Result<Recovered<S>, RecoverError> {
     let mut reader = LogReader::open(group, first, log)?;
     reader.read(log)?;
     reader.finish(read_votes(group, votes)?)
@@ -128,7 +129,7 @@ struct Votes {
     end: u64,
 }
 
-struct LogReader {
+struct LogReader<S> {
     group: Uuid,
     head: SegmentHead,
     position: Position,
@@ -138,10 +139,10 @@ struct LogReader {
     members: Option<Members>,
     entries: Vec<Entry>,
     offsets: Vec<u64>,
-    catalog: Catalog,
+    state: S,
 }
 
-impl LogReader {
+impl<S: State> LogReader<S> {
     fn open(group: Uuid, first: Seq, log: &[u8]) -> Result<Self, RecoverError> {
         let (head, position) = open_file(LOG, group, log)?;
         if head.first != first {
@@ -156,7 +157,7 @@ impl LogReader {
             members: None,
             entries: Vec::new(),
             offsets: Vec::new(),
-            catalog: Catalog::new(),
+            state: S::default(),
             head,
         })
     }
@@ -174,7 +175,7 @@ impl LogReader {
                 Step::Stop(stop) => break stop,
                 Step::Record { offset, record } => (offset, record),
             };
-            if record.line.state == State::Head {
+            if record.line.state == RecordState::Head {
                 let base = self.take_line(&record)?;
                 if base {
                     self.base = offset + record.line.record_len();
@@ -232,8 +233,8 @@ impl LogReader {
             reader.push(record.body)?;
             at += record.line.record_len();
         }
-        self.catalog = reader.finish()?;
-        if self.catalog.applied() + 1 != self.head.first.0 {
+        self.state = reader.finish()?;
+        if self.state.applied() + 1 != self.head.first.0 {
             return Err(RecoverError::Misplaced { file: LOG });
         }
         self.position.offset = at;
@@ -241,7 +242,7 @@ impl LogReader {
         Ok(())
     }
 
-    fn finish(self, votes: Votes) -> Result<Recovered, RecoverError> {
+    fn finish(self, votes: Votes) -> Result<Recovered<S>, RecoverError> {
         let before = self.head.first.0 - 1;
         let last = before + self.entries.len() as u64;
         let log_term = self
@@ -306,7 +307,7 @@ impl LogReader {
                 },
             ],
             log,
-            catalog: self.catalog,
+            state: self.state,
         })
     }
 }
@@ -395,7 +396,7 @@ fn record_at(bytes: &[u8], at: u64) -> &[u8] {
     rest.get(..claimed).unwrap_or(rest)
 }
 
-impl Recovered {
+impl<S> Recovered<S> {
     /// The time of the last record, below which no new one may be.
     #[must_use]
     pub const fn time(&self) -> Micros {

@@ -18,7 +18,7 @@ pub struct Mirror {
     /// The last index that is no longer here, and its term.
     pub(super) before: (u64, u64),
     pub(super) entries: VecDeque<Entry>,
-    /// The index up to which the catalog is, and its term.
+    /// The index up to which the state is, and its term.
     pub(super) applied: (u64, u64),
     /// The members as of `applied`: not the newest ones of the log (P6).
     pub(super) members: Members,
@@ -138,7 +138,7 @@ impl Storage for Mirror {
     }
 
     /// P6: at the *applied* index with the members as of it, never below what was asked for. The
-    /// catalog itself is added by whoever sends it.
+    /// state itself is added by whoever sends it.
     fn snapshot(&self, request_index: u64, _: u64) -> Result<Snapshot> {
         let (index, term) = self.applied;
         if index == 0 || index < request_index {

@@ -4,27 +4,17 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use hbuf_core::ids::{Micros, NodeId, Uuid};
-use hbuf_core::limits::COMMAND_BYTES_MAX;
+use hbuf_core::ids::{NodeId, Uuid};
 
 use crate::CLUSTER_VERSIONS;
 use crate::assign::{Assign, read_node};
-use crate::command::CommandError;
-use crate::lines::{Fields, Layout, Writer};
+use crate::command::{Command, CommandError};
+use crate::lines::{Fields, Writer};
 use crate::node::RegisterNode;
+use crate::state::CommandAction;
 
-/// One change of a region, with what makes it happen at most once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RegionCommand {
-    /// Who asks: one life of one proposer.
-    pub client: Uuid,
-    /// The number that this client gave to the command, counting upwards from 1.
-    pub number: u64,
-    /// When the proposer asked, by its clock. Shown, never compared.
-    pub time: Micros,
-    /// What to do.
-    pub action: RegionAction,
-}
+/// One change of a region.
+pub type RegionCommand = Command<RegionAction>;
 
 /// What a command of a region does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +51,8 @@ pub enum RegionAction {
     SetMinInSync {
         /// The buffer.
         uuid: Uuid,
+        /// Its reservation; versions count anew for each.
+        reserved: u64,
         /// The version of the settings.
         version: u64,
         /// The members, 1 to [`hbuf_core::limits::COPIES_MAX`].
@@ -101,6 +93,12 @@ impl RegionAction {
             Self::Assign(command) => command.name(),
         }
     }
+}
+
+impl CommandAction for RegionAction {
+    fn name(&self) -> &'static str {
+        Self::name(self)
+    }
 
     fn write(&self, out: &mut Writer) {
         match self {
@@ -127,10 +125,12 @@ impl RegionAction {
             }
             Self::SetMinInSync {
                 uuid,
+                reserved,
                 version,
                 min_in_sync,
             } => {
                 out.field("uuid", uuid);
+                out.field("reserved", reserved);
                 out.field("version", version);
                 out.field("min-in-sync", min_in_sync);
             }
@@ -168,6 +168,7 @@ impl RegionAction {
             },
             "set-min-in-sync" => Self::SetMinInSync {
                 uuid: fields.uuid("uuid")?,
+                reserved: fields.parse("reserved")?,
                 version: fields.parse("version")?,
                 min_in_sync: fields.parse("min-in-sync")?,
             },
@@ -185,42 +186,5 @@ pub(crate) const fn supported(version: u32) -> Result<u32, CommandError> {
     match version <= CLUSTER_VERSIONS.max {
         true => Ok(version),
         false => Err(CommandError::ClusterVersion { version }),
-    }
-}
-
-impl RegionCommand {
-    /// The command as text.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new(Layout::Lines);
-        out.field("command", self.action.name());
-        out.field("client", self.client);
-        out.field("number", self.number);
-        out.field("time", self.time.0);
-        self.action.write(&mut out);
-        out.text.into_bytes()
-    }
-
-    /// Reads the text of a command.
-    ///
-    /// # Errors
-    /// What is wrong; the node must stop then.
-    pub fn decode(text: &[u8]) -> Result<Self, CommandError> {
-        if text.len() > COMMAND_BYTES_MAX {
-            return Err(CommandError::TooLong { length: text.len() });
-        }
-        let mut fields = Fields::read_lines(text)?;
-        let name = fields.take("command")?;
-        let client = fields.uuid("client")?;
-        let number = fields.parse("number")?;
-        let time = Micros(fields.parse("time")?);
-        let action = RegionAction::read(name, &mut fields)?;
-        fields.finish()?;
-        Ok(Self {
-            client,
-            number,
-            time,
-            action,
-        })
     }
 }

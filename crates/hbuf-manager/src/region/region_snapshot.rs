@@ -1,24 +1,31 @@
-//! A region as bytes, in the rows of the manager's snapshots.
+//! A region as a state of a group, and as rows of the manager's snapshots.
 
-use hbuf_core::ids::{Hash, Uuid};
+use hbuf_core::ids::{Micros, Uuid};
 
-use super::{Placed, Region};
+use super::{Placed, Region, RegionAction};
+use crate::apply::{Outcome, Refused};
+use crate::dedupe::Clients;
 use crate::lines::{FieldError, Fields};
-use crate::rows::{FORMAT, RowReader, Rows, SnapshotError};
+use crate::rows::{FORMAT, Rows, SnapshotError};
 use crate::snapshot::{read_client, write_client};
+use crate::state::StateParts;
 
-impl Region {
-    /// Writes the region in pieces of whole rows, each about `piece_bytes` long, and tells its
-    /// hash: equal at equal indexes on every node.
-    ///
-    /// # Errors
-    /// What `put` says.
-    pub fn encode<E>(
-        &self,
-        piece_bytes: usize,
-        put: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<Hash, E> {
-        let mut rows = Rows::new(piece_bytes, put);
+impl StateParts for Region {
+    type Action = RegionAction;
+
+    fn place(&self) -> (u64, &Clients) {
+        (self.applied, &self.clients)
+    }
+
+    fn place_mut(&mut self) -> (&mut u64, &mut Clients) {
+        (&mut self.applied, &mut self.clients)
+    }
+
+    fn act(&mut self, index: u64, _: Micros, action: &RegionAction) -> Result<Outcome, Refused> {
+        self.obey(index, action)
+    }
+
+    fn write_rows<E, P: FnMut(&[u8]) -> Result<(), E>>(&self, rows: &mut Rows<P>) -> Result<(), E> {
         rows.row("region", |out| {
             out.field("format", FORMAT);
             out.field("applied", self.applied);
@@ -26,7 +33,7 @@ impl Region {
             out.field("cluster-version", self.cluster_version);
             out.field("last-node", self.assigned.last_node);
         })?;
-        self.assigned.write_nodes(&mut rows)?;
+        self.assigned.write_nodes(rows)?;
         for (uuid, placed) in &self.placed {
             rows.row("placed", |out| {
                 out.field("uuid", uuid);
@@ -34,15 +41,19 @@ impl Region {
                 out.field("version", placed.version);
             })?;
         }
-        self.assigned.write_assignments(&mut rows)?;
+        self.assigned.write_assignments(rows)?;
         for (client, row) in &self.clients.0 {
             rows.row("client", |out| write_client(*client, row, out))?;
         }
-        rows.finish()
+        Ok(())
     }
 
-    /// Takes one row; `false` when its kind is unknown.
-    fn take(&mut self, kind: &str, fields: &mut Fields<'_>) -> Result<bool, FieldError> {
+    fn take_row(
+        &mut self,
+        kind: &str,
+        fields: &mut Fields<'_>,
+        _: u32,
+    ) -> Result<bool, FieldError> {
         match kind {
             "region" => {
                 self.applied = fields.parse("applied")?;
@@ -66,45 +77,10 @@ impl Region {
         }
         Ok(true)
     }
-}
 
-/// Reads a region's snapshot piece by piece.
-#[derive(Debug, Default)]
-pub struct RegionReader {
-    region: Region,
-    rows: RowReader,
-}
-
-impl RegionReader {
-    /// A reader before the first piece.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes the next piece, which holds whole rows.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn push(&mut self, piece: &[u8]) -> Result<(), SnapshotError> {
-        let Self { region, rows } = self;
-        rows.push(piece, |kind, fields, _| region.take(kind, fields))
-    }
-
-    /// Whether the last row was read.
-    #[must_use]
-    pub const fn ended(&self) -> bool {
-        self.rows.ended()
-    }
-
-    /// The region, when the snapshot was whole and makes sense.
-    ///
-    /// # Errors
-    /// What is missing, or contradicts itself.
-    pub fn finish(self) -> Result<Region, SnapshotError> {
-        self.rows.check_ended()?;
-        match self.region.broken_invariant() {
-            None => Ok(self.region),
+    fn finish_rows(&mut self) -> Result<(), SnapshotError> {
+        match self.broken_invariant() {
+            None => Ok(()),
             Some(broken) => Err(SnapshotError::Broken(broken)),
         }
     }

@@ -73,9 +73,11 @@ fn of_named(buffer: &Buffer, region: &Region, idle: impl Fn(Uuid) -> bool) -> Op
             let min_in_sync = usize::from(buffer.config.effective_min_insync());
             let set = region.assignment(uuid).map(|it| it.min_in_sync);
             let version = buffer.version;
-            let old = set != Some(min_in_sync) && placed.version < version;
-            old.then_some(Sweep::Region(RegionAction::SetMinInSync {
+            let old = (placed.reserved, placed.version) < (reserved, version);
+            let news = old && set != Some(min_in_sync);
+            news.then_some(Sweep::Region(RegionAction::SetMinInSync {
                 uuid,
+                reserved,
                 version,
                 min_in_sync,
             }))

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::any_assignment::any_assign;
 use super::text::read_back;
 use super::*;
-use crate::region::{PlaceBuffer, Region, RegionAction, RegionCommand, RegionReader, Sweep, sweep};
+use crate::region::{PlaceBuffer, Region, RegionAction, RegionCommand, Sweep, sweep};
 
 fn create_region(region: &str, group: u64) -> Action {
     let (region, group) = (name(region), uuid(group));
@@ -193,6 +193,31 @@ fn a_region_places_a_buffer_once_by_the_same_rules() {
 }
 
 #[test]
+fn settings_are_those_of_the_reservation_for_which_a_buffer_was_placed_last() {
+    let mut world = RegionWorld::new();
+    world.send(place(1, 7)).unwrap();
+    let set = |reserved, version, min_in_sync| RegionAction::SetMinInSync {
+        uuid: uuid(1),
+        reserved,
+        version,
+        min_in_sync,
+    };
+    let min = |world: &RegionWorld| world.region.assignment(uuid(1)).unwrap().min_in_sync;
+    world.send(set(7, 5, 2)).unwrap();
+    world.send(set(7, 4, 3)).unwrap();
+    assert_eq!(min(&world), 2, "it comes late");
+    // The name was freed and reserved anew before anything was dropped here.
+    world.send(place(1, 9)).unwrap();
+    assert_eq!(min(&world), 1);
+    world.send(set(7, 6, 3)).unwrap();
+    assert_eq!(min(&world), 1, "it is meant for what was placed before");
+    world.send(set(9, 2, 3)).unwrap();
+    assert_eq!(min(&world), 3, "its versions count anew");
+    world.send(place(1, 7)).unwrap();
+    assert_eq!(min(&world), 3);
+}
+
+#[test]
 fn a_region_is_founded_once_and_follows_the_cluster_version() {
     let mut world = RegionWorld {
         region: Region::new(),
@@ -236,10 +261,12 @@ fn any_region_action() -> impl Strategy<Value = RegionAction> {
             let uuid = uuid(id);
             RegionAction::DropBuffer { uuid, reserved }
         }),
-        1 => (buffer(), 0_u64..4, 1_usize..4).prop_map(|(id, version, min_in_sync)| {
-            let uuid = uuid(id);
-            RegionAction::SetMinInSync { uuid, version, min_in_sync }
-        }),
+        1 => (buffer(), 0_u64..9, 0_u64..4, 1_usize..4).prop_map(
+            |(id, reserved, version, min_in_sync)| {
+                let uuid = uuid(id);
+                RegionAction::SetMinInSync { uuid, reserved, version, min_in_sync }
+            },
+        ),
         1 => (1_u32..4).prop_map(|id| starts(&format!("n{id}"), id)),
         4 => any_assign().prop_map(RegionAction::Assign),
     ]
@@ -258,7 +285,7 @@ proptest! {
         let mut two = one.clone();
         for (at, action) in actions.into_iter().enumerate() {
             if at == cut {
-                let mut reader = RegionReader::new();
+                let mut reader = SnapshotReader::new();
                 let Ok(_) = two.region.encode(piece_bytes, |piece| {
                     reader.push(piece).unwrap();
                     Ok::<(), core::convert::Infallible>(())

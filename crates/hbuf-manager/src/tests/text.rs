@@ -41,7 +41,7 @@ replicas: 0
 fn a_command_of_a_later_version_is_its_own_error() {
     let text = String::from_utf8(command(confirm(1)).encode()).unwrap();
     let unknown = text.replace("confirm-buffer", "fold-buffer");
-    let error = Command::decode(unknown.as_bytes()).unwrap_err();
+    let error = <Command>::decode(unknown.as_bytes()).unwrap_err();
     assert_eq!(
         error,
         CommandError::Unknown {
@@ -54,7 +54,7 @@ fn a_command_of_a_later_version_is_its_own_error() {
 #[test]
 fn a_field_that_is_unknown_missing_repeated_or_bad_is_refused() {
     let text = String::from_utf8(command(confirm(1)).encode()).unwrap();
-    let decode = |text: &str| match Command::decode(text.as_bytes()) {
+    let decode = |text: &str| match <Command>::decode(text.as_bytes()) {
         Err(CommandError::Fields(error)) => error,
         other => panic!("{other:?}"),
     };
@@ -87,7 +87,7 @@ fn a_field_that_is_unknown_missing_repeated_or_bad_is_refused() {
         FieldError::Malformed { .. }
     ));
     assert_eq!(
-        Command::decode(&[0xff]).unwrap_err(),
+        <Command>::decode(&[0xff]).unwrap_err(),
         FieldError::NotText.into()
     );
 }
@@ -159,7 +159,7 @@ fn a_cluster_version_that_is_not_supported_stops_the_node() {
     let text = String::from_utf8(command(found(1)).encode()).unwrap();
     let later = text.replace("cluster-version: 2", "cluster-version: 3");
     let error = CommandError::ClusterVersion { version: 3 };
-    assert_eq!(Command::decode(later.as_bytes()), Err(error.clone()));
+    assert_eq!(<Command>::decode(later.as_bytes()), Err(error.clone()));
     let first = text.replace("cluster-version: 2\n", "");
     let read = Command::decode(first.as_bytes()).unwrap();
     assert!(matches!(
@@ -167,7 +167,7 @@ fn a_cluster_version_that_is_not_supported_stops_the_node() {
         Action::FoundCluster { version: 1, .. }
     ));
     let raised = command(Action::SetClusterVersion { version: 3 });
-    assert_eq!(Command::decode(&raised.encode()), Err(error));
+    assert_eq!(<Command>::decode(&raised.encode()), Err(error));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_snapshot_that_is_cut_changed_or_newer_is_refused() {
     let world = World::with_buffers(&[("a", 1, "t"), ("b", 2, "t")]);
     let text = String::from_utf8(pieces(&world.catalog, 1 << 20).concat()).unwrap();
     let read = |text: &str| {
-        let mut reader = SnapshotReader::new();
+        let mut reader = <SnapshotReader>::new();
         reader.push(text.as_bytes())?;
         reader.finish()
     };

@@ -17,7 +17,7 @@ use hbuf_core::ids::{Epoch, Micros, Seq, Uuid};
 use hbuf_core::limits::{MANAGER_LOG_BYTES_MAX, SNAPSHOT_CHUNK_BYTES};
 use hbuf_core::segment::{FORMAT, LogKind, SegmentHead, file_name, first_of_name};
 use hbuf_core::tree::Frontier;
-use hbuf_manager::{Catalog, Command, Place, encode_command, encode_snapshot};
+use hbuf_manager::{Catalog, Command, Place, State, encode_command, encode_snapshot};
 
 use crate::disk::sync::{self, SyncPoint};
 

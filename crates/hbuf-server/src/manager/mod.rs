@@ -20,7 +20,7 @@ use std::thread;
 
 use hbuf_core::ids::{Micros, Uuid};
 use hbuf_core::limits::COMMANDS_WAITING_MAX;
-use hbuf_manager::{Action, Applied, Catalog, Command, Refused};
+use hbuf_manager::{Action, Applied, Catalog, Command, Refused, State};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use log::{Log, LogError};

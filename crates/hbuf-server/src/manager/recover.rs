@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use hbuf_core::ids::{Epoch, Micros, Seq};
 use hbuf_core::record::{Line, RecordError, decode};
 use hbuf_core::segment::{End, HeadError, LogKind, ScanStart, SegmentHead, Why, file_name, scan};
-use hbuf_manager::{Catalog, Entry, EntryError, SnapshotError, SnapshotReader, decode_entry};
+use hbuf_manager::{
+    Catalog, Entry, EntryError, SnapshotError, SnapshotReader, State, decode_entry,
+};
 
 use super::log::{self, Log, LogOptions, UNFINISHED};
 use crate::disk::sync::{self, SyncPoint};

@@ -7,7 +7,7 @@ use hbuf_core::ids::Hash;
 use hbuf_core::name::Name;
 use hbuf_core::record::Line;
 use hbuf_manager::{
-    BufferConfig, CLUSTER_VERSIONS, CreateBuffer, Lifecycle, Outcome, RegisterNode,
+    BufferConfig, CLUSTER_VERSIONS, CreateBuffer, Lifecycle, Outcome, RegisterNode, State,
 };
 use tempfile::TempDir;
 

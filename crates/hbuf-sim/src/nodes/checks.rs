@@ -6,6 +6,7 @@ use hbuf_core::ids::{Epoch, Hash, Seq, Uuid};
 use hbuf_core::record::{Kind as RecordKind, Line, State, decode};
 use hbuf_core::replication::{Assignment, LOGS};
 use hbuf_core::segment::LogKind;
+use hbuf_manager::State as _;
 
 use super::files::LogId;
 use super::states::Halts;

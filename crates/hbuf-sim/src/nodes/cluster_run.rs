@@ -11,7 +11,7 @@ use hbuf_core::rules::Rules;
 use hbuf_manager::raft::{GroupConfig, MemberId, Members};
 use hbuf_manager::{
     Action, BufferConfig, CLUSTER_VERSIONS, Catalog, Command, CreateBuffer, NodeChange,
-    RegisterNode,
+    RegisterNode, State,
 };
 
 use super::act::weather;

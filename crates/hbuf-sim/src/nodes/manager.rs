@@ -4,24 +4,23 @@
 //! Nobody is told what came of a command: every node applies the log, and sees its own commands in
 //! it. Until then it asks again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hbuf_core::ids::{Micros, NodeId, Uuid};
 use hbuf_core::limits::NODE_HEARTBEAT_MICROS;
 use hbuf_core::replication::{Assignment, Event, NodeEpoch};
-use hbuf_core::segment::first_of_name;
 use hbuf_manager::raft::{
-    Effect, FileStep, Group, GroupConfig, Input, LogFile, MemberId, PeerMessage, Role, VOTES_FILE,
-    recover,
+    Effect, FileStep, Group, GroupConfig, Input, LogFile, MemberId, PeerMessage, Role,
 };
 use hbuf_manager::sessions::{Heartbeat, HeartbeatRefused, Moment, Sessions};
-use hbuf_manager::{Action, CLUSTER_VERSIONS, Catalog, Command, NodeChange, RegisterNode};
+use hbuf_manager::{Action, CLUSTER_VERSIONS, Catalog, Command, NodeChange, RegisterNode, State};
 
 use super::message::Message;
 use super::node_start::TICK_US;
 use super::{About, Due, World};
 use crate::draw::{Draws, Purpose, mix};
+use crate::group_files::GroupFiles;
 use crate::kinds::Kind;
 use crate::tracefile::EventId;
 
@@ -40,7 +39,7 @@ pub(super) struct Manager {
     group: Option<Group>,
     log: Option<LogFile>,
     pub(super) catalog: Catalog,
-    disk: Files,
+    disk: GroupFiles,
     todo: VecDeque<Effect>,
     /// What this process asks, the first until it is applied.
     outbox: VecDeque<Command>,
@@ -54,52 +53,6 @@ pub(super) struct Manager {
     register_at: Option<u64>,
 }
 
-/// The member's files: what is durable, and the steps under way.
-#[derive(Clone, Debug, Default)]
-struct Files {
-    files: BTreeMap<String, Vec<u8>>,
-    queue: VecDeque<(Vec<FileStep>, Option<u64>)>,
-}
-
-impl Files {
-    fn perform(&mut self, step: &FileStep) {
-        match step {
-            FileStep::Append { file, at, bytes } => {
-                let content = self.files.get_mut(file).expect("it was made");
-                assert_eq!(content.len() as u64, *at, "appends go to the end of {file}");
-                content.extend_from_slice(bytes);
-            }
-            FileStep::Cut { file, length } => {
-                let content = self.files.get_mut(file).expect("it was made");
-                content.truncate(usize::try_from(*length).expect("files are short"));
-            }
-            FileStep::Replace { file, bytes } => {
-                self.files.insert(file.clone(), bytes.clone());
-            }
-        }
-    }
-
-    /// The power goes: some of what was under way is there, some is not.
-    fn crash(&mut self, draws: &Draws) {
-        let queue = std::mem::take(&mut self.queue);
-        let steps: Vec<FileStep> = queue.into_iter().flat_map(|(steps, _)| steps).collect();
-        let draw = draws.draw(Purpose::Crash, u64::MAX - 1, 0);
-        let done = draw.below(steps.len() as u64 + 1);
-        for (at, step) in (0..).zip(&steps) {
-            if at < done {
-                self.perform(step);
-                continue;
-            }
-            if let FileStep::Append { file, bytes, .. } = step {
-                let content = self.files.get_mut(file).expect("it was made");
-                let kept = draw.next().below(bytes.len() as u64 + 1);
-                content.extend_from_slice(&bytes[..usize::try_from(kept).unwrap_or(0)]);
-            }
-            break;
-        }
-    }
-}
-
 impl Manager {
     /// A member with the files of a new group whose catalog is this.
     pub(super) fn founded(
@@ -108,7 +61,7 @@ impl Manager {
         catalog: &Catalog,
     ) -> Self {
         let (_, steps) = LogFile::found(GROUP, members, catalog, Micros(0));
-        let mut disk = Files::default();
+        let mut disk = GroupFiles::default();
         steps.iter().for_each(|step| disk.perform(step));
         Self {
             config,
@@ -129,19 +82,11 @@ impl Manager {
 
     /// The process starts: the member goes on from its files.
     pub(super) fn start(&mut self, life: Uuid) {
-        let mut logs = self.disk.files.iter();
-        let log = logs.rfind(|(name, _)| *name != VOTES_FILE);
-        let (name, log) = log.expect("a founded member has a log");
-        let first = first_of_name(name).expect("it has a number");
-        let recovered = recover(GROUP, first, log, &self.disk.files[VOTES_FILE]);
-        let recovered = recovered.expect("what was written can be read");
-        for step in &recovered.steps {
-            self.disk.perform(step);
-        }
+        let recovered = self.disk.recover(GROUP);
         let group = Group::open(self.config, &recovered).expect("it is the disk of this member");
         self.group = Some(group);
         self.log = Some(recovered.log);
-        self.catalog = recovered.catalog;
+        self.catalog = recovered.state;
         (self.client, self.number) = (life, 0);
         self.register_at = Some(0);
     }
@@ -151,14 +96,7 @@ impl Manager {
         self.todo.clear();
         self.outbox.clear();
         (self.asked_at, self.sessions) = (None, None);
-        if power {
-            self.disk.crash(draws);
-            return;
-        }
-        // A kill leaves what was handed to the kernel, and what it has not written is not there.
-        for (steps, _) in std::mem::take(&mut self.disk.queue) {
-            steps.iter().for_each(|step| self.disk.perform(step));
-        }
+        self.disk.crash(draws, power);
     }
 
     /// What the manager has decided of a buffer, as far as this node knows.
@@ -340,8 +278,8 @@ impl World {
                 }
                 self.group_input(cause, host, Input::Applied { index: last });
             }
-            Effect::Install { index, catalog } => {
-                manager.catalog = *catalog;
+            Effect::Install { index, state } => {
+                manager.catalog = *state;
                 self.group_input(cause, host, Input::Applied { index });
                 self.caught_up(cause, host);
             }
@@ -369,18 +307,13 @@ impl World {
         let entity = mix(host as u64 | 1 << 40, self.scope);
         let after = 60 + self.draw(Purpose::Delay, entity, cause.0).below(200);
         let this = &mut self.hosts[host];
-        this.manager.disk.queue.push_back((steps, number));
+        this.manager.disk.begin(steps, number);
         let life = this.life;
         self.due_on(cause, host, after, Due::Persisted { host, life });
     }
 
     pub(super) fn persisted(&mut self, cause: EventId, host: usize) {
-        let disk = &mut self.hosts[host].manager.disk;
-        let Some((steps, number)) = disk.queue.pop_front() else {
-            return;
-        };
-        steps.iter().for_each(|step| disk.perform(step));
-        if let Some(number) = number {
+        if let Some(number) = self.hosts[host].manager.disk.end() {
             self.group_input(cause, host, Input::Persisted { number });
         }
     }

@@ -9,12 +9,12 @@ use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::limits::VOTES_BYTES_MAX;
 
 use super::world::{Disk, GROUP, disk_of};
-use crate::Catalog;
 use crate::raft::ready::vote_of;
 use crate::raft::{
     FileStep, LogFile, MemberId, Members, Persist, RecoverError, Recovered, Roll, VOTES_FILE,
     recover,
 };
+use crate::{Catalog, State};
 
 struct Files {
     disk: Disk,
@@ -109,7 +109,7 @@ fn a_founded_group_and_one_that_joins_are_read_back() {
     let mut disk = Disk::default();
     steps.iter().for_each(|step| disk.perform(step));
     let bytes = &disk.files[&log.log_name()];
-    let read = recover(GROUP, Seq(1), bytes, &disk.files[VOTES_FILE]).unwrap();
+    let read: Recovered = recover(GROUP, Seq(1), bytes, &disk.files[VOTES_FILE]).unwrap();
     assert_eq!((read.mirror.before, read.mirror.hard.term), ((0, 0), 0));
     assert_eq!((read.mirror.members, read.log), (none, log));
 }
@@ -268,7 +268,7 @@ fn a_roll_keeps_the_entries_behind_its_snapshot() {
         (entries_of(&read), read.mirror.before),
         (vec![(4, 2)], (3, 2))
     );
-    assert_eq!((read.catalog, read.mirror.hard.commit), (catalog, 3));
+    assert_eq!((read.state, read.mirror.hard.commit), (catalog, 3));
     assert_eq!(read.log, files.log);
     assert_eq!(
         files.disk.log().0,
@@ -308,10 +308,10 @@ fn files_of_another_group_or_place_are_refused() {
     let votes = &files.disk.files[VOTES_FILE];
     let other = hbuf_core::ids::Uuid([1; 16]);
     for read in [
-        recover(other, Seq(2), &log, votes),
+        recover::<Catalog>(other, Seq(2), &log, votes),
         recover(GROUP, Seq(3), &log, votes),
     ] {
         assert!(matches!(read, Err(RecoverError::Misplaced { .. })));
     }
-    assert!(recover(GROUP, Seq(2), &log, b"").is_err());
+    assert!(recover::<Catalog>(GROUP, Seq(2), &log, b"").is_err());
 }

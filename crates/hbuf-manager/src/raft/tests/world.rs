@@ -17,7 +17,7 @@ use crate::raft::{
     Change, Effect, FileStep, Group, GroupConfig, Input, LogFile, MemberId, Members, PeerMessage,
     Recovered, Refusal, Role, VOTES_FILE, recover,
 };
-use crate::{Action, Catalog, Command};
+use crate::{Action, Catalog, Command, State};
 
 pub(super) const GROUP: Uuid = Uuid([7; 16]);
 const CLIENT: Uuid = Uuid([9; 16]);
@@ -229,7 +229,7 @@ impl World {
         }
         node.group = Some(Group::open(node.config, &recovered).unwrap());
         node.log = recovered.log;
-        node.catalog = recovered.catalog;
+        node.catalog = recovered.state;
         self.note(1, &id.to_be_bytes());
     }
 
@@ -312,8 +312,8 @@ impl World {
                 }
                 self.input(id, Input::Applied { index: last }).unwrap();
             }
-            Effect::Install { index, catalog } => {
-                node.catalog = *catalog;
+            Effect::Install { index, state } => {
+                node.catalog = *state;
                 self.check_hash(id, index);
                 self.input(id, Input::Applied { index }).unwrap();
             }
@@ -567,7 +567,7 @@ impl World {
         let held: BTreeSet<u64> = self
             .applied
             .values()
-            .filter_map(|(_, command)| Command::decode(command.as_ref()?).ok())
+            .filter_map(|(_, command)| <Command>::decode(command.as_ref()?).ok())
             .map(|command| command.number)
             .collect();
         assert!(
