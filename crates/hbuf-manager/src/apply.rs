@@ -1,8 +1,9 @@
 //! The one way to change the catalog.
 //!
-//! [`State::apply`](crate::State::apply) is a pure function of catalog, index and command: every node that applies the same log
-//! comes to the same catalog. A command either changes everything that it names or is refused and
-//! changes nothing; which of the two is as much part of the replicated state as the change itself.
+//! [`State::apply`](crate::State::apply) is a pure function of catalog, index and command: every
+//! node that applies the same log comes to the same catalog. A command either changes everything
+//! that it names or is refused and changes nothing; which of the two is as much part of the
+//! replicated state as the change itself.
 
 use alloc::vec::Vec;
 

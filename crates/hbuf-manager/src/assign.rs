@@ -50,6 +50,15 @@ pub enum Assign {
         /// What is asked, by whom, of which version.
         alter: Alter,
     },
+    /// A node has found damage in its copy of a buffer while it ran.
+    NoteDamage {
+        /// The buffer.
+        uuid: Uuid,
+        /// The node.
+        node: NodeId,
+        /// The registration under which it found it: a later one has said itself what is damaged.
+        epoch: NodeEpoch,
+    },
     /// Sets where a buffer is to be. It moves there copy by copy.
     SetCopies {
         /// The buffer.
@@ -95,6 +104,7 @@ impl Assign {
             Self::SetNode { .. } => "set-node",
             Self::RemoveNode { .. } => "remove-node",
             Self::AlterInSync { .. } => "alter-in-sync",
+            Self::NoteDamage { .. } => "note-damage",
             Self::SetCopies { .. } => "set-copies",
             Self::HandOver { .. } => "hand-over",
             Self::ForceElect { .. } => "force-elect",
@@ -107,6 +117,7 @@ impl Assign {
     pub const fn buffer(&self) -> Option<Uuid> {
         match self {
             Self::AlterInSync { uuid, .. }
+            | Self::NoteDamage { uuid, .. }
             | Self::SetCopies { uuid, .. }
             | Self::HandOver { uuid, .. }
             | Self::ForceElect { uuid, .. } => Some(*uuid),
@@ -129,6 +140,10 @@ impl Assign {
             Self::AlterInSync { uuid, alter } => {
                 out.field("uuid", uuid);
                 write_alter(alter, out);
+            }
+            Self::NoteDamage { uuid, node, epoch } => {
+                out.field("uuid", uuid);
+                out.field("node", pair(*node, *epoch));
             }
             Self::SetCopies {
                 uuid,
@@ -182,6 +197,11 @@ impl Assign {
                 uuid: fields.uuid("uuid")?,
                 alter: read_alter(fields)?,
             },
+            "note-damage" => {
+                let (node, epoch) = fields.with("node", read_pair)?;
+                let uuid = fields.uuid("uuid")?;
+                Self::NoteDamage { uuid, node, epoch }
+            }
             "set-copies" => Self::SetCopies {
                 uuid: fields.uuid("uuid")?,
                 expected: fields.parse_optional("expected")?,

@@ -90,6 +90,7 @@ impl Assigned {
             Assign::SetNode { node, change } => self.set_node(*node, change),
             Assign::RemoveNode { node } => self.remove_node(*node),
             Assign::AlterInSync { uuid, alter } => self.alter(*uuid, alter),
+            Assign::NoteDamage { uuid, node, epoch } => self.note_damage(*uuid, *node, *epoch),
             Assign::SetCopies {
                 uuid,
                 expected,
@@ -165,6 +166,21 @@ impl Assigned {
     fn alter(&mut self, uuid: Uuid, alter: &Alter) -> Result<Outcome, Refused> {
         self.of_buffer(uuid, None, |it, facts| {
             it.alter(&RULES, alter, facts)?;
+            Ok(())
+        })
+    }
+
+    fn note_damage(
+        &mut self,
+        uuid: Uuid,
+        id: NodeId,
+        epoch: NodeEpoch,
+    ) -> Result<Outcome, Refused> {
+        if self.node_mut(id)?.epoch != epoch {
+            return Err(Refused::NodeSuperseded { node: id });
+        }
+        self.of_buffer(uuid, None, |it, _| {
+            it.found_damaged(id);
             Ok(())
         })
     }

@@ -1,6 +1,6 @@
 //! What a group of the manager keeps: a state that only its commands change, the same on every node
-//! that applies the same log. That of `global` is the [`crate::Catalog`], that of any other region a
-//! [`crate::region::Region`]; both are kept, applied, sent and read back by what stands here.
+//! that applies the same log. That of `global` is the [`crate::Catalog`], that of any other region
+//! a [`crate::region::Region`]; both are kept, applied, sent and read back by what stands here.
 
 use core::convert::Infallible;
 use core::fmt::Debug;

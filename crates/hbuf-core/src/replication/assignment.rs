@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use crate::ids::{Epoch, NodeId, Seq, Uuid};
 use crate::rules::Rules;
 
+mod damage;
 mod election;
 mod forced;
 mod movement;
@@ -77,6 +78,9 @@ pub struct Assignment {
     pub whole_min: usize,
     /// Who must hold a message before it is committed.
     pub in_sync: BTreeMap<NodeId, Member>,
+    /// Copies in which damage was found while they ran, each with the version as of which that was
+    /// noted: they begin anew, and what they said before counts for nothing.
+    pub damaged: BTreeMap<NodeId, u64>,
     /// Fewer members than this commit nothing.
     pub min_in_sync: usize,
     /// The first seq that retention has left, as the manager was told last.
@@ -168,6 +172,7 @@ impl Assignment {
             leaving: BTreeSet::new(),
             whole_min: 0,
             in_sync: copies.iter().copied().map(member).collect(),
+            damaged: BTreeMap::new(),
             min_in_sync,
             kept_from: Seq::FIRST,
             preferred: copies.iter().map(|(node, _)| *node).collect(),
@@ -239,6 +244,10 @@ impl Assignment {
     /// next start of the empty disk would pass for the log that is lost. Call [`Self::settle`]
     /// behind it.
     pub fn registered(&mut self, rules: &Rules, node: NodeId, now: NodeEpoch, disk: Disk) {
+        // Words name their registration, so those of before count for nothing in any case.
+        if self.damaged.remove(&node).is_some() {
+            self.version += 1;
+        }
         let last = self.in_sync.len() == 1;
         let Some(member) = self.in_sync.get_mut(&node) else {
             return;
@@ -291,6 +300,10 @@ impl Assignment {
         }
         if self.in_sync.is_empty() {
             return Some("has nobody in its in-sync set");
+        }
+        let noted = |(node, version): (&NodeId, &u64)| copy(node) && *version <= self.version;
+        if !self.damaged.iter().all(noted) {
+            return Some("has damage in what is no copy, or of a later version");
         }
         if !self.leaving.iter().all(copy) || self.leaving.len() == self.copies.len() {
             return Some("is left by what is no copy, or by all copies");

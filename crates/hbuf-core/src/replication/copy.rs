@@ -19,6 +19,10 @@ pub struct Copy {
     log: Log,
     round: u64,
     quarantined: bool,
+    /// As of which version of the manager's record it began anew.
+    begun: u64,
+    /// Damage was found in it: it says nothing of what it holds until it begins anew.
+    damaged: bool,
 }
 
 /// What is to be done with a message, in this order.
@@ -40,6 +44,13 @@ impl Copy {
     /// of the registration, so that nobody who led before it is believed (rule 10).
     #[must_use]
     pub fn open(node_epoch: NodeEpoch, epoch: Epoch, log: Log) -> Self {
+        Self::begun(node_epoch, epoch, log, 0)
+    }
+
+    /// The same of one that began anew in this registration, as of this version of the manager's
+    /// record.
+    #[must_use]
+    pub fn begun(node_epoch: NodeEpoch, epoch: Epoch, log: Log, begun: u64) -> Self {
         Self {
             node_epoch,
             epoch,
@@ -50,13 +61,44 @@ impl Copy {
             },
             round: 0,
             quarantined: false,
+            begun,
+            damaged: false,
         }
+    }
+
+    /// Damage was found: it answers nothing of what it holds from now on.
+    pub const fn spoil(&mut self) {
+        (self.damaged, self.led) = (true, false);
+    }
+
+    /// Whether it waits to begin anew.
+    #[must_use]
+    pub const fn damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// As of which version of the manager's record it began anew; 0 when it did not.
+    #[must_use]
+    pub const fn begun_anew(&self) -> u64 {
+        self.begun
+    }
+
+    /// Begins anew with an empty log, as of a version of the manager's record in which it is none
+    /// of the in-sync set.
+    pub fn begin_anew(&mut self, begun: u64) {
+        *self = Self::begun(self.node_epoch, self.epoch, Log::default(), begun);
     }
 
     /// The log as it is.
     #[must_use]
     pub const fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Its registration.
+    #[must_use]
+    pub const fn node_epoch(&self) -> NodeEpoch {
+        self.node_epoch
     }
 
     /// Whether it takes nothing more, for somebody to look.
@@ -92,6 +134,10 @@ impl Copy {
                 return nothing.answering(self.says(Word::Fenced));
             }
             (self.epoch, self.led) = (epoch, false);
+        }
+        if self.damaged {
+            self.hears_of(epoch);
+            return nothing.answering(self.says(Word::NotLed));
         }
         if self.quarantined {
             return nothing.answering(self.says(Word::Quarantined));
@@ -237,6 +283,7 @@ impl Copy {
         FromCopy {
             epoch: self.epoch,
             node_epoch: self.node_epoch,
+            begun: self.begun,
             word,
         }
     }
@@ -320,6 +367,20 @@ mod tests {
         assert_eq!(copy.log().end, Seq(5));
         let taken = copy.on_message(&rules, &append((5, 1), 6));
         assert_eq!((taken.append, word(taken)), (None, Word::Quarantined));
+    }
+
+    #[test]
+    fn a_damaged_copy_says_nothing_of_what_it_holds_until_it_began_anew() {
+        let (rules, mut copy) = (Rules::correct(), copy(4));
+        copy.on_message(&rules, &lead(SELF, 5));
+        copy.spoil();
+        assert_eq!(copy.on_synced(&rules, Seq(5)), None);
+        let taken = copy.on_message(&rules, &append((5, 1), 6));
+        assert_eq!((taken.append, word(taken)), (None, Word::NotLed));
+        copy.begin_anew(9);
+        assert_eq!((copy.log(), copy.epoch()), (&Log::default(), Epoch(2)));
+        let answer = copy.on_message(&rules, &lead(SELF, 5)).answer.unwrap();
+        assert_eq!((answer.begun, answer.word), (9, holds(Seq(0), 0)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use alloc::sync::Arc;
 
-use super::assignment::{Alter, Assignment};
+use super::assignment::{Alter, Assignment, NodeEpoch};
 use super::message::{FromCopy, ToCopy};
 use crate::ids::{NodeId, Seq};
 use crate::input::Token;
@@ -46,6 +46,9 @@ pub enum Event {
     },
     /// [`Wish::CutBack`] or [`Wish::BeginAnew`] of this log is done.
     CutDone(LogKind),
+    /// Something of the buffer that should be on this node's disk cannot be read, or is not what it
+    /// was.
+    Damaged,
     /// A mark is on disk that covers the messages through this seq.
     Marked(Seq),
     /// Somebody wants to know where the log ends, whoever else may have been appointed meanwhile.
@@ -84,6 +87,11 @@ pub enum Wish {
     },
     /// Ask the manager to change the in-sync set.
     Ask(Alter),
+    /// Tell the manager that damage was found in this copy, until it knows.
+    TellDamaged(NodeEpoch),
+    /// Remove both logs of this copy, its marks and tables, durably, before anything else is taken
+    /// into it. Whoever wants to look at what was damaged puts it aside.
+    Clear,
     /// Append the records of a message behind the log's end, and sync them.
     TakeRecords {
         /// Which of the two logs.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::assignment::NodeEpoch;
 use super::copy::{Copy, Taken};
+use super::leader::LOGS;
 use super::log::Log;
 use super::message::{FromCopy, ToCopy};
 use crate::ids::{Epoch, NodeId, Seq};
@@ -49,11 +50,16 @@ pub enum Step {
 
 impl Follower {
     /// A copy as a start finds it, or as a primary leaves it that is none any more. `epoch` as in
-    /// [`Copy::open`].
+    /// [`Copy::open`], `begun` as in [`Copy::begun`].
     #[must_use]
-    pub fn open(node_epoch: NodeEpoch, epoch: Epoch, messages: Log, cursors: Log) -> Self {
+    pub fn open(
+        node_epoch: NodeEpoch,
+        (epoch, begun): (Epoch, u64),
+        messages: Log,
+        cursors: Log,
+    ) -> Self {
         let side = |log: Log| Side {
-            copy: Copy::open(node_epoch, epoch, log),
+            copy: Copy::begun(node_epoch, epoch, log, begun),
             leader: None,
             waits: None,
         };
@@ -79,10 +85,43 @@ impl Follower {
         self.messages.copy.epoch().max(self.cursors.copy.epoch())
     }
 
+    /// Its registration.
+    pub(crate) const fn node_epoch(&self) -> NodeEpoch {
+        self.messages.copy.node_epoch()
+    }
+
     /// Whether one of its logs takes nothing more, for somebody to look.
     #[must_use]
     pub const fn quarantined(&self) -> bool {
         self.messages.copy.quarantined() || self.cursors.copy.quarantined()
+    }
+
+    /// Damage was found in one of its logs. Both say nothing until they begin anew, for the buffer
+    /// is one.
+    pub(crate) const fn spoil(&mut self) {
+        self.messages.copy.spoil();
+        self.cursors.copy.spoil();
+        self.promoting = false;
+    }
+
+    /// Whether it waits to begin anew.
+    #[must_use]
+    pub const fn damaged(&self) -> bool {
+        self.messages.copy.damaged()
+    }
+
+    /// As of which version of the manager's record it began anew.
+    pub(crate) const fn begun(&self) -> u64 {
+        self.messages.copy.begun_anew()
+    }
+
+    /// Both logs begin anew, and are empty.
+    pub(crate) fn begin_anew(&mut self, begun: u64) {
+        for log in LOGS {
+            let side = self.side(log);
+            side.copy.begin_anew(begun);
+            side.waits = None;
+        }
     }
 
     /// Whether nothing of it is under way.
@@ -92,7 +131,7 @@ impl Follower {
             let log = side.copy.log();
             side.waits.is_none() && log.durable == log.end
         };
-        idle(&self.messages) && idle(&self.cursors) && !self.promoting
+        idle(&self.messages) && idle(&self.cursors) && !self.promoting && !self.damaged()
     }
 
     /// It is to become the primary; `false` when it is becoming it.

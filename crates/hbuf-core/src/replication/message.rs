@@ -85,6 +85,9 @@ pub struct FromCopy {
     pub epoch: Epoch,
     /// Its registration.
     pub node_epoch: NodeEpoch,
+    /// The version of the manager's record for which it began anew, since damage was found in it;
+    /// 0 when none was in this registration. What it said with a lower one counts for nothing.
+    pub begun: u64,
     /// What it says.
     pub word: Word,
 }
@@ -96,6 +99,7 @@ impl FromCopy {
         Self {
             epoch,
             node_epoch,
+            begun: 0,
             word: Word::Fenced,
         }
     }

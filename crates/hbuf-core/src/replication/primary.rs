@@ -14,6 +14,8 @@ use crate::rules::Rules;
 struct Standing {
     /// The registration that has spoken.
     node_epoch: NodeEpoch,
+    /// As of which version it began anew.
+    begun: u64,
     /// What it holds, once it has compared its log in this epoch.
     holds: Option<Held>,
     /// The newest round that it has answered.
@@ -147,8 +149,11 @@ impl Primary {
         }
         self.assignment = assignment;
         self.proposal = None;
-        let copies = &self.assignment.copies;
-        self.copies.retain(|node, _| copies.contains(node));
+        let it = &self.assignment;
+        let counts = |node: &NodeId, copy: &mut Standing| {
+            it.copies.contains(node) && copy.begun >= it.begun_anew(*node)
+        };
+        self.copies.retain(counts);
     }
 
     /// What a copy says.
@@ -161,16 +166,23 @@ impl Primary {
         if answer.epoch < self.epoch() && answer.word != Word::NotLed {
             return;
         }
+        // Said before damage was found in it, and so of what it holds no more.
+        if answer.begun < self.assignment.begun_anew(from) {
+            return;
+        }
         let fresh = Standing {
             node_epoch: answer.node_epoch,
+            begun: answer.begun,
             holds: None,
             round: 0,
         };
         let copy = self.copies.entry(from).or_insert(fresh);
-        if answer.node_epoch < copy.node_epoch {
+        let life = (answer.node_epoch, answer.begun);
+        let known = (copy.node_epoch, copy.begun);
+        if life < known {
             return;
         }
-        if answer.node_epoch > copy.node_epoch {
+        if life > known {
             *copy = fresh;
         }
         match answer.word {
@@ -300,7 +312,8 @@ impl Primary {
     #[must_use]
     pub fn owes(&self, copy: NodeId) -> bool {
         let standing = self.copies.get(&copy);
-        standing.is_some_and(|standing| {
+        // Of whom nothing that counts was heard yet owes an answer to the first word of all.
+        standing.is_none_or(|standing| {
             let owes = |held: Held| {
                 let unknown = held.commit < self.log.commit;
                 held.durable < held.sent || standing.round < self.round || unknown
@@ -492,6 +505,7 @@ mod tests {
         FromCopy {
             epoch: Epoch(epoch),
             node_epoch: NodeEpoch(node_epoch),
+            begun: 0,
             word,
         }
     }
@@ -523,6 +537,36 @@ mod tests {
         primary.on_answer(OTHER, says(3, 9, holds(Seq(2))));
         primary.on_committed(Seq(1));
         assert_eq!(primary.agreed(&rules), Seq(1), "it has restarted");
+    }
+
+    #[test]
+    fn what_a_copy_said_before_damage_was_found_in_it_counts_for_nothing() {
+        let (rules, mut primary) = (Rules::correct(), primary());
+        let holds = |durable| Word::Holds {
+            from: Seq::FIRST,
+            durable: Seq(durable),
+            commit: Seq(0),
+            round: 0,
+        };
+        primary.on_framed(Seq(2));
+        primary.on_answer(OTHER, says(3, 2, holds(2)));
+        let mut noted = (**primary.assignment()).clone();
+        assert!(noted.found_damaged(OTHER));
+        let version = noted.version;
+        primary.on_decided(Arc::new(noted));
+        assert_eq!(primary.holds(OTHER), None);
+        // It was under way.
+        primary.on_answer(OTHER, says(3, 2, holds(2)));
+        assert_eq!(primary.may_add(&rules, OTHER), None);
+        assert!(primary.owes(OTHER), "it is asked again");
+        let anew = |word| FromCopy {
+            begun: version,
+            ..says(3, 2, word)
+        };
+        primary.on_answer(OTHER, anew(holds(0)));
+        assert_eq!(primary.holds(OTHER), Some(Seq(0)));
+        primary.on_answer(OTHER, anew(holds(2)));
+        assert!(primary.may_add(&rules, OTHER).is_some());
     }
 
     #[test]

@@ -68,10 +68,11 @@ impl Shard {
         // An appointment that is still to be taken up is of a higher epoch than what is known.
         let appointed = opening.leads();
         let known = if appointed { epoch.before() } else { epoch };
+        let begun = opening.assignment.begun_anew(opening.node);
         let copied = Copied {
             node: opening.node,
             assignment: Arc::clone(&opening.assignment),
-            follower: Follower::open(opening.node_epoch, known, messages, cursors),
+            follower: Follower::open(opening.node_epoch, (known, begun), messages, cursors),
         };
         self.copies.insert(uuid, copied);
         if let Some(newer) = newer {
@@ -150,6 +151,7 @@ impl Shard {
                     out.push(answering(uuid, log, to, answer));
                 }
             }
+            Event::Damaged => self.on_damaged(uuid, out),
             Event::Marked(through) => {
                 if let Some(buffer) = self.buffers.get_mut(&uuid) {
                     buffer.on_marked(through);
@@ -196,6 +198,22 @@ impl Shard {
             return;
         };
         copied.on_decided(uuid, assignment, out);
+    }
+
+    /// Damage was found in what this node holds of a buffer. The manager decides what follows; a
+    /// copy says nothing meanwhile, and a primary goes on until somebody else leads, for what it
+    /// acknowledges others hold too.
+    fn on_damaged(&mut self, uuid: Uuid, out: &mut Effects) {
+        let led = self.buffers.get(&uuid).map(Buffer::node_epoch);
+        let copied = self.copies.get_mut(&uuid);
+        let copied = copied.map(|copied| {
+            copied.follower.spoil();
+            copied.follower.node_epoch()
+        });
+        if let Some(node_epoch) = led.or(copied) {
+            let (buffer, wish) = (uuid, Wish::TellDamaged(node_epoch));
+            out.push(Effect::Replication { buffer, wish });
+        }
     }
 
     fn step_down(&mut self, uuid: Uuid, assignment: &Arc<Assignment>, out: &mut Effects) {
@@ -275,6 +293,14 @@ impl Copied {
             return;
         }
         self.assignment = Arc::clone(assignment);
+        let begun = assignment.begun_anew(self.node);
+        let outside = !assignment.in_sync.contains_key(&self.node);
+        if begun > self.follower.begun() && outside && assignment.copies.contains(&self.node) {
+            self.follower.begin_anew(begun);
+            let (buffer, wish) = (uuid, Wish::Clear);
+            out.push(Effect::Replication { buffer, wish });
+            return;
+        }
         let wish = if assignment.primary == Some(self.node) {
             let new = assignment.epoch > self.follower.epoch();
             (new && self.follower.promote()).then_some(Wish::Promote)

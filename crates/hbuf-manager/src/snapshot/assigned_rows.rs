@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use hbuf_core::ids::{Epoch, Seq, Uuid};
+use hbuf_core::ids::{Epoch, NodeId, Seq, Uuid};
 use hbuf_core::replication::{Assignment, Ended};
 
 use crate::assign::{checkpoint_text, member_text, read_checkpoint, read_member, read_node};
@@ -62,6 +62,11 @@ fn write(uuid: Uuid, it: &Assignment, out: &mut Writer) {
         "in-sync",
         members.map(|(node, member)| member_text(*node, *member)),
     );
+    let damaged = it.damaged.iter();
+    out.list(
+        "damaged",
+        damaged.map(|(node, version)| format!("{}:{version}", node.0)),
+    );
     out.field("min-in-sync", it.min_in_sync);
     out.field("kept-from", it.kept_from);
     out.list("preferred", it.preferred.iter().map(|node| node.0));
@@ -79,6 +84,7 @@ fn read(fields: &mut Fields<'_>) -> Result<(Uuid, Assignment), FieldError> {
         leaving: fields.list("leaving", read_node)?.into_iter().collect(),
         whole_min: fields.parse("whole-min")?,
         in_sync: fields.list("in-sync", read_member)?.into_iter().collect(),
+        damaged: fields.list("damaged", read_damaged)?.into_iter().collect(),
         min_in_sync: fields.parse("min-in-sync")?,
         kept_from: Seq(fields.parse("kept-from")?),
         preferred: fields.list("preferred", read_node)?,
@@ -103,6 +109,11 @@ pub(super) fn read_first_assignment(
         preferred: copies,
         ..Assignment::new(fields.uuid("history")?, &[], min_in_sync)
     })
+}
+
+fn read_damaged(text: &str) -> Option<(NodeId, u64)> {
+    let (node, version) = text.split_once(':')?;
+    Some((read_node(node)?, version.parse().ok()?))
 }
 
 fn ended_text(ended: &Ended) -> String {

@@ -95,6 +95,11 @@ pub(super) fn any_assign() -> impl Strategy<Value = Assign> {
         (any_node(), any_change()).prop_map(|(node, change)| Assign::SetNode { node, change }),
         any_node().prop_map(|node| Assign::RemoveNode { node }),
         (buffer(), any_alter()).prop_map(|(uuid, alter)| Assign::AlterInSync { uuid, alter }),
+        (buffer(), any_node(), any_epoch()).prop_map(|(uuid, node, epoch)| Assign::NoteDamage {
+            uuid,
+            node,
+            epoch
+        }),
         (buffer(), expected(), copies).prop_map(|(uuid, expected, copies)| Assign::SetCopies {
             uuid,
             expected,

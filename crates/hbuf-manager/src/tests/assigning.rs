@@ -354,3 +354,25 @@ fn a_roles_or_address_that_cannot_be_written_is_not_made() {
     assert!(Address::parse(&longest).is_some());
     assert!(Address::parse(&format!("{longest}x")).is_none());
 }
+
+#[test]
+fn damage_that_a_node_finds_while_it_runs_takes_its_copy_out() {
+    let mut world = three_nodes();
+    let note = |node: u32, epoch| {
+        assign(Assign::NoteDamage {
+            uuid: uuid(1),
+            node: NodeId(node),
+            epoch,
+        })
+    };
+    let superseded = Refused::NodeSuperseded { node: NodeId(1) };
+    assert_eq!(world.refused(note(1, NodeEpoch(1))), superseded);
+    let epoch = epoch_of(&world, 1);
+    world.ok(note(1, epoch));
+    let it = world.assignment(1);
+    assert_eq!((it.primary, it.epoch), (Some(NodeId(2)), Epoch(2)));
+    assert!(!it.in_sync.contains_key(&NodeId(1)) && it.copies.contains(&NodeId(1)));
+    assert_eq!(it.damaged.get(&NodeId(1)), Some(&2));
+    let read = text::read_back(&world.catalog, 80);
+    assert_eq!(read, Ok(world.catalog.clone()));
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hbuf_core::ids::{Epoch, NodeId, Seq};
-use hbuf_core::replication::{Assignment, Copy, FromCopy, Log, NodeEpoch, Primary, ToCopy, Word};
+use hbuf_core::replication::{Assignment, Copy, FromCopy, Log, NodeEpoch, Primary, ToCopy};
 use hbuf_core::rules::Rules;
 
 use super::actions::commits;
@@ -126,11 +126,8 @@ impl Node {
         let epoch = message.epoch();
         if let Role::Primary(primary) = &self.role {
             if epoch <= primary.epoch() && (rules.copies_fence_epochs || epoch == primary.epoch()) {
-                return Ok((epoch < primary.epoch()).then_some(FromCopy {
-                    epoch: primary.epoch(),
-                    node_epoch: self.node_epoch,
-                    word: Word::Fenced,
-                }));
+                let fenced = FromCopy::fenced(primary.epoch(), self.node_epoch);
+                return Ok((epoch < primary.epoch()).then_some(fenced));
             }
             let copy = Copy::open(self.node_epoch, primary.epoch(), primary.log().clone());
             self.role = Role::Copy(copy);

@@ -12,7 +12,7 @@ use super::files::{LogFiles, LogId, is_whole};
 use super::host::Held;
 use super::message::Message;
 use super::{About, Due, World, node};
-use crate::disk::{Directory, Name};
+use crate::disk::Name;
 use crate::draw::{Purpose, mix};
 use crate::kinds::Kind;
 use crate::net::Endpoint;
@@ -68,6 +68,8 @@ impl World {
                 let due = Due::Recover { host, life, buffer };
                 self.due_on(cause, host, 200, due);
             }
+            Wish::TellDamaged(epoch) => self.tell_damaged(cause, host, buffer, epoch),
+            Wish::Clear => self.clear_damaged(cause, host, buffer),
             Wish::RemoveCopy => self.remove_copy(cause, host, buffer),
             Wish::Known(commit) => self.known(cause, host, buffer, commit),
         }
@@ -325,20 +327,8 @@ impl World {
         let event = self.event(&[cause], Kind::CopyRemoved, &about);
         let uuid = self.buffers[buffer];
         self.shard(event, host, Input::Remove { buffer: uuid });
-        for log in hbuf_core::replication::LOGS {
-            let id = LogId { buffer, log };
-            self.hosts[host].log(id);
-            let this = &mut self.hosts[host];
-            let files = this.files.get_mut(&id).expect("it was just made");
-            let changed = files.clear(&mut this.disk);
-            this.settle_log(id, &changed);
-            this.files.remove(&id);
-            self.watch.cut(host, id, Seq::ZERO);
-        }
-        let this = &mut self.hosts[host];
-        this.disk.remove(Name::Mark(buffer));
-        this.disk.sync_names(Directory::Buffer(buffer));
-        this.decided.remove(&buffer);
+        self.clear(host, buffer);
+        self.hosts[host].decided.remove(&buffer);
     }
 
     /// Whoever hears nothing of another node sends again what it has not answered.
@@ -355,7 +345,7 @@ impl World {
 
 impl super::host::Host {
     /// Files of a log were changed apart from the pipeline: durable before anything else.
-    fn settle_log(&mut self, id: LogId, changed: &[Name]) {
+    pub(super) fn settle_log(&mut self, id: LogId, changed: &[Name]) {
         for name in changed {
             if self.disk.exists(*name) {
                 let _ = self.disk.sync(*name, None);

@@ -100,8 +100,6 @@ enum Due {
         buffer: usize,
         log: hbuf_core::segment::LogKind,
     },
-    /// The process of a node ends and begins anew.
-    StartAnew { host: usize, life: u64 },
     /// A client's turn.
     Client(usize),
     /// A client waits no longer.
@@ -295,14 +293,6 @@ impl World {
         self.trace.reserved_event(eid, self.t, causes, kind, &facts);
     }
 
-    fn due(&mut self, cause: EventId, after: u64, due: Due) {
-        self.due_at(cause, self.t + after, due);
-    }
-
-    fn due_at(&mut self, cause: EventId, at: u64, due: Due) {
-        self.due_as(cause, EventId::default(), at, due);
-    }
-
     /// What will be an event of this id.
     fn due_as(&mut self, cause: EventId, eid: EventId, at: u64, due: Due) {
         let planned = Planned {
@@ -430,10 +420,6 @@ impl World {
                 buffer,
                 log,
             } if self.lives(host, life) => self.cut_done(cause, host, buffer, log),
-            Due::StartAnew { host, life } if self.lives(host, life) => {
-                self.crash(cause, host, false);
-                self.start(cause, host);
-            }
             _ => {}
         }
     }

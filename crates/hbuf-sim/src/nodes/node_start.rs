@@ -7,8 +7,9 @@ use hbuf_core::buffer::Opening;
 use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::input::{BufferConfig, Input};
 use hbuf_core::recovery::{Found, FoundFile, Recovered, Repair, recover};
-use hbuf_core::replication::{Assignment, LOGS, NodeEpoch};
+use hbuf_core::replication::{Assignment, Event, LOGS, NodeEpoch};
 use hbuf_core::segment::LogKind;
+use hbuf_manager::{Action, Assign};
 
 use super::files::{LogFiles, LogId};
 use super::{About, Due, World};
@@ -191,12 +192,17 @@ impl World {
             Some(found) => found,
             None => {
                 let found = self.recover(host, buffer, Some(&assignment));
-                if found.damage.is_some() {
-                    self.damage_found(cause, host, buffer);
-                    return;
+                match found.damage.is_some() {
+                    // It has no copy here yet: what is there was left by an earlier one.
+                    true => {
+                        self.clear(host, buffer);
+                        self.recover(host, buffer, Some(&assignment))
+                    }
+                    false => {
+                        self.repair(host, buffer, &found);
+                        found
+                    }
                 }
-                self.repair(host, buffer, &found);
-                found
             }
         };
         let opening = Opening {
@@ -237,8 +243,7 @@ impl World {
         self.open(cause, host, buffer, opening);
     }
 
-    /// A node that finds damage in a copy of its starts anew, and tells the manager which copy it
-    /// cannot use any more.
+    /// A node has found damage in what it holds of a buffer: the core says what is to be done.
     pub(super) fn damage_found(&mut self, cause: EventId, host: usize, buffer: usize) {
         let about = About {
             host: Some(host),
@@ -246,26 +251,45 @@ impl World {
             ..About::default()
         };
         let event = self.event(&[cause], Kind::BufferDamaged, &about);
+        // A start says so too, whether or not it comes across it.
         self.hosts[host].bad.insert(buffer);
-        self.due(
-            event,
-            0,
-            Due::StartAnew {
-                host,
-                life: self.hosts[host].life,
-            },
-        );
+        self.replication(event, host, buffer, Event::Damaged);
+    }
+
+    /// The manager is told of damage.
+    pub(super) fn tell_damaged(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        buffer: usize,
+        epoch: NodeEpoch,
+    ) {
+        let (uuid, node) = (self.buffers[buffer], self.hosts[host].id);
+        let action = Assign::NoteDamage { uuid, node, epoch };
+        self.propose(cause, host, Action::Assign(action));
+    }
+
+    /// A damaged copy is given up, to begin anew.
+    pub(super) fn clear_damaged(&mut self, cause: EventId, host: usize, buffer: usize) {
+        let about = About {
+            host: Some(host),
+            buffer: Some(buffer),
+            note: "anew, for it was damaged",
+            ..About::default()
+        };
+        self.event(&[cause], Kind::CopyRemoved, &about);
+        self.clear(host, buffer);
     }
 
     /// Nothing of a buffer is left on a node.
-    fn clear(&mut self, host: usize, buffer: usize) {
+    pub(super) fn clear(&mut self, host: usize, buffer: usize) {
         for log in LOGS {
             let id = LogId { buffer, log };
             self.hosts[host].log(id);
             let this = &mut self.hosts[host];
             let files = this.files.get_mut(&id).expect("it was just made");
-            files.clear(&mut this.disk);
-            this.disk.sync_names(id.directory());
+            let changed = files.clear(&mut this.disk);
+            this.settle_log(id, &changed);
             this.files.remove(&id);
             self.watch.cut(host, id, Seq::ZERO);
         }

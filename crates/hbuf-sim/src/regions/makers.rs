@@ -15,7 +15,7 @@ use super::{REGION, RegionsBent, World, id_of, start_of};
 use crate::draw::Purpose;
 
 /// Different buffers that makers know.
-const BUFFERS: u64 = 6;
+const BUFFERS: u64 = 3;
 /// Ticks between two looks of the sweeper.
 const SWEEP_TICKS: u64 = 25;
 /// A reservation that stands for so long is nobody's, in microseconds. In a storm it is often
@@ -34,11 +34,14 @@ pub(super) struct Maker {
     reserved: u64,
     /// The command that it waits for.
     waits: Option<(Which, u64)>,
+    /// Until when it stands still.
+    sleeps: u64,
 }
 
 impl World {
     /// What is to be done on a node at a tick, beside its groups' own work.
     pub(super) fn work(&mut self, host: usize) {
+        self.check_placed();
         self.register(host);
         if self.stormy {
             self.begin(host);
@@ -81,6 +84,7 @@ impl World {
             done: 0,
             reserved: 0,
             waits: None,
+            sleeps: 0,
         });
         self.count("makers");
     }
@@ -105,6 +109,9 @@ impl World {
     /// A maker takes its next step when the one before is done. Who was refused is gone.
     fn go_on(&mut self, host: usize, at: usize) {
         let maker = self.nodes[host].makers[at].clone();
+        if maker.sleeps > self.t {
+            return;
+        }
         if let Some((which, number)) = maker.waits {
             let node = &self.nodes[host];
             let answers = match which {
@@ -116,6 +123,13 @@ impl World {
             };
             if !self.step_done(host, at, answer) {
                 self.nodes[host].makers.swap_remove(at);
+                return;
+            }
+            // Some stand still between two steps, longer than others believe.
+            let draw = self.draw(Purpose::Worker, host as u64, self.steps);
+            if draw.percent(20) {
+                let sleeps = self.t + draw.next().within(200_000, 3_000_000);
+                self.nodes[host].makers[at].sleeps = sleeps;
                 return;
             }
         }
@@ -274,6 +288,26 @@ impl World {
             if asked.is_some() {
                 self.count(what);
             }
+        }
+    }
+
+    /// A buffer that is live in the newest state of `global` is placed in the newest of the region:
+    /// whoever made it so had seen it placed, and nobody drops it before it is out of use.
+    fn check_placed(&mut self) {
+        let global = self.nodes.iter().map(|node| &node.global.state);
+        let region = self.nodes.iter().map(|node| &node.region.state);
+        let global = global.max_by_key(|state| state.applied());
+        let region = region.max_by_key(|state| state.applied());
+        let (Some(global), Some(region)) = (global, region) else {
+            return;
+        };
+        let lost = global
+            .buffers()
+            .filter(|buffer| buffer.lifecycle == Lifecycle::Live)
+            .map(|buffer| buffer.uuid)
+            .find(|uuid| region.assignment(*uuid).is_none());
+        if let Some(uuid) = lost {
+            self.broke(format!("{uuid} is live, and its region does not have it"));
         }
     }
 

@@ -342,14 +342,14 @@ impl World {
         }
         let draw = self.draw(Purpose::Faults, 0, nth);
         let host = usize::try_from(draw.next().below(self.nodes.len() as u64)).unwrap_or(0);
-        let lasts = draw.next().next().within(50_000, 1_500_000);
+        let lasts = draw.next().next().within(50_000, 2_500_000);
         match draw.below(4) {
-            0 => {
+            0 | 1 => {
                 self.net.cut(Cut::Isolate(end(host)));
                 self.due(lasts, Due::Heal);
             }
             kind => {
-                self.crash(host, kind == 1);
+                self.crash(host, kind == 2);
                 let life = self.nodes[host].life;
                 self.due(lasts, Due::Start { host, life });
             }

@@ -38,6 +38,8 @@ enum Event {
     Clock(NodeId, bool),
     Drain(NodeId, bool),
     Force(NodeId, bool),
+    /// Damage is found while the node runs.
+    Damage(NodeId),
 }
 
 #[derive(Clone)]
@@ -187,6 +189,19 @@ impl World {
         Ok(())
     }
 
+    /// Whoever is none of the set any more begins anew, with nothing.
+    fn damage(&mut self, node: NodeId) {
+        let member = self.it.in_sync.get(&node).copied();
+        if !self.lives(node) || !self.it.found_damaged(node) {
+            return;
+        }
+        let held = self.disks.get_mut(&node).unwrap();
+        match member.filter(|_| self.it.in_sync.contains_key(&node)) {
+            Some(_) => held.sound = false,
+            None => (held.from, held.through, held.sound) = (1, 0, true),
+        }
+    }
+
     fn take(&mut self, event: &Event) -> Result<(), String> {
         let facts = self.facts.clone();
         let facts = |node: NodeId| facts.get(&node).copied();
@@ -214,6 +229,7 @@ impl World {
             Event::Clock(node, off) => self.facts.get_mut(node).unwrap().clock_off = *off,
             Event::Drain(node, drains) => self.facts.get_mut(node).unwrap().draining = *drains,
             Event::Force(node, although) => self.force(*node, *although)?,
+            Event::Damage(node) => self.damage(*node),
         }
         Ok(())
     }
@@ -313,6 +329,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (node(), any::<bool>()).prop_map(|(node, off)| Event::Clock(node, off)),
         1 => (node(), any::<bool>()).prop_map(|(node, drains)| Event::Drain(node, drains)),
         1 => (node(), any::<bool>()).prop_map(|(node, although)| Event::Force(node, although)),
+        2 => node().prop_map(Event::Damage),
     ]
 }
 

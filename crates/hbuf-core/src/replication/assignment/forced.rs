@@ -127,6 +127,8 @@ impl Assignment {
         }
         self.end_history(force);
         self.in_sync = [(node, force.member)].into();
+        // Somebody has looked at it.
+        self.damaged.remove(&node);
         // Also when retention had left less: the new history keeps what this log holds.
         self.kept_from = from;
         self.appoint(node);

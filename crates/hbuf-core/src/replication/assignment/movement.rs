@@ -101,6 +101,7 @@ impl Assignment {
             self.copies.remove(&node);
             self.leaving.remove(&node);
             self.in_sync.remove(&node);
+            self.damaged.remove(&node);
             if self.leaving.is_empty() {
                 self.whole_min = 0;
             }

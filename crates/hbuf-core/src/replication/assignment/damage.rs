@@ -1,0 +1,102 @@
+//! Damage that is found while a node runs.
+
+use super::{Assignment, NodeEpoch};
+use crate::ids::NodeId;
+
+impl Assignment {
+    /// A node has found damage in its copy, under its present registration (rule 9). It is none of
+    /// the in-sync set any more, leads no more, and begins anew. The last member stays, for only it
+    /// can say what was committed; the buffer is offline until it registers without the damage, or
+    /// somebody forces an election. Says whether the record changed. Call [`Self::settle`] behind
+    /// it.
+    pub fn found_damaged(&mut self, node: NodeId) -> bool {
+        if !self.copies.contains(&node) {
+            return false;
+        }
+        let last = self.in_sync.len() == 1;
+        match self.in_sync.get_mut(&node) {
+            // No registration has this number.
+            Some(member) if last => member.node_epoch = NodeEpoch(0),
+            _ => {
+                self.in_sync.remove(&node);
+                self.damaged.insert(node, self.version + 1);
+            }
+        }
+        if self.primary == Some(node) {
+            self.primary = None;
+        }
+        self.version += 1;
+        true
+    }
+
+    /// The version as of which what a copy says counts: 0 unless damage was found in it.
+    #[must_use]
+    pub fn begun_anew(&self, node: NodeId) -> u64 {
+        self.damaged.get(&node).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::ids::{Epoch, Uuid};
+    use crate::replication::{Disk, NodeFacts};
+    use crate::rules::Rules;
+
+    const ONE: NodeId = NodeId(1);
+    const TWO: NodeId = NodeId(2);
+
+    fn of(nodes: &[NodeId]) -> Assignment {
+        let registration = |node: &NodeId| (*node, NodeEpoch(u64::from(node.0)));
+        let copies: Vec<_> = nodes.iter().map(registration).collect();
+        Assignment::new(Uuid([1; 16]), &copies, 1)
+    }
+
+    fn up(node: NodeId) -> Option<NodeFacts> {
+        Some(NodeFacts {
+            node_epoch: NodeEpoch(u64::from(node.0)),
+            alive: true,
+            draining: false,
+            clock_off: false,
+        })
+    }
+
+    #[test]
+    fn a_damaged_primary_is_replaced_and_begins_anew() {
+        let (rules, mut it) = (Rules::correct(), of(&[ONE, TWO]));
+        assert!(it.found_damaged(ONE));
+        it.settle(&rules, up);
+        assert_eq!((it.primary, it.epoch), (Some(TWO), Epoch(2)));
+        assert_eq!((it.in_sync.len(), it.copies.len()), (1, 2));
+        assert_eq!((it.begun_anew(ONE), it.begun_anew(TWO)), (2, 0));
+        assert_eq!(it.broken(), None);
+        // A second time, before it is back.
+        assert!(it.found_damaged(ONE));
+        assert_eq!(it.begun_anew(ONE), it.version);
+        it.registered(&rules, ONE, NodeEpoch(7), Disk::Same);
+        assert_eq!(it.begun_anew(ONE), 0, "its words name that registration");
+        assert!(!it.found_damaged(NodeId(9)), "it has no copy");
+    }
+
+    #[test]
+    fn the_last_member_stays_and_leads_again_when_it_registers_without_the_damage() {
+        let (rules, mut it) = (Rules::correct(), of(&[ONE]));
+        assert!(it.found_damaged(ONE));
+        it.settle(&rules, up);
+        assert_eq!((it.primary, it.in_sync.len()), (None, 1));
+        it.registered(&rules, ONE, NodeEpoch(7), Disk::Damaged);
+        it.settle(&rules, up);
+        assert_eq!(it.primary, None);
+        let back = |node| {
+            up(node).map(|facts| NodeFacts {
+                node_epoch: NodeEpoch(8),
+                ..facts
+            })
+        };
+        it.registered(&rules, ONE, NodeEpoch(8), Disk::Same);
+        it.settle(&rules, back);
+        assert_eq!((it.primary, it.epoch), (Some(ONE), Epoch(2)));
+    }
+}
