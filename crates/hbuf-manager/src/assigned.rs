@@ -21,7 +21,7 @@ mod starts;
 pub use starts::DiskFound;
 
 /// The manager obeys all rules.
-const RULES: Rules = Rules::correct();
+pub(crate) const RULES: Rules = Rules::correct();
 
 /// Nodes, and the assignments of buffers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

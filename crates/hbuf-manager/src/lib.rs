@@ -19,6 +19,7 @@
 //! | which nodes are to be fenced and taken back | `sessions.rs` |
 //! | a command as a record of the log | `record.rs` |
 //! | the catalog as bytes | `snapshot.rs`, `rows.rs` |
+//! | what a drain or a rebalance does next | `moves.rs` |
 //! | several nodes that keep one catalog | `raft/` |
 #![no_std]
 
@@ -36,6 +37,7 @@ mod consumer;
 mod dedupe;
 mod lines;
 mod mirror;
+pub mod moves;
 mod name;
 mod node;
 pub mod raft;

@@ -24,6 +24,7 @@ mod consumer_stories;
 mod creation;
 mod lifecycle;
 mod lives;
+mod moving;
 mod node_sessions;
 mod registration;
 mod sweeping;

@@ -72,6 +72,9 @@ impl World {
             }
             Action::Move { buffer, to } => self.move_buffer(event, buffer, to),
             Action::HandOver { buffer, to } => self.hand_over(event, buffer, to),
+            Action::Drain(node) => self.set_draining(event, node, true),
+            Action::Undrain(node) => self.set_draining(event, node, false),
+            Action::Rebalance(placement) => self.rebalance(event, *placement),
             Action::State { buffer, state } => self.set_state(event, buffer, *state),
             Action::Partition(_)
             | Action::Cut { .. }
@@ -185,11 +188,15 @@ impl World {
     }
 
     pub(super) fn ask_manager(&mut self, cause: EventId, action: Command) {
-        let up = |host: &usize| self.hosts[*host].up && self.hosts[*host].node_epoch.is_some();
-        let any = (0..self.hosts.len()).find(up);
-        if let Some(host) = any {
+        if let Some(host) = self.any_registered() {
             self.propose(cause, host, action);
         }
+    }
+
+    /// Some node that an operator can ask.
+    pub(super) fn any_registered(&self) -> Option<usize> {
+        let up = |host: &usize| self.hosts[*host].up && self.hosts[*host].node_epoch.is_some();
+        (0..self.hosts.len()).find(up)
     }
 
     fn move_buffer(&mut self, cause: EventId, buffer: &str, to: &[NodeRef]) {

@@ -201,6 +201,7 @@ impl World {
             stormy: true,
             closing: false,
             founders: nodes,
+            rebalancing: None,
             unplayed: Vec::new(),
             options,
         }

@@ -318,7 +318,7 @@ impl World {
         self.replication(cause, host, buffer, Event::CutDone(log));
     }
 
-    fn remove_copy(&mut self, cause: EventId, host: usize, buffer: usize) {
+    pub(super) fn remove_copy(&mut self, cause: EventId, host: usize, buffer: usize) {
         let about = About {
             host: Some(host),
             buffer: Some(buffer),

@@ -116,6 +116,11 @@ impl Manager {
         self.ticks
     }
 
+    /// Whether it leads the group, as far as it knows.
+    pub(super) const fn leads(&self) -> bool {
+        self.sessions.is_some()
+    }
+
     fn leader(&self) -> Option<MemberId> {
         self.group.as_ref().and_then(|group| group.role().2)
     }
@@ -145,6 +150,7 @@ impl World {
             self.shard(cause, host, hbuf_core::input::Input::CopiesDue);
         }
         self.watch_states(cause, host, ticks);
+        self.go_on_draining(cause, host, ticks);
         if ticks.is_multiple_of(25) {
             self.shard(cause, host, hbuf_core::input::Input::Retention);
         }

@@ -15,6 +15,7 @@
 //! | what clients do, and what they are told | `client.rs` |
 //! | what goes wrong | `act.rs` |
 //! | what operators do to buffers | `states.rs` |
+//! | drains and rebalances | `moves.rs` |
 //! | what a hand changes, where somebody stops to look | `hand.rs` |
 //! | what there is to see at a moment | `look.rs`, `view.rs` |
 //! | what must hold | `checks.rs` |
@@ -31,6 +32,7 @@ mod host;
 mod look;
 mod manager;
 mod message;
+mod moves;
 mod node_start;
 mod packets;
 mod shell;
@@ -52,7 +54,7 @@ use crate::draw::{Draw, Draws, Purpose, mix};
 use crate::history::LogHistory;
 use crate::kinds::Kind;
 use crate::net::{Endpoint, Net, Packet};
-use crate::scenario::Action;
+use crate::scenario::{Action, Placement};
 use crate::swarm::Options;
 use crate::tracefile::{Detail, EventId, Facts, Ref, TraceWriter};
 
@@ -104,6 +106,8 @@ enum Due {
     Client(usize),
     /// A client waits no longer.
     GiveUp { client: usize, operation: u64 },
+    /// An operator looks at what is left of a rebalance.
+    Rebalance,
     /// Something goes wrong, or well again.
     Act(Box<Action>),
     /// A client asks again.
@@ -185,6 +189,8 @@ pub(crate) struct World {
     founders: usize,
     /// Messages that were acknowledged, by buffer.
     acked: Vec<u64>,
+    /// A rebalance that is not done.
+    rebalancing: Option<Placement>,
     /// What was to happen and this world cannot play.
     unplayed: Vec<String>,
     names: Names,
@@ -384,6 +390,7 @@ impl World {
             Due::Arrive { packet, message } => self.arrive(cause, eid, packet, &message),
             Due::Client(client) => self.client_turn(cause, eid, client),
             Due::GiveUp { client, operation } => self.give_up(cause, eid, client, operation),
+            Due::Rebalance => self.go_on_rebalancing(cause),
             Due::Act(act) => self.act_as(eid, cause, &act),
             Due::Again {
                 client,

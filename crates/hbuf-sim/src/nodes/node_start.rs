@@ -177,6 +177,11 @@ impl World {
         };
         let node_epoch = this.node_epoch.unwrap_or_default();
         if !assignment.copies.contains(&this.id) {
+            // It left while this node was down.
+            self.hosts[host].found.remove(&buffer);
+            if self.holds(host, buffer) {
+                self.remove_copy(cause, host, buffer);
+            }
             return;
         }
         let member = assignment.in_sync.contains_key(&self.hosts[host].id);

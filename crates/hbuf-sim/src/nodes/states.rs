@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use hbuf_core::ids::Seq;
+use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::input::{BufferState, Input};
 use hbuf_core::replication::LOGS;
-use hbuf_manager::Action as Command;
+use hbuf_manager::{Action as Command, Catalog};
 
 use super::files::LogId;
 use super::host::Waiting;
@@ -84,20 +84,19 @@ impl World {
 
     /// The state of a buffer, and the version of its row, as a node knows them.
     pub(super) fn state_known(&self, host: usize, buffer: usize) -> (BufferState, u64) {
-        let row = self.hosts[host]
-            .manager
-            .catalog
-            .buffer(self.buffers[buffer]);
-        row.map_or((BufferState::Open, 0), |row| (row.state, row.version))
+        state_in(&self.hosts[host].manager.catalog, self.buffers[buffer])
     }
 
     /// As the node knows it that is ahead of all.
     pub(super) fn newest_state(&self, buffer: usize) -> (BufferState, u64) {
-        let ahead = |host: &usize| self.hosts[*host].manager.catalog.applied();
-        let newest = (0..self.hosts.len()).max_by_key(ahead);
-        newest.map_or((BufferState::Open, 0), |host| {
-            self.state_known(host, buffer)
-        })
+        state_in(self.newest_catalog(), self.buffers[buffer])
+    }
+
+    /// What the manager has decided, as the node knows that is ahead of all.
+    pub(super) fn newest_catalog(&self) -> &Catalog {
+        let catalogs = self.hosts.iter().map(|host| &host.manager.catalog);
+        let newest = catalogs.max_by_key(|catalog| catalog.applied());
+        newest.expect("a cluster has nodes")
     }
 
     /// The shard of a node is told what has become of the states of the buffers that it leads.
@@ -235,6 +234,11 @@ impl World {
         let (is, to_be) = (state_name(state), state_name(wanted));
         Err(format!("{name} is {is}, and is to be {to_be}"))
     }
+}
+
+fn state_in(catalog: &Catalog, buffer: Uuid) -> (BufferState, u64) {
+    let row = catalog.buffer(buffer);
+    row.map_or((BufferState::Open, 0), |row| (row.state, row.version))
 }
 
 const fn state_name(state: BufferState) -> &'static str {

@@ -295,6 +295,8 @@ pub enum Action {
     HandOver { buffer: String, to: NodeRef },
     /// All copies leave a node.
     Drain(NodeRef),
+    /// It may hold copies again.
+    Undrain(NodeRef),
     /// An operator asks for places anew.
     Rebalance(Placement),
     /// A copy outside the in-sync set becomes the primary: a new history.
@@ -376,6 +378,7 @@ impl Action {
             Self::Move { buffer, to } => write!(f, "move {buffer} to {}", spaced(to)),
             Self::HandOver { buffer, to } => write!(f, "hand-over {buffer} to {to}"),
             Self::Drain(node) => write!(f, "drain {node}"),
+            Self::Undrain(node) => write!(f, "undrain {node}"),
             Self::Rebalance(placement) => write!(f, "rebalance {placement}"),
             Self::Force { buffer, node } => write!(f, "force {buffer} to {node}"),
             Self::Create { buffer, copies } => write!(f, "create {buffer} copies {copies}"),

@@ -15,7 +15,7 @@ const COPIES_MAX: u64 = 8;
 type Reader = fn(&mut Words) -> Result<Action, ParseError>;
 
 /// The first word of each action and what reads the rest.
-const ACTIONS: [(&str, Reader); 30] = [
+const ACTIONS: [(&str, Reader); 31] = [
     ("crash", |words| Ok(Action::Crash(node(words)?))),
     ("kill", |words| Ok(Action::Kill(node(words)?))),
     ("stop", |words| Ok(Action::Stop(node(words)?))),
@@ -81,6 +81,7 @@ const ACTIONS: [(&str, Reader); 30] = [
         Ok(Action::HandOver { buffer, to })
     }),
     ("drain", |words| Ok(Action::Drain(node(words)?))),
+    ("undrain", |words| Ok(Action::Undrain(node(words)?))),
     ("rebalance", |words| {
         let placement = words.one_of(Placement::ALL, |it| it.name())?;
         Ok(Action::Rebalance(*placement))

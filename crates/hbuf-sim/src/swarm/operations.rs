@@ -1,11 +1,18 @@
 //! What operators do in a run, planned by its seed like its faults.
 
-use super::planned::{Occasion, Timed};
+use super::planned::{Occasion, Timed, below};
 use super::{Opt, Options};
-use crate::scenario::{Action, StateWord};
+use crate::scenario::{Action, Placement, StateWord};
 
 /// What operators do again and again: how often, how long each lasts, what it is made of.
-pub(super) const OPERATIONS: [Timed; 1] = [(Opt::State, Some(Opt::StateLast), state)];
+pub(super) const OPERATIONS: [Timed; 3] = [
+    (Opt::State, Some(Opt::StateLast), state),
+    (Opt::Drain, Some(Opt::DrainLast), drain),
+    (Opt::Rebalance, None, |it| {
+        let placement = Placement::ALL[below(it.draw, Placement::ALL.len())];
+        vec![(it.from, Action::Rebalance(placement))]
+    }),
+];
 
 impl Options {
     /// The same without what operators do, for whoever looks for what faults alone bring about.
@@ -30,4 +37,15 @@ fn state(it: &Occasion<'_, '_>) -> Vec<(u64, Action)> {
         state,
     };
     vec![(it.from, to(state)), (it.until, to(StateWord::Open))]
+}
+
+/// All copies leave a node, which in half of the cases may hold some again later. It is one node in
+/// a run: what falls behind where nobody stays does not come back.
+fn drain(it: &Occasion<'_, '_>) -> Vec<(u64, Action)> {
+    let node = it.the_one("drained");
+    let mut actions = vec![(it.from, Action::Drain(node.clone()))];
+    if it.draw.next().percent(50) {
+        actions.push((it.until, Action::Undrain(node)));
+    }
+    actions
 }

@@ -60,6 +60,9 @@ pub enum Opt {
     Move,
     State,
     StateLast,
+    Drain,
+    DrainLast,
+    Rebalance,
 }
 
 /// How a seed chooses a value.
@@ -104,7 +107,7 @@ type Entry = (
 
 /// What is known of each option, in their order: name, unit, range, calm value, choice, about.
 #[rustfmt::skip]
-const TABLE: [Entry; 49] = [
+const TABLE: [Entry; 52] = [
     (Opt::Nodes, "nodes", Count, (1, 9), 3, Within(3, 5), "nodes"),
     (Opt::Copies, "copies", Count, (1, 8), 3, Within(1, 4), "copies of each buffer, at most one a node"),
     (Opt::MinInSync, "min-in-sync", Count, (1, 8), 2, Within(1, 2), "members of the in-sync set that a commit needs"),
@@ -154,6 +157,9 @@ const TABLE: [Entry; 49] = [
     (Opt::Move, "move", Micros, (0, PHASE_MAX), 0, Maybe(30, 500 * MS, 4 * S), "mean time between two movements of a buffer"),
     (Opt::State, "state", Micros, (0, PHASE_MAX), 0, Maybe(30, 300 * MS, 3 * S), "mean time until a buffer is paused or closed"),
     (Opt::StateLast, "state-last", Micros, (1, PHASE_MAX), 500 * MS, Within(50 * MS, 2 * S), "mean time until it is opened again"),
+    (Opt::Drain, "drain", Micros, (0, PHASE_MAX), 0, Maybe(25, 500 * MS, 4 * S), "mean time between two drains, all of one node"),
+    (Opt::DrainLast, "drain-last", Micros, (1, PHASE_MAX), S, Within(200 * MS, 4 * S), "mean time until it may hold copies again, if it may"),
+    (Opt::Rebalance, "rebalance", Micros, (0, PHASE_MAX), 0, Maybe(25, 500 * MS, 4 * S), "mean time between two rebalances"),
 ];
 
 in_order_of_variants!(TABLE);

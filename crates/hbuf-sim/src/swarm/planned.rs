@@ -259,8 +259,13 @@ impl Occasion<'_, '_> {
     /// The one node of the run whose disk loses what was durable: with faults on more than one,
     /// every copy of a message could be gone, and nothing could be said of the outcome.
     fn victim(&self) -> NodeRef {
+        self.the_one("victim")
+    }
+
+    /// The node of the run to which all of one kind happens.
+    pub(super) fn the_one(&self, kind: &str) -> NodeRef {
         let mut nodes = self.plan.nodes();
-        let draw = self.plan.draws.draw(Purpose::Faults, key("victim"), 0);
+        let draw = self.plan.draws.draw(Purpose::Faults, key(kind), 0);
         nodes.swap_remove(below(draw, nodes.len()))
     }
 
@@ -322,6 +327,6 @@ fn error(draw: Draw, most: u64) -> i64 {
     if draw.percent(50) { size } else { -size }
 }
 
-fn below(draw: Draw, bound: usize) -> usize {
+pub(super) fn below(draw: Draw, bound: usize) -> usize {
     usize::try_from(draw.below(bound as u64)).expect("it is below a usize")
 }

@@ -108,6 +108,8 @@ fn a_plan_is_that_of_its_seed_and_ends_with_the_first_phase() {
         "slow-disk",
         "move",
         "state",
+        "drain",
+        "rebalance",
         "skew",
         "drift",
     ];

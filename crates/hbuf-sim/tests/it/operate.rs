@@ -4,7 +4,7 @@ use hbuf_core::rules::Rules;
 use hbuf_sim::Kind;
 use hbuf_sim::history::Outcome;
 use hbuf_sim::nodes::{ClusterOutcome, ClusterSetup, run_cluster};
-use hbuf_sim::scenario::{Action, Scenario, When};
+use hbuf_sim::scenario::{Action, Scenario, Step, When};
 
 /// Runs the timed lines of a scenario.
 fn play(text: &str) -> ClusterOutcome {
@@ -13,11 +13,18 @@ fn play(text: &str) -> ClusterOutcome {
 
 fn play_with(text: &str, rules: Rules) -> ClusterOutcome {
     let scenario: Scenario = format!("name story\n{text}").parse().unwrap();
-    let acts = scenario.steps.into_iter().map(|step| match step.when {
-        When::At(at) => (at, step.action),
-        other => panic!("{other:?} has no time"),
-    });
-    let acts: Vec<(u64, Action)> = acts.collect();
+    let mut acts: Vec<(u64, Action)> = Vec::new();
+    for Step { when, action } in scenario.steps {
+        match when {
+            When::At(at) => acts.push((at, action)),
+            When::Every { every, from, until } => {
+                let step = usize::try_from(every).unwrap();
+                let times = (from.max(every)..until.unwrap()).step_by(step);
+                acts.extend(times.map(|at| (at, action.clone())));
+            }
+            other => panic!("{other:?} has no time"),
+        }
+    }
     let outcome = run_cluster(&ClusterSetup {
         acts,
         rules,
@@ -91,4 +98,36 @@ fn a_primary_that_takes_appends_although_it_is_closed_is_noticed() {
     let mut rules = Rules::correct();
     rules.closed_refuses = false;
     breaks(&play_with(HALTED, rules), "halted-takes-nothing");
+}
+
+/// A node is drained while it and others die; then places are asked for anew.
+const MOVED: &str = "
+    every 10ms client c1 append b1 retry=on until 4s
+    at 1s drain n1
+    at 1200ms crash n2
+    at 1500ms kill n1
+    at 1800ms start all
+    at 2500ms crash primary of b2
+    at 2900ms start all
+    at 4500ms undrain n1
+    at 4600ms rebalance even-load
+    at 4700ms kill n3
+    at 5s start n3
+    nodes 4
+    copies 2
+    buffers 4
+    safety 6s
+    clients 2";
+
+#[test]
+fn a_drain_and_a_rebalance_come_to_their_end_whoever_dies() {
+    let outcome = play(MOVED);
+    holds(&outcome);
+    let applied = |word: &str| {
+        let commands = outcome.trace.lines();
+        let commands = commands.filter(|line| line.contains("command.applied"));
+        commands.filter(|line| line.contains(word)).count()
+    };
+    assert!(applied("set-copies") >= 4 * 3, "{}", applied("set-copies"));
+    assert!(outcome.kinds.contains_key(&Kind::CopyRemoved));
 }
