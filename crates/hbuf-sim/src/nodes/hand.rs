@@ -1,10 +1,10 @@
 //! What a hand changes in a run, and where somebody stops it to look.
 //!
-//! An event that was planned (an arrival, the end of a sync, a turn of a client, a fault) is changed
-//! when its time has come. Other events happen together with others in one step. Only an action can
-//! be put before such a one, and it comes before the whole step; that step is known when the event
-//! happens, so the run then begins anew and knows it ([`Pins`]). That is once for each such change
-//! at most.
+//! An event that was planned (an arrival, the end of a sync, a turn of a client, a fault) is
+//! changed when its time has come. Other events happen together with others in one step. Only an
+//! action can be put before such a one, and it comes before the whole step; that step is known when
+//! the event happens, so the run then begins anew and knows it ([`Pins`]). That is once for each
+//! such change at most.
 
 use std::collections::BTreeMap;
 

@@ -2,8 +2,8 @@
 //!
 //! An id is a hash of (first cause, name of the kind, how many such children the cause had before),
 //! so that an event that happens in two runs has the same id in both, also when the registry of
-//! kinds has grown in between. What a client does in a turn, and what a plan or a hand makes happen,
-//! has a hash of its own name instead, and what a node does at a tick is told apart by that.
+//! kinds has grown in between. What a client does in a turn, and what a plan or a hand makes
+//! happen, has a hash of its own name instead; what a node does at a tick is told apart by that.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
