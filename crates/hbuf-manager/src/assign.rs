@@ -31,6 +31,15 @@ pub enum Assign {
         /// Its registration.
         epoch: NodeEpoch,
     },
+    /// A process takes another life, for it saw that somebody has a copy of its disk.
+    RenewLife {
+        /// The node.
+        node: NodeId,
+        /// Its registration, which only that process knows.
+        epoch: NodeEpoch,
+        /// The life, which is on its disk by now.
+        life: Uuid,
+    },
     /// Sets something on a node.
     SetNode {
         /// The node.
@@ -101,6 +110,7 @@ impl Assign {
         match self {
             Self::FenceNodes { .. } => "fence-nodes",
             Self::ReviveNode { .. } => "revive-node",
+            Self::RenewLife { .. } => "renew-life",
             Self::SetNode { .. } => "set-node",
             Self::RemoveNode { .. } => "remove-node",
             Self::AlterInSync { .. } => "alter-in-sync",
@@ -132,6 +142,10 @@ impl Assign {
                 out.list("nodes", nodes.map(|(id, epoch)| pair(*id, *epoch)));
             }
             Self::ReviveNode { node, epoch } => out.field("node", pair(*node, *epoch)),
+            Self::RenewLife { node, epoch, life } => {
+                out.field("node", pair(*node, *epoch));
+                out.field("life", life);
+            }
             Self::SetNode { node, change } => {
                 out.field("node", node.0);
                 change.write(out);
@@ -185,6 +199,11 @@ impl Assign {
             "revive-node" => {
                 let (node, epoch) = fields.with("node", read_pair)?;
                 Self::ReviveNode { node, epoch }
+            }
+            "renew-life" => {
+                let (node, epoch) = fields.with("node", read_pair)?;
+                let life = fields.uuid("life")?;
+                Self::RenewLife { node, epoch, life }
             }
             "set-node" => Self::SetNode {
                 node: NodeId(fields.parse("node")?),

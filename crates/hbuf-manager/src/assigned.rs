@@ -87,6 +87,7 @@ impl Assigned {
         match command {
             Assign::FenceNodes { nodes } => Ok(self.fence(nodes)),
             Assign::ReviveNode { node, epoch } => self.revive(*node, *epoch),
+            Assign::RenewLife { node, epoch, life } => self.renew_life(*node, *epoch, *life),
             Assign::SetNode { node, change } => self.set_node(*node, change),
             Assign::RemoveNode { node } => self.remove_node(*node),
             Assign::AlterInSync { uuid, alter } => self.alter(*uuid, alter),

@@ -275,6 +275,13 @@ impl RegisterNode {
         }
     }
 
+    /// Whether this is the start of a copy of the disk of a process that lives and has this life:
+    /// what comes after it on its own disk comes when it is gone. It then takes another life.
+    #[must_use]
+    pub fn is_of_a_copy(&self, disk: Uuid, life: Uuid) -> bool {
+        self.disk == disk && self.life != Some(life) && self.earlier.contains(&life)
+    }
+
     pub(crate) fn write(&self, out: &mut Writer) {
         out.field("node", &self.node);
         out.field("disk", self.disk);

@@ -86,6 +86,17 @@ pub enum Refused {
         /// Its node.
         node: Name,
     },
+    /// The process that registered with this disk last is taken to be alive, and this disk does not
+    /// know it: another one does.
+    #[error(
+        "the node {node} lives with the identity of this disk {disk}, which does not know its process: the disk is a copy, or was set back; give a copy an identity of its own or take it away, or wait until the session of that process has lapsed: then this disk counts as lost"
+    )]
+    DiskCopied {
+        /// The disk.
+        disk: Uuid,
+        /// Its node.
+        node: Name,
+    },
     /// A process with this name and another disk is taken to be alive.
     #[error(
         "a node {node} with another disk is alive, or was until a moment ago; choose another name, or stop it and wait until its session has lapsed"

@@ -4,7 +4,8 @@
 //! A life is one process. Its id is on the disk before the manager hears of it, beside those of
 //! before, so a disk that does not know the manager's last life is an older state of itself: what
 //! it acknowledged since is not on it. A copied disk is told in the same way, as soon as one of the
-//! two has registered.
+//! two has registered, or as the process that lives has seen the other one try: then it takes
+//! another life, which the copy does not know.
 
 use alloc::collections::BTreeSet;
 
@@ -93,6 +94,21 @@ impl Assigned {
         Ok(registered(id, now, found))
     }
 
+    /// The process of a registration goes on under another life: only its own disk knows that.
+    pub(super) fn renew_life(
+        &mut self,
+        id: NodeId,
+        epoch: NodeEpoch,
+        life: Uuid,
+    ) -> Result<Outcome, Refused> {
+        let node = self.node_mut(id)?;
+        if node.epoch != epoch {
+            return Err(Refused::NodeSuperseded { node: id });
+        }
+        node.life = Some(life);
+        Ok(Outcome::Done)
+    }
+
     fn check_start(&self, id: NodeId, start: &RegisterNode) -> Result<(), Refused> {
         if start.earlier.len() > NODE_LIVES_MAX {
             return Err(Refused::TooManyLives);
@@ -117,8 +133,12 @@ impl Assigned {
                 true => Ok(()),
                 false => Err(Refused::NameInUse { node: name }),
             },
-            Some(_) if node.alive && node.disk == disk => {
-                Err(Refused::DiskInUse { disk, node: name })
+            // Its own process of before, of which it waits for the end; or the one of another disk.
+            Some(life) if node.alive && node.disk == disk => {
+                Err(match start.earlier.contains(&life) {
+                    true => Refused::DiskInUse { disk, node: name },
+                    false => Refused::DiskCopied { disk, node: name },
+                })
             }
             Some(_) if node.alive => Err(Refused::NameInUse { node: name }),
             Some(_) if start.life.is_none() => Err(Refused::NoLife { node: name }),

@@ -92,6 +92,10 @@ pub(super) fn any_assign() -> impl Strategy<Value = Assign> {
     prop_oneof![
         sessions.prop_map(|nodes| Assign::FenceNodes { nodes }),
         (any_node(), any_epoch()).prop_map(|(node, epoch)| Assign::ReviveNode { node, epoch }),
+        (any_node(), any_epoch()).prop_map(|(node, epoch)| {
+            let life = uuid(epoch.0);
+            Assign::RenewLife { node, epoch, life }
+        }),
         (any_node(), any_change()).prop_map(|(node, change)| Assign::SetNode { node, change }),
         any_node().prop_map(|node| Assign::RemoveNode { node }),
         (buffer(), any_alter()).prop_map(|(uuid, alter)| Assign::AlterInSync { uuid, alter }),

@@ -116,10 +116,50 @@ fn of_two_copies_of_a_disk_only_one_goes_on() {
     lapse(&mut world);
     world.ok(disk.starts(101));
     let refused = world.refused(clone.starts(102));
-    assert!(matches!(refused, Refused::DiskInUse { .. }), "{refused:?}");
+    assert!(matches!(refused, Refused::DiskCopied { .. }), "{refused:?}");
     lapse(&mut world);
     let done = world.ok(clone.starts(103));
     assert_eq!(found_disk(&done), DiskFound::SetBack);
+}
+
+#[test]
+fn whoever_sees_that_its_disk_was_copied_takes_a_life_that_the_copy_does_not_know() {
+    let mut disk = DiskState::new(1);
+    let mut world = world(&mut disk);
+    let epoch = world.catalog.node_by_id(NodeId(1)).unwrap().epoch;
+    let mut clone = disk.clone();
+    // The disk was copied while its process lived: the copy knows that process.
+    let start = clone.starts(102);
+    let refused = world.refused(start.clone());
+    assert!(matches!(refused, Refused::DiskInUse { .. }), "{refused:?}");
+    let Action::RegisterNode(start) = start else {
+        panic!("{start:?}")
+    };
+    assert!(start.is_of_a_copy(uuid(1), uuid(100)));
+    assert!(!start.is_of_a_copy(uuid(1), uuid(102)));
+    assert!(!start.is_of_a_copy(uuid(2), uuid(100)));
+    let life = uuid(200);
+    let renew = Action::Assign(Assign::RenewLife {
+        node: NodeId(1),
+        epoch,
+        life,
+    });
+    world.ok(renew.clone());
+    world.ok(renew);
+    let node = world.catalog.node_by_id(NodeId(1)).unwrap();
+    assert_eq!((node.life, node.epoch), (Some(life), epoch));
+    let refused = world.refused(clone.starts(103));
+    assert!(matches!(refused, Refused::DiskCopied { .. }), "{refused:?}");
+    // Also when it comes first after the end of that process.
+    lapse(&mut world);
+    let done = world.ok(clone.starts(104));
+    assert_eq!(found_disk(&done), DiskFound::SetBack);
+    let late = world.refused(Action::Assign(Assign::RenewLife {
+        node: NodeId(1),
+        epoch,
+        life: uuid(201),
+    }));
+    assert_eq!(late, Refused::NodeSuperseded { node: NodeId(1) });
 }
 
 #[test]

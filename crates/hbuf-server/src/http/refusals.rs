@@ -292,6 +292,7 @@ impl From<Refused> for Box<Problem> {
             | Refused::NodeVersions { .. }
             | Refused::DiskTaken { .. }
             | Refused::DiskInUse { .. }
+            | Refused::DiskCopied { .. }
             | Refused::NameInUse { .. }
             | Refused::NoLife { .. }
             | Refused::TooManyLives

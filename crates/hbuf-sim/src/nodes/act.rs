@@ -72,6 +72,9 @@ impl World {
             }
             Action::Move { buffer, to } => self.move_buffer(event, buffer, to),
             Action::HandOver { buffer, to } => self.hand_over(event, buffer, to),
+            Action::Clone { node, name } => self.clone_node(event, node, name),
+            Action::Snapshot { node, name } => self.snapshot(event, node, name),
+            Action::Restore { node, name } => self.restore(event, node, name),
             Action::Drain(node) => self.set_draining(event, node, true),
             Action::Undrain(node) => self.set_draining(event, node, false),
             Action::Rebalance(placement) => self.rebalance(event, *placement),
@@ -128,7 +131,7 @@ impl World {
     }
 
     pub(super) fn start_all(&mut self, cause: EventId) {
-        for host in 0..self.hosts.len() {
+        for host in 0..self.founders {
             self.start_if_down(cause, host);
         }
     }

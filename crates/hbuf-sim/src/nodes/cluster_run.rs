@@ -73,6 +73,8 @@ impl ClusterSetup {
         if options.get(Opt::MinInSync) < 2 {
             options.set(Opt::Rot, 0);
             options.set(Opt::Reformat, 0);
+            options.set(Opt::Clone, 0);
+            options.set(Opt::Restore, 0);
         }
         Self {
             seed,
@@ -201,6 +203,7 @@ impl World {
             stormy: true,
             closing: false,
             founders: nodes,
+            kept: BTreeMap::new(),
             rebalancing: None,
             unplayed: Vec::new(),
             options,

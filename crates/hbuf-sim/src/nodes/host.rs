@@ -10,6 +10,7 @@ use hbuf_core::replication::NodeEpoch;
 use hbuf_core::rules::Rules;
 use hbuf_core::shard::Shard;
 
+use super::backups::CopyOf;
 use super::files::{LogFiles, LogId};
 use super::manager::Manager;
 use crate::clock::Clock;
@@ -27,6 +28,8 @@ pub(super) struct Host {
     /// The files of its manager group, and the lives that its disk knows: durable.
     pub(super) manager: Manager,
     pub(super) lives: Lives,
+    /// It runs a copy of another host's disk.
+    pub(super) copy_of: Option<CopyOf>,
     /// What follows from here on is of one life of the process.
     pub(super) up: bool,
     pub(super) life: u64,
@@ -132,6 +135,7 @@ impl Host {
             disk: Disk::new(),
             manager,
             lives: Lives::default(),
+            copy_of: None,
             up: false,
             life: 0,
             node_epoch: None,

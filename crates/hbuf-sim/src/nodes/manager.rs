@@ -28,8 +28,6 @@ use crate::tracefile::EventId;
 pub(super) const GROUP: Uuid = Uuid([0x67; 16]);
 /// A command that nobody has seen applied is proposed again after so many ticks.
 const ASK_AGAIN_TICKS: u64 = 10;
-/// Ticks after which a node that was refused registers again.
-const REGISTER_AGAIN_TICKS: u64 = 10;
 /// Ticks between heartbeats.
 const HEARTBEAT_TICKS: u64 = NODE_HEARTBEAT_MICROS / TICK_US;
 
@@ -69,6 +67,25 @@ impl Manager {
             log: None,
             catalog: catalog.clone(),
             disk,
+            todo: VecDeque::new(),
+            outbox: VecDeque::new(),
+            number: 0,
+            client: Uuid([0; 16]),
+            asked_at: None,
+            ticks: 0,
+            sessions: None,
+            register_at: None,
+        }
+    }
+
+    /// Beside a copy of a disk there is no member: the group's files are on another one.
+    pub(super) fn of_a_copy(&self) -> Self {
+        Self {
+            config: self.config,
+            group: None,
+            log: None,
+            catalog: self.catalog.clone(),
+            disk: GroupFiles::default(),
             todo: VecDeque::new(),
             outbox: VecDeque::new(),
             number: 0,
@@ -129,6 +146,9 @@ impl Manager {
 impl World {
     /// A node's tick: elections, heartbeats, sessions, what is asked again, what has come due.
     pub(super) fn tick(&mut self, cause: EventId, host: usize) {
+        if self.hosts[host].copy_of.is_some() {
+            return self.tick_of_copy(cause, host);
+        }
         let manager = &mut self.hosts[host].manager;
         manager.ticks += 1;
         let ticks = manager.ticks;
@@ -376,10 +396,15 @@ impl World {
         };
         let event = self.event(&[cause], Kind::CommandApplied, &about);
         self.check_catalog(host, index);
-        if own && matches!(command.action, Action::RegisterNode(_)) {
+        if let Action::RegisterNode(start) = &command.action {
+            let result = result.as_ref().map(|applied| &applied.outcome);
             match result {
-                Ok(applied) => self.registration_applied(event, host, &applied.outcome),
-                Err(refused) => self.registration_refused(event, host, &refused),
+                Ok(outcome) if own => self.registration_applied(event, host, outcome),
+                Err(refused) if own => self.registration_refused(event, host, refused),
+                _ => {
+                    let asked = (command.client, command.number);
+                    self.start_seen(event, host, asked, start, result);
+                }
             }
         }
         self.tell_decisions(event, host);
@@ -421,6 +446,18 @@ impl World {
         host: usize,
         refused: &hbuf_manager::Refused,
     ) {
+        self.told_refused(cause, host, refused);
+        let manager = &mut self.hosts[host].manager;
+        manager.register_at = Some(manager.ticks + super::backups::wait_ticks(refused));
+    }
+
+    /// A process that registers is told no.
+    pub(super) fn told_refused(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        refused: &hbuf_manager::Refused,
+    ) {
         let note = self.words(refused);
         let about = About {
             host: Some(host),
@@ -428,8 +465,6 @@ impl World {
             ..About::default()
         };
         self.event(&[cause], Kind::NodeRefused, &about);
-        let manager = &mut self.hosts[host].manager;
-        manager.register_at = Some(manager.ticks + REGISTER_AGAIN_TICKS);
     }
 
     /// The shard is told what is new of its buffers; what has come here is opened.

@@ -16,12 +16,14 @@
 //! | what goes wrong | `act.rs` |
 //! | what operators do to buffers | `states.rs` |
 //! | drains and rebalances | `moves.rs` |
+//! | disks that are kept, put back, copied | `backups.rs` |
 //! | what a hand changes, where somebody stops to look | `hand.rs` |
 //! | what there is to see at a moment | `look.rs`, `view.rs` |
 //! | what must hold | `checks.rs` |
 //! | a run from begin to end | `cluster_run.rs` |
 
 mod act;
+mod backups;
 mod checks;
 mod client;
 mod cluster_run;
@@ -45,6 +47,7 @@ use std::rc::Rc;
 use hbuf_core::ids::{Micros, Uuid};
 use hbuf_core::rules::Rules;
 
+use self::backups::Kept;
 use self::checks::Watch;
 use self::client::{Client, Wanted};
 use self::hand::Hand;
@@ -106,6 +109,8 @@ enum Due {
     Client(usize),
     /// A client waits no longer.
     GiveUp { client: usize, operation: u64 },
+    /// A copy of a disk was let in: it takes the place of the original.
+    TakeOver { copy: usize },
     /// An operator looks at what is left of a rebalance.
     Rebalance,
     /// Something goes wrong, or well again.
@@ -189,6 +194,8 @@ pub(crate) struct World {
     founders: usize,
     /// Messages that were acknowledged, by buffer.
     acked: Vec<u64>,
+    /// Disks that were kept, by name.
+    kept: BTreeMap<String, Kept>,
     /// A rebalance that is not done.
     rebalancing: Option<Placement>,
     /// What was to happen and this world cannot play.
@@ -390,6 +397,7 @@ impl World {
             Due::Arrive { packet, message } => self.arrive(cause, eid, packet, &message),
             Due::Client(client) => self.client_turn(cause, eid, client),
             Due::GiveUp { client, operation } => self.give_up(cause, eid, client, operation),
+            Due::TakeOver { copy } => self.take_over(cause, copy),
             Due::Rebalance => self.go_on_rebalancing(cause),
             Due::Act(act) => self.act_as(eid, cause, &act),
             Due::Again {

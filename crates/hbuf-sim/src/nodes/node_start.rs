@@ -25,6 +25,9 @@ pub(super) const TICK_US: u64 = 20_000;
 impl World {
     /// The process of a node begins.
     pub(super) fn start(&mut self, cause: EventId, host: usize) {
+        if self.hosts[host].copy_of.is_some() {
+            return self.start_copy(cause, host);
+        }
         let about = About {
             host: Some(host),
             ..About::default()
@@ -39,10 +42,7 @@ impl World {
         life[..8].copy_from_slice(&draw.next().next().0.to_be_bytes());
         life[8..].copy_from_slice(&this.life.to_be_bytes());
         let life = Uuid::from_random(life);
-        let earlier = this.lives.now.replace(life);
-        this.lives.earlier.extend(earlier);
-        let much = this.lives.earlier.len().saturating_sub(8);
-        this.lives.earlier.drain(..much);
+        this.lives.begin(life);
         this.manager.start(life);
         for buffer in 0..self.buffers.len() {
             if self.holds(host, buffer) {
@@ -306,6 +306,9 @@ impl World {
 
     /// Whoever has a record that is not as it was framed notices.
     pub(super) fn scrub(&mut self, cause: EventId, host: usize) {
+        if self.hosts[host].copy_of.is_some() {
+            return;
+        }
         for buffer in 0..self.buffers.len() {
             for log in LOGS {
                 let id = LogId { buffer, log };

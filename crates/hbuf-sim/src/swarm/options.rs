@@ -63,6 +63,9 @@ pub enum Opt {
     Drain,
     DrainLast,
     Rebalance,
+    Clone,
+    Restore,
+    RestoreLast,
 }
 
 /// How a seed chooses a value.
@@ -107,7 +110,7 @@ type Entry = (
 
 /// What is known of each option, in their order: name, unit, range, calm value, choice, about.
 #[rustfmt::skip]
-const TABLE: [Entry; 52] = [
+const TABLE: [Entry; 55] = [
     (Opt::Nodes, "nodes", Count, (1, 9), 3, Within(3, 5), "nodes"),
     (Opt::Copies, "copies", Count, (1, 8), 3, Within(1, 4), "copies of each buffer, at most one a node"),
     (Opt::MinInSync, "min-in-sync", Count, (1, 8), 2, Within(1, 2), "members of the in-sync set that a commit needs"),
@@ -160,6 +163,9 @@ const TABLE: [Entry; 52] = [
     (Opt::Drain, "drain", Micros, (0, PHASE_MAX), 0, Maybe(25, 500 * MS, 4 * S), "mean time between two drains, all of one node"),
     (Opt::DrainLast, "drain-last", Micros, (1, PHASE_MAX), S, Within(200 * MS, 4 * S), "mean time until it may hold copies again, if it may"),
     (Opt::Rebalance, "rebalance", Micros, (0, PHASE_MAX), 0, Maybe(25, 500 * MS, 4 * S), "mean time between two rebalances"),
+    (Opt::Clone, "clone", Micros, (0, PHASE_MAX), 0, Maybe(15, S, 6 * S), "mean time between two disks that are started twice, all of one node"),
+    (Opt::Restore, "restore", Micros, (0, PHASE_MAX), 0, Maybe(15, S, 6 * S), "mean time until an old state of a disk is kept again, of one node"),
+    (Opt::RestoreLast, "restore-last", Micros, (1, PHASE_MAX), S, Within(200 * MS, 4 * S), "mean time until it is put back"),
 ];
 
 in_order_of_variants!(TABLE);

@@ -258,7 +258,7 @@ impl Occasion<'_, '_> {
 
     /// The one node of the run whose disk loses what was durable: with faults on more than one,
     /// every copy of a message could be gone, and nothing could be said of the outcome.
-    fn victim(&self) -> NodeRef {
+    pub(super) fn victim(&self) -> NodeRef {
         self.the_one("victim")
     }
 

@@ -110,6 +110,8 @@ fn a_plan_is_that_of_its_seed_and_ends_with_the_first_phase() {
         "state",
         "drain",
         "rebalance",
+        "clone",
+        "restore",
         "skew",
         "drift",
     ];

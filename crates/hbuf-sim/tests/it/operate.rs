@@ -131,3 +131,53 @@ fn a_drain_and_a_rebalance_come_to_their_end_whoever_dies() {
     assert!(applied("set-copies") >= 4 * 3, "{}", applied("set-copies"));
     assert!(outcome.kinds.contains_key(&Kind::CopyRemoved));
 }
+
+/// What those who asked for a node's identity were told.
+fn refused<'a>(outcome: &'a ClusterOutcome, node: &str) -> Vec<&'a str> {
+    let who = format!("\"node\":\"{node}\"");
+    let lines = outcome.trace.lines().filter(|line| line.contains(&who));
+    lines.filter(|line| line.contains("node.refused")).collect()
+}
+
+#[test]
+fn a_disk_that_is_started_twice_goes_on_once_and_the_other_one_is_told_why() {
+    let outcome = play(
+        "every 10ms client c1 append b1 retry=on until 3s
+         at 1s clone n2 as n2x
+         at 2s crash n2
+         at 2100ms start n2
+         safety 4s
+         clients 1",
+    );
+    holds(&outcome);
+    let told = refused(&outcome, "n2x");
+    assert!(told[0].contains("is in use by the node n2"), "{told:?}");
+    // The original has seen it and taken a life that the copy does not know.
+    assert!(told[1].contains("identity of this disk"), "{told:?}");
+    assert!(outcome.trace.contains("renew-life"));
+    assert!(refused(&outcome, "n2").len() <= 5);
+    assert!(stored(&outcome).iter().all(|stored| *stored));
+}
+
+#[test]
+fn a_disk_that_was_set_back_counts_as_lost_and_is_filled_again() {
+    let outcome = play(
+        "every 10ms client c1 append b1 retry=on until 4s
+         at 1s kill n2
+         at 1s snapshot n2 as old
+         at 1100ms start n2
+         at 3s restore n2 from old
+         at 3s start n2
+         safety 5s
+         clients 1",
+    );
+    holds(&outcome);
+    assert_eq!(outcome.kinds[&Kind::BackupRestored], 1);
+    assert!(stored(&outcome).iter().all(|stored| *stored));
+    // It is taken in anew: by itself it would have stayed a member.
+    let after = outcome
+        .trace
+        .lines()
+        .skip_while(|line| !line.contains("backup.restored"));
+    assert!(after.filter(|line| line.contains("alter-in-sync")).count() > 0);
+}
