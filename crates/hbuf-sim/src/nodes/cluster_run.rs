@@ -112,6 +112,8 @@ pub struct ClusterOutcome {
     pub acked: u64,
     /// Actions that this world cannot play.
     pub unplayed: Vec<String>,
+    /// What a hand changed, as it is written.
+    pub overrides: Vec<String>,
     /// Changes of a hand that changed nothing.
     pub unmet: Vec<Unmet>,
     /// The trace, when lines were wanted.
@@ -326,6 +328,7 @@ impl World {
             faults,
             acked: self.acked.iter().sum(),
             unplayed: self.unplayed,
+            overrides: setup.overrides.texts(),
             unmet: self.hand.unmet(self.t, |fault| {
                 let planned = setup.faults.iter().filter(|it| it.fault == fault);
                 planned.count() as u64

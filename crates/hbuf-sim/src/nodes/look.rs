@@ -92,7 +92,12 @@ pub fn look(setup: &ClusterSetup, at: At) -> Result<View, LookError> {
             (Stop::Step(met.step), Some(met.eid))
         }
     };
-    Ok(played(&quiet(setup), stop).view(next))
+    let mut view = played(&quiet(setup), stop).view(next);
+    if let At::Time(time) = at {
+        // It stopped when what came next was due.
+        view.t = view.t.min(time);
+    }
+    Ok(view)
 }
 
 /// Plays a run up to an event.
@@ -248,7 +253,15 @@ impl World {
     /// What is under way and due, as far as a hand can name it.
     fn planned_view(&self) -> Vec<PlannedView> {
         let named = self.queue.iter();
-        let named = named.filter(|(_, planned)| planned.eid != EventId::default());
+        let named = named.filter(|(_, planned)| {
+            let answered = match &planned.due {
+                Due::GiveUp { client, operation } => {
+                    !self.clients[*client].pending.contains_key(operation)
+                }
+                _ => false,
+            };
+            planned.eid != EventId::default() && !answered
+        });
         named
             .map(|((at, _), planned)| PlannedView {
                 at: *at,

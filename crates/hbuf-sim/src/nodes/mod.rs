@@ -21,6 +21,7 @@
 //! | what there is to see at a moment | `look.rs`, `view.rs` |
 //! | what must hold | `checks.rs` |
 //! | a run from begin to end | `cluster_run.rs` |
+//! | how one that fails becomes small | `smaller.rs` |
 
 mod act;
 mod backups;
@@ -38,6 +39,7 @@ mod moves;
 mod node_start;
 mod packets;
 mod shell;
+mod smaller;
 mod states;
 mod view;
 
@@ -65,6 +67,7 @@ pub use self::checks::{CLUSTER_INVARIANTS, ClusterBroken};
 pub use self::cluster_run::{ClusterOutcome, ClusterSetup, run_cluster};
 pub use self::hand::Unmet;
 pub use self::look::{At, LookError, event_at, look};
+pub use self::smaller::{Smaller, smaller};
 pub use self::view::{BufferView, ClientView, CopyRole, CopyView, NodeView, PlannedView, View};
 
 /// When the simulated clock begins: 2026-01-01.

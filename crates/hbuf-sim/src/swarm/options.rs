@@ -206,6 +206,29 @@ impl Opt {
         self.row().unit
     }
 
+    /// Whether a seed may leave it out.
+    pub(crate) const fn can_be_off(self) -> bool {
+        matches!(self.row().choice, Maybe(..))
+    }
+
+    /// Smaller values that may take the place of this one, the smallest first.
+    pub(crate) fn smaller(self, value: u64) -> Vec<u64> {
+        let row = self.row();
+        // No seed draws less, so nobody has seen whether a run with less makes sense.
+        let least = match row.choice {
+            Within(low, _) => low.max(row.range.0),
+            Maybe(..) => row.range.0,
+        };
+        let fewer = [least, value / 8, value / 2, value.saturating_sub(value / 4)];
+        let mut fewer: Vec<u64> = fewer
+            .into_iter()
+            .filter(|it| (least..value).contains(it))
+            .collect();
+        fewer.sort_unstable();
+        fewer.dedup();
+        fewer
+    }
+
     /// The option of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -331,6 +354,15 @@ impl Options {
         })?;
         self.set(opt, opt.parse(value)?);
         Ok(())
+    }
+
+    /// Those that differ from a quiet run's, in the form that [`Options::from_str`] reads.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        let quiet = Self::default();
+        let differs = Opt::all().filter(|opt| self.get(*opt) != quiet.get(*opt));
+        let texts = differs.map(|opt| format!("{}={}", opt.name(), opt.unit().show(self.get(opt))));
+        texts.collect::<Vec<_>>().join(" ")
     }
 
     /// Whether the options go together.

@@ -1,6 +1,9 @@
 //! What a hand changes in a run of several nodes: nothing before it, and what follows from it.
 
-use hbuf_sim::nodes::{At, ClusterOutcome, ClusterSetup, CopyRole, event_at, look, run_cluster};
+use hbuf_core::rules::Rules;
+use hbuf_sim::nodes::{
+    At, ClusterOutcome, ClusterSetup, CopyRole, event_at, look, run_cluster, smaller,
+};
 use hbuf_sim::overrides::{Override, Overrides};
 use hbuf_sim::tracefile::{Event, EventId, TraceFile};
 
@@ -325,4 +328,45 @@ fn a_fork_is_looked_at_as_any_run_is() {
         view.nodes.iter().filter(|node| !node.runs).count()
     };
     assert_eq!((down(&[]), down(&["at=500ms kill n2".to_owned()])), (0, 1));
+}
+
+#[test]
+fn a_run_that_fails_is_made_smaller_and_its_texts_make_it_again() {
+    let mut rules = Rules::correct();
+    rules.appointed_keeps_its_log = false;
+    let bent = |setup| ClusterSetup { rules, ..setup };
+    let fails = |setup: &ClusterSetup| {
+        let broken = run_cluster(setup).broken;
+        broken.map(|broken| broken.invariant)
+    };
+    let quick = |seed: &u64| {
+        let setup = bent(ClusterSetup::swarm(*seed));
+        setup.faults.len() > 5 && fails(&setup) == Some("committed-never-cut")
+    };
+    let seed = (0..200).find(quick).unwrap();
+    let small = smaller(&bent(ClusterSetup::swarm(seed)), 120).unwrap();
+    assert_eq!(small.invariant, "committed-never-cut");
+    let (before, now) = small.faults;
+    assert!(
+        now < before && now <= 4,
+        "seed {seed}: {:?}",
+        small.setup.overrides.texts()
+    );
+    assert!(small.runs <= 120);
+    // What a person is told is the whole of it.
+    let options = small.setup.options.in_short();
+    let texts = small.setup.overrides.texts();
+    println!("seed {seed}, {} tries: {options}: {texts:?}", small.runs);
+    let again = ClusterSetup {
+        overrides: Overrides::new(texts.iter().map(|it| it.parse().unwrap())),
+        ..bent(ClusterSetup::of(seed, options.parse().unwrap()))
+    };
+    let outcome = run_cluster(&again);
+    assert_eq!(outcome.broken.unwrap().what, small.what);
+    assert_eq!(outcome.events, small.events.1);
+}
+
+#[test]
+fn a_run_that_does_not_fail_is_not_made_smaller() {
+    assert!(smaller(&setup("", &[]), 10).is_none());
 }

@@ -2,14 +2,17 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use hbuf_sim::{Bug, CRASH_POINTS, Fault, Invariant, Kind};
 use serde_json::json;
 
+use crate::commands::sim_hand::HandArgs;
+use crate::commands::sim_meta::{MetaArgs, meta};
+use crate::commands::sim_swarm::Asked;
 use crate::commands::sim_trace::{self, CompareArgs, ExplainArgs, ShowArgs};
 use crate::commands::{sim_one_node, sim_swarm};
 use crate::output::{Out, table};
@@ -26,6 +29,9 @@ Examples:
   hbuf sim run swarm --seed 7
   hbuf sim sweep --scenario swarm --seeds 1000
   hbuf sim run swarm --seed 7 --set nodes=5 --set crash=200ms
+  hbuf sim run swarm --seed 7 --at 1500ms
+  hbuf sim run swarm --seed 7 --at n:1841 --override 'crash primary of b1'
+  hbuf sim shrink --seed 7
   hbuf sim run --seed 7 --trace t.jsonl
   hbuf sim show t.jsonl
   hbuf sim explain n:17 --trace t.jsonl
@@ -41,7 +47,9 @@ pub(crate) enum SimCommand {
     Run(RunArgs),
     /// Run many seeds, and count what happened in them: what never happened was not tested
     Sweep(SweepArgs),
-    /// Run one seed in two processes and compare their traces byte for byte
+    /// Make a run that fails smaller: fewer faults and changes, a smaller cluster
+    Shrink(ShrinkArgs),
+    /// Run seeds in two processes each and compare their traces byte for byte
     Meta(MetaArgs),
     /// Tell a trace as a story: a lane a node, time down, a line an event, messages as arrows
     Show(ShowArgs),
@@ -55,7 +63,7 @@ pub(crate) enum SimCommand {
 
 /// What a run is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum World {
+pub(crate) enum World {
     /// One node, with every step of its disk, journal and recovery
     OneNode,
     /// Three to five nodes with a manager, a network and clients
@@ -77,6 +85,8 @@ pub(crate) struct RunArgs {
     /// Do this wrong on purpose
     #[arg(long, value_parser = bugs())]
     bug: Option<String>,
+    #[command(flatten)]
+    hand: HandArgs,
     /// Write the trace to this file: a header, then a line of JSON an event; - for standard output
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -108,21 +118,52 @@ pub(crate) struct SweepArgs {
     json: bool,
 }
 
+impl World {
+    /// Its name on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::OneNode => "one-node",
+            Self::Swarm => "swarm",
+        }
+    }
+}
+
+impl RunArgs {
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            seed: self.seed,
+            set: &self.set,
+            hand: &self.hand,
+        }
+    }
+}
+
 impl SweepArgs {
     fn seeds(&self) -> Range<u64> {
         self.from..self.from.saturating_add(self.seeds)
     }
 }
 
-/// One run, twice.
+/// A run that fails, to be made smaller.
 #[derive(Debug, Args)]
-pub(crate) struct MetaArgs {
+pub(crate) struct ShrinkArgs {
     /// What runs
-    #[arg(long, value_enum, default_value = "one-node", value_name = "SCENARIO")]
+    #[arg(long, value_enum, default_value = "swarm", value_name = "SCENARIO")]
     scenario: World,
+    /// Change an option that the seed of a swarm draws
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
     /// The seed
     #[arg(long)]
     seed: u64,
+    #[command(flatten)]
+    hand: HandArgs,
+    /// How often it is tried at most
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    tries: u64,
+    /// Print what is left as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// What there is.
@@ -145,7 +186,7 @@ pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
     match command {
         SimCommand::Run(args) if args.world == World::Swarm => {
             ensure!(args.bug.is_none(), "{NO_BUG}");
-            sim_swarm::run(args.seed, &args.set, args.trace.as_deref(), args.json)
+            sim_swarm::run(&args.asked(), args.trace.as_deref(), args.json)
         }
         SimCommand::Sweep(args) if args.scenario == World::Swarm => {
             ensure!(args.bug.is_none(), "{NO_BUG}");
@@ -157,6 +198,7 @@ pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
             bail!("--set changes the options of a swarm: name the scenario `swarm`")
         }
         SimCommand::Run(args) => {
+            args.hand.refuse()?;
             let (bug, trace) = (bug(args.bug.as_ref()), args.trace.as_deref());
             sim_one_node::run(args.seed, bug, trace, args.json)
         }
@@ -164,59 +206,23 @@ pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
             None => sim_one_node::sweep(args.seeds(), args.json),
             Some(bug) => sim_one_node::hunt(args.seeds(), bug, args.json),
         },
+        SimCommand::Shrink(args) if args.scenario == World::Swarm => {
+            let asked = Asked {
+                seed: args.seed,
+                set: &args.set,
+                hand: &args.hand,
+            };
+            sim_swarm::shrink(&asked, args.tries, args.json)
+        }
+        SimCommand::Shrink(_) => {
+            bail!("only a run of a swarm is made smaller: its plan is of single faults")
+        }
         SimCommand::Meta(args) => meta(args),
         SimCommand::Show(args) => sim_trace::show(args),
         SimCommand::Explain(args) => sim_trace::explain_event(args),
         SimCommand::Compare(args) => sim_trace::compare_two(args),
         SimCommand::List(args) => list(args),
     }
-}
-
-/// Two processes, since one would share whatever a global could hold.
-fn meta(args: &MetaArgs) -> Result<ExitCode> {
-    let seed = args.seed.to_string();
-    let world = match args.scenario {
-        World::OneNode => "one-node",
-        World::Swarm => "swarm",
-    };
-    let trace = || -> Result<Vec<u8>> {
-        let binary = std::env::current_exe().context("the path of this program")?;
-        let mut command = process::Command::new(binary);
-        let output = command
-            .args(["sim", "run", world, "--trace", "-", "--seed", &seed])
-            .output()?;
-        ensure!(
-            !output.stdout.is_empty(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        Ok(output.stdout)
-    };
-    let (one, two) = (trace()?, trace()?);
-    let mut out = Out::new();
-    let lines = one.iter().filter(|byte| **byte == b'\n').count();
-    let same = one == two;
-    if same {
-        // The first line is the header.
-        let events = lines - 1;
-        out.line(&format!(
-            "seed {seed}: two processes, the same {events} events, byte for byte"
-        ))?;
-    } else {
-        let first = one
-            .split(|byte| *byte == b'\n')
-            .zip(two.split(|byte| *byte == b'\n'));
-        let line = first.take_while(|(a, b)| a == b).count() + 1;
-        out.line(&format!(
-            "seed {seed}: the traces differ from line {line} on"
-        ))?;
-    }
-    out.flush()?;
-    Ok(if same {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
 fn list(args: &ListArgs) -> Result<ExitCode> {

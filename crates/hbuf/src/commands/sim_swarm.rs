@@ -8,32 +8,55 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use hbuf_sim::Kind;
-use hbuf_sim::nodes::{CLUSTER_INVARIANTS, ClusterOutcome, ClusterSetup, run_cluster};
-use hbuf_sim::swarm::Options;
+use hbuf_sim::nodes::{CLUSTER_INVARIANTS, ClusterOutcome, ClusterSetup, View, look, run_cluster};
 use serde_json::{Value, json};
 
+use crate::commands::sim_hand::HandArgs;
+use crate::commands::sim_shrink;
 use crate::commands::sim_sweep::{self, Counts, Failure, Report, Sums, say_on_panic};
 use crate::output::Out;
 
-/// What is changed of the options that a seed draws.
-fn setup(seed: u64, set: &[String]) -> Result<ClusterSetup> {
-    let mut options = Options::of_seed(seed);
-    for change in set {
-        options.change(change)?;
+/// A run, as the command line asks for it.
+pub(crate) struct Asked<'a> {
+    pub(crate) seed: u64,
+    pub(crate) set: &'a [String],
+    pub(crate) hand: &'a HandArgs,
+}
+
+impl Asked<'_> {
+    fn setup(&self) -> Result<ClusterSetup> {
+        let options = self.hand.options(self.seed, self.set)?;
+        self.hand.changed(ClusterSetup::of(self.seed, options))
     }
-    options.check()?;
-    Ok(ClusterSetup::of(seed, options))
+
+    /// The line that runs it, without options and changes.
+    fn begins(&self) -> String {
+        format!("hbuf sim run swarm --seed {}", self.seed)
+    }
+
+    /// The line that runs it.
+    fn replay(&self, setup: &ClusterSetup) -> String {
+        self.begins() + &self.hand.replay(self.set, setup)
+    }
 }
 
 /// Runs one seed.
-pub(crate) fn run(seed: u64, set: &[String], trace: Option<&Path>, json: bool) -> Result<ExitCode> {
-    say_on_panic(replay(seed, set));
+pub(crate) fn run(asked: &Asked<'_>, trace: Option<&Path>, json: bool) -> Result<ExitCode> {
     let setup = ClusterSetup {
         lines: trace.is_some(),
-        ..setup(seed, set)?
+        ..asked.setup()?
     };
+    let replay = asked.replay(&setup);
+    say_on_panic(replay.clone());
+    if let Some(at) = asked.hand.look_at()? {
+        ensure!(
+            trace.is_none(),
+            "--at shows a moment: a trace is of a whole run"
+        );
+        return show_moment(&look(&setup, at)?, json);
+    }
     let outcome = run_cluster(&setup);
     let stdout = trace.is_some_and(|path| path.as_os_str() == "-");
     match trace {
@@ -51,24 +74,42 @@ pub(crate) fn run(seed: u64, set: &[String], trace: Option<&Path>, json: bool) -
         }
         out.flush()?;
     }
-    if outcome.broken.is_none() {
-        return Ok(ExitCode::SUCCESS);
+    for unmet in &outcome.unmet {
+        eprintln!("{unmet}");
     }
-    eprintln!("{}", replay(seed, set));
+    if outcome.broken.is_none() {
+        // As any other argument that cannot be.
+        return Ok(ExitCode::from(if outcome.unmet.is_empty() { 0 } else { 2 }));
+    }
+    eprintln!("{replay}");
+    if let Some(path) = trace.filter(|_| !stdout) {
+        eprintln!("its trace: {}", path.display());
+    }
     Ok(ExitCode::FAILURE)
 }
 
-fn replay(seed: u64, set: &[String]) -> String {
-    let set: String = set
-        .iter()
-        .map(|change| format!(" --set {change}"))
-        .collect();
-    format!("hbuf sim run swarm --seed {seed}{set}")
+fn show_moment(view: &View, json: bool) -> Result<ExitCode> {
+    let mut out = Out::new();
+    match json {
+        true => out.json(&view.to_json())?,
+        false => out.line(&view.to_string())?,
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a run that fails smaller.
+pub(crate) fn shrink(asked: &Asked<'_>, tries: u64, json: bool) -> Result<ExitCode> {
+    let setup = asked.setup()?;
+    sim_shrink::shrink(&setup, &asked.begins(), tries, json)
 }
 
 fn show(out: &mut Out, outcome: &ClusterOutcome) -> Result<()> {
     out.line(&format!("seed    {}", outcome.seed))?;
     out.line(&format!("options {}", outcome.options))?;
+    for change in &outcome.overrides {
+        out.line(&format!("change  {change}"))?;
+    }
     let (events, hash, acked) = (outcome.events, outcome.hash, outcome.acked);
     out.line(&format!("events  {events} (hash {hash:016x})"))?;
     out.line(&format!("acked   {acked} messages"))?;
@@ -92,6 +133,8 @@ fn outcome_json(outcome: &ClusterOutcome) -> Value {
     json!({
         "seed": outcome.seed,
         "options": outcome.options.to_string(),
+        "overrides": outcome.overrides,
+        "unmet": outcome.unmet.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "events": outcome.events,
         "hash": format!("{:016x}", outcome.hash),
         "acked": outcome.acked,
@@ -146,12 +189,18 @@ fn sum<K: Ord>(into: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
 
 /// Runs many seeds.
 pub(crate) fn sweep(seeds: Range<u64>, set: &[String], json: bool) -> Result<ExitCode> {
+    let hand = HandArgs::default();
+    let asked = |seed| Asked {
+        seed,
+        set,
+        hand: &hand,
+    };
     // Whether the changes go together with what each seed draws is seen before any of them runs.
-    setup(seeds.start, set)?;
+    asked(seeds.start).setup()?;
     sim_sweep::sweep(seeds, json, |swept: &mut Swept, seed| {
-        let replay = replay(seed, set);
-        say_on_panic(replay.clone());
-        if let Ok(setup) = setup(seed, set) {
+        if let Ok(setup) = asked(seed).setup() {
+            let replay = asked(seed).replay(&setup);
+            say_on_panic(replay.clone());
             swept.add(run_cluster(&setup), replay);
         }
     })

@@ -60,9 +60,89 @@ fn a_sweep_counts_and_a_hunt_ends_at_the_first_seed_that_notices() {
 
 #[test]
 fn two_processes_make_the_same_trace() {
-    let output = hbuf(&["sim", "meta", "--seed", "11"]);
-    assert!(output.status.success(), "{output:?}");
-    assert!(text(&output.stdout).contains("byte for byte"));
+    for more in [
+        &["--seed", "11"][..],
+        &["--scenario", "swarm", "--from", "11", "--seeds", "2"],
+    ] {
+        let output = hbuf(&[&["sim", "meta"], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        assert!(text(&output.stdout).contains("byte for byte"));
+    }
+}
+
+/// The arguments of a short run of three nodes, and more.
+fn swarm<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let options = "workload=1 safety=600ms liveness=1s crash=200ms";
+    let begins = ["sim", "run", "swarm", "--seed", "7", "--options", options];
+    [&begins, more].concat()
+}
+
+#[test]
+fn a_run_is_looked_at_and_changed_at_a_moment() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (one, two) = (path("one.jsonl"), path("two.jsonl"));
+    assert!(hbuf(&swarm(&["--trace", &one])).status.success());
+    let view = text(&hbuf(&swarm(&["--at", "n:900"])).stdout);
+    assert!(
+        view.contains("right before ") && view.contains("packets under way"),
+        "{view}"
+    );
+    let json = hbuf(&swarm(&["--at", "n:900", "--json"]));
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(view.contains(json["next"].as_str().unwrap()), "{view}");
+    // The same prefix, byte for byte, but for the header.
+    let fork = hbuf(&swarm(&[
+        "--at",
+        "n:900",
+        "--override",
+        "kill n2",
+        "--trace",
+        &two,
+    ]));
+    assert!(fork.status.success(), "{fork:?}");
+    let (one, two) = (
+        fs::read_to_string(one).unwrap(),
+        fs::read_to_string(two).unwrap(),
+    );
+    let both = one.lines().zip(two.lines()).skip(1);
+    let same = both.take_while(|(one, two)| one == two).count();
+    assert!((880..900).contains(&same), "{same}");
+    let header: Value = serde_json::from_str(two.lines().next().unwrap()).unwrap();
+    let change = format!("at={} kill n2", json["next"].as_str().unwrap());
+    assert_eq!(header["overrides"], serde_json::json!([change]));
+}
+
+#[test]
+fn a_change_that_changes_nothing_is_an_error_that_says_what_could_be_there() {
+    let says = |more: &[&str]| {
+        let output = hbuf(&swarm(more));
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        text(&output.stderr)
+    };
+    let none = says(&["--override", "at=00000000000000aa drop"]);
+    assert!(
+        none.contains("no event 00000000000000aa comes in this run; allowed"),
+        "{none}"
+    );
+    assert!(says(&["--override", "drop"]).contains("write at= before it, or --at"));
+    assert!(says(&["--override", "at=1s explode"]).contains("allowed: crash, "));
+    assert!(says(&["--at", "never"]).contains("is no moment: write n: and"));
+    assert!(says(&["--at", "n:999999"]).contains("the run has no such event: it has "));
+    let one_node = hbuf(&["sim", "run", "--seed", "7", "--at", "1s"]);
+    assert!(text(&one_node.stderr).contains("name the scenario `swarm`"));
+    let good = hbuf(&[
+        "sim",
+        "shrink",
+        "--seed",
+        "7",
+        "--options",
+        "safety=100ms liveness=1s",
+    ]);
+    assert!(
+        text(&good.stderr).contains("the run does not fail"),
+        "{good:?}"
+    );
 }
 
 #[test]
