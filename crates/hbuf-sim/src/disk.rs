@@ -129,6 +129,18 @@ struct NameChange {
     from: Option<Name>,
 }
 
+/// What a loss of power takes of what was not synced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PowerLoss {
+    /// Chance decides of each write and each name.
+    #[default]
+    Chance,
+    /// All of it.
+    All,
+    /// A part of the last write; the rest is kept.
+    EndOfLast,
+}
+
 /// What a crash did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Losses {
@@ -299,12 +311,32 @@ impl Disk {
 
     /// Power goes: the page cache is gone, and what was not synced is kept, torn or lost.
     pub(crate) fn crash(&mut self, draws: &Draws) -> Losses {
+        self.lose_power(draws, PowerLoss::Chance)
+    }
+
+    /// The same, with a choice of what is lost.
+    pub(crate) fn lose_power(&mut self, draws: &Draws, loss: PowerLoss) -> Losses {
         let mut losses = Losses::default();
+        let last = self.files.values().filter_map(File::last_write).max();
         for (inode, file) in &mut self.files {
-            file.lose(*inode, draws, &mut losses);
+            match loss {
+                PowerLoss::Chance => file.lose(*inode, draws, &mut losses),
+                PowerLoss::All => losses.lost += std::mem::take(&mut file.pending).len() as u64,
+                PowerLoss::EndOfLast => {
+                    file.tear_write(last, draws.draw(Purpose::Crash, *inode, 0), &mut losses);
+                }
+            }
             file.cached.clone_from(&file.stable);
         }
-        self.lose_names(draws, &mut losses);
+        match loss {
+            PowerLoss::Chance => self.lose_names(draws, &mut losses),
+            PowerLoss::All => losses.names += std::mem::take(&mut self.pending_names).len() as u64,
+            PowerLoss::EndOfLast => {
+                for change in std::mem::take(&mut self.pending_names) {
+                    apply_name(&mut self.stable_names, &change);
+                }
+            }
+        }
         self.names.clone_from(&self.stable_names);
         let named: Vec<u64> = self.names.values().copied().collect();
         self.files.retain(|inode, _| named.contains(inode));
@@ -432,6 +464,28 @@ impl File {
     fn settle(&mut self) {
         for (_, change) in self.pending.drain(..) {
             apply(&mut self.stable, &change);
+        }
+    }
+
+    /// The number of its last write that is not synced.
+    fn last_write(&self) -> Option<u64> {
+        let mut pending = self.pending.iter().rev();
+        let last = pending.find(|(_, change)| matches!(change, Change::Write { .. }))?;
+        Some(last.0)
+    }
+
+    /// Keeps all that is pending but the end of this write.
+    fn tear_write(&mut self, torn: Option<u64>, draw: Draw, losses: &mut Losses) {
+        for (number, change) in std::mem::take(&mut self.pending) {
+            match change {
+                Change::Write { offset, bytes } if Some(number) == torn => {
+                    losses.torn += 1;
+                    let kept = draw.below(bytes.len() as u64);
+                    let kept = usize::try_from(kept).unwrap_or(0);
+                    put(&mut self.stable, offset, &bytes[..kept]);
+                }
+                change => apply(&mut self.stable, &change),
+            }
         }
     }
 

@@ -185,6 +185,14 @@ pub enum Kind {
     ActionTaken,
     /// …
     FaultsEnded,
+    /// …
+    ReadAsked,
+    /// …
+    ReadShown,
+    /// …
+    ExpectationHeld,
+    /// …
+    ExpectationFailed,
 }
 
 impl Kind {
@@ -195,7 +203,7 @@ impl Kind {
     }
 
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 89] = [
+    pub const ALL: [Self; 93] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -285,6 +293,10 @@ impl Kind {
         Self::TailShown,
         Self::ActionTaken,
         Self::FaultsEnded,
+        Self::ReadAsked,
+        Self::ReadShown,
+        Self::ExpectationHeld,
+        Self::ExpectationFailed,
     ];
 
     /// The name in traces and counts.

@@ -3,7 +3,7 @@
 use super::Kind;
 
 /// What is known of each variant, in their order.
-pub(super) const TABLE: [(Kind, &str, &str); 89] = [
+pub(super) const TABLE: [(Kind, &str, &str); 93] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -408,5 +408,25 @@ pub(super) const TABLE: [(Kind, &str, &str); 89] = [
         Kind::FaultsEnded,
         "faults.ended",
         "all faults end: everything must come to rest",
+    ),
+    (
+        Kind::ReadAsked,
+        "read.asked",
+        "a client asks for messages, or for the newest one of a key",
+    ),
+    (
+        Kind::ReadShown,
+        "read.shown",
+        "a client is shown messages, or the newest one of a key",
+    ),
+    (
+        Kind::ExpectationHeld,
+        "expectation.held",
+        "what a scenario expects has come about",
+    ),
+    (
+        Kind::ExpectationFailed,
+        "expectation.failed",
+        "what a scenario expects has not come about",
     ),
 ];

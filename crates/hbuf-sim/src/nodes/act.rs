@@ -1,17 +1,14 @@
 //! What scenarios, seeds and hands make happen.
 
 use hbuf_core::ids::{NodeId, Seq, Uuid};
-use hbuf_core::record::Producer;
 use hbuf_manager::{Action as Command, Assign};
 
-use super::client::{Wanted, append, key_of};
-use super::message::Ask;
 use super::{About, World, node};
+use crate::disk::PowerLoss;
 use crate::draw::{Purpose, key, mix};
 use crate::kinds::Kind;
 use crate::net::{Cut, Endpoint, Link, NetFault, Weather};
-use crate::scenario::{Action, Ask as Scripted, DiskFault, EndRef, Field, NodeRef, Verb};
-use crate::swarm::Opt;
+use crate::scenario::{Action, DiskFault, EndRef, NodeRef};
 use crate::tracefile::EventId;
 
 impl World {
@@ -49,13 +46,17 @@ impl World {
             Action::StartAll => self.start_all(event),
             Action::Pause { node, last } => {
                 let until = self.t + last.unwrap_or(10_000_000);
-                self.at_node(node, |world, host| {
-                    world.hosts[host].clock.pause(Some(until))
-                });
+                match self.client_named(node) {
+                    Some(client) => self.clients[client].paused_until = until,
+                    None => self.at_node(node, |world, host| {
+                        world.hosts[host].clock.pause(Some(until))
+                    }),
+                }
             }
-            Action::Resume(node) => {
-                self.at_node(node, |world, host| world.hosts[host].clock.resume())
-            }
+            Action::Resume(node) => match self.client_named(node) {
+                Some(client) => self.clients[client].paused_until = self.t,
+                None => self.at_node(node, |world, host| world.hosts[host].clock.resume()),
+            },
             Action::Reformat(node) => self.at_node(node, |world, host| world.reformat(event, host)),
             Action::Jump { node, by } => {
                 self.at_node(node, |world, host| world.hosts[host].clock.jump(*by));
@@ -116,12 +117,17 @@ impl World {
     }
 
     fn end(&self, end: &EndRef) -> Option<Endpoint> {
-        if let NodeRef::Named(name) = end
-            && let Some(client) = self.names.clients.iter().position(|it| it == name)
-        {
+        if let Some(client) = self.client_named(end) {
             return Some(Endpoint::Client(u32::try_from(client + 1).ok()?));
         }
         self.resolve(end).map(node)
+    }
+
+    fn client_named(&self, end: &EndRef) -> Option<usize> {
+        let NodeRef::Named(name) = end else {
+            return None;
+        };
+        self.names.clients.iter().position(|it| it == name)
     }
 
     fn start_if_down(&mut self, cause: EventId, host: usize) {
@@ -156,7 +162,9 @@ impl World {
             DiskFault::SyncFails => self.hosts[host].fail_sync = true,
             DiskFault::Rots => self.rot(cause, host),
             DiskFault::Fast => self.hosts[host].slow_us = 0,
-            DiskFault::Full | DiskFault::Room | DiskFault::LosesUnsynced | DiskFault::Tears => {
+            DiskFault::LosesUnsynced => self.hosts[host].power_loss = PowerLoss::All,
+            DiskFault::Tears => self.hosts[host].power_loss = PowerLoss::EndOfLast,
+            DiskFault::Full | DiskFault::Room => {
                 self.unplayed.push(format!("disk {}", fault.name()));
             }
         }
@@ -276,79 +284,9 @@ impl World {
                 for (opt, value) in changes {
                     self.options.set(*opt, *value);
                 }
-                self.net.set_weather(weather(&self.options));
+                self.net.set_weather(Weather::of(&self.options));
             }
             _ => {}
         }
-    }
-
-    /// What a scenario lets a client ask.
-    fn scripted(&mut self, cause: EventId, eid: EventId, ask: &Scripted) {
-        let client = self.names.clients.iter().position(|it| *it == ask.client);
-        let buffer = self.names.buffers.iter().position(|it| *it == ask.target);
-        let (Some(client), Some(buffer)) = (client, buffer) else {
-            self.unplayed.push(ask.verb.name().to_owned());
-            return;
-        };
-        let field = |field| ask.with.get(&field).map(String::as_str);
-        let to =
-            field(Field::To).and_then(|name| self.names.nodes.iter().position(|it| it == name));
-        let again = field(Field::Retry) == Some("on");
-        let request = match ask.verb {
-            Verb::Tail | Verb::Read => Ask::ReadTail,
-            Verb::Append => self.scripted_append(client, buffer, ask),
-            other => {
-                self.unplayed.push(other.name().to_owned());
-                return;
-            }
-        };
-        let wanted = Wanted {
-            buffer,
-            ask: request,
-            to,
-            again,
-            place: None,
-            doubtful: false,
-        };
-        self.ask_as(cause, eid, client, wanted, 0);
-    }
-
-    fn scripted_append(&self, client: usize, buffer: usize, ask: &Scripted) -> Ask {
-        let asked = self.clients[client].asked();
-        let entity = mix(mix(client as u64, buffer as u64), asked);
-        let count = ask.number(Field::Batch).unwrap_or(1);
-        let bytes = ask.number(Field::Bytes).unwrap_or(24);
-        let filler = || "x".repeat(usize::try_from(bytes).unwrap_or(24));
-        let text = ask.text.clone().unwrap_or_else(filler);
-        let key = ask.with.get(&Field::Key).map(String::as_str);
-        let contents = (0..count).map(|at| self.content_of(mix(entity, at), &text, key));
-        let idem = ask.with.get(&Field::Idem).map(|key| key_of(key));
-        // Whoever asks again must be known by something.
-        let retries = ask.with.contains_key(&Field::Retry);
-        let idem = idem.or_else(|| retries.then(|| key_of(&format!("{client}/{asked}"))));
-        let producer = ask.with.get(&Field::Producer).and_then(|text| {
-            let mut parts = text.split('/');
-            let id = parts.next()?.to_owned().into();
-            let (epoch, number) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-            Some(Producer { id, epoch, number })
-        });
-        let idem = idem.filter(|_| producer.is_none());
-        let if_match = ask.number(Field::IfMatch).map(Seq);
-        append(contents.collect(), producer, idem, if_match)
-    }
-}
-
-/// The network that options describe.
-pub(super) fn weather(options: &crate::swarm::Options) -> Weather {
-    let ppm = |opt| u32::try_from(options.get(opt)).unwrap_or(u32::MAX);
-    let some = |opt| Some(options.get(opt)).filter(|it| *it > 0);
-    Weather {
-        delay_min_us: options.get(Opt::DelayMin),
-        delay_mean_us: options.get(Opt::DelayMean),
-        drop_ppm: ppm(Opt::Drop),
-        dup_ppm: ppm(Opt::Dup),
-        reset_ppm: ppm(Opt::Reset),
-        bytes_per_second: some(Opt::Bandwidth),
-        capacity: some(Opt::Capacity).and_then(|it| u32::try_from(it).ok()),
     }
 }

@@ -375,7 +375,7 @@ impl World {
         assignment.primary.is_none() && other_life
     }
 
-    fn final_log(&self, host: usize, buffer: usize) -> Option<FinalLog> {
+    pub(super) fn final_log(&self, host: usize, buffer: usize) -> Option<FinalLog> {
         let this = &self.hosts[host];
         let uuid = self.buffers[buffer];
         let assignment = self.newest(buffer)?;

@@ -6,16 +6,15 @@ use std::collections::BTreeMap;
 use hbuf_core::append::{AckLevel, AppendRefused, AppendRequest, Appended, Item};
 use hbuf_core::commitment::commitment;
 use hbuf_core::ids::{Hash, NodeId, Seq, Uuid};
-use hbuf_core::record::{Kind as RecordKind, Producer, State, decode};
-use hbuf_core::segment::LogKind;
+use hbuf_core::record::{Kind as RecordKind, Producer};
 
-use super::files::{LogId, is_whole};
-use super::message::{Answer, Ask, Message};
+use super::asks::Heard;
+use super::message::{Answer, Ask, Message, Newest};
 use super::{About, Due, World, node};
 use crate::draw::{Purpose, mix};
 use crate::history::{
     Append, AppendOp, ClientId, Freshness, Level, Moment, OpId, Outcome, Read, ReadOp, Shown,
-    ShownMessage, Stored, Token,
+    Stored, Token,
 };
 use crate::kinds::Kind;
 use crate::model::Content;
@@ -30,7 +29,7 @@ const OPERATIONS_MAX: u64 = 1_000_000;
 /// How often a client asks again.
 const TRIES_MAX: u32 = 40;
 /// Messages that a read of the tail shows at most.
-const SHOWN_MAX: u64 = 8;
+pub(super) const SHOWN_MAX: u64 = 8;
 
 /// A client.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +47,8 @@ pub(super) struct Client {
     pub(super) pending: BTreeMap<u64, Pending>,
     /// It decides by itself what to ask; else a scenario does.
     wild: bool,
+    /// Its process stands still until then.
+    pub(super) paused_until: u64,
 }
 
 impl Client {
@@ -77,6 +78,24 @@ pub(super) struct Pending {
     place: usize,
     /// It may be stored by an earlier try.
     doubtful: bool,
+    /// The request of a scenario that it belongs to.
+    asked: Option<usize>,
+    /// It is for this node alone.
+    to: Option<usize>,
+}
+
+impl Pending {
+    pub(super) const fn asked(&self) -> Option<usize> {
+        self.asked
+    }
+
+    pub(super) const fn asks(&self) -> &Ask {
+        &self.ask
+    }
+
+    pub(super) const fn buffer(&self) -> usize {
+        self.buffer
+    }
 }
 
 impl Pending {
@@ -85,6 +104,8 @@ impl Pending {
         let verb = match self.ask {
             Ask::Append { .. } => "appends to",
             Ask::ReadTail => "reads the tail of",
+            Ask::Read { .. } => "reads",
+            Ask::Get { .. } => "reads a key of",
         };
         (self.operation, verb, self.buffer)
     }
@@ -101,6 +122,8 @@ pub(super) struct Wanted {
     pub(super) place: Option<usize>,
     /// It may be stored already.
     pub(super) doubtful: bool,
+    /// The request of a scenario that it belongs to.
+    pub(super) asked: Option<usize>,
 }
 
 impl World {
@@ -123,6 +146,7 @@ impl World {
                 again: false,
                 place: None,
                 doubtful: false,
+                asked: None,
             },
             false => self.some_append(client, buffer, entity),
         };
@@ -133,6 +157,13 @@ impl World {
     pub(super) fn skip_turn(&mut self, cause: EventId, client: usize) {
         self.clients[client].turns += 1;
         self.next_turn(cause, client);
+    }
+
+    /// Its next request of its own choice, behind the last one.
+    fn turn_after(&mut self, cause: EventId, client: usize, pending: &Pending) {
+        if pending.asked.is_none() {
+            self.next_turn(cause, client);
+        }
     }
 
     /// Plans what a client asks for next.
@@ -184,6 +215,7 @@ impl World {
             again,
             place: None,
             doubtful: false,
+            asked: None,
         }
     }
 
@@ -206,12 +238,9 @@ impl World {
     }
 
     /// A message of a scenario.
-    pub(super) fn content_of(&self, entity: u64, text: &str, key: Option<&str>) -> Content {
+    pub(super) fn content_of(&self, entity: u64, text: &str) -> Content {
         let mut content = self.content(entity);
         content.body = text.as_bytes().into();
-        if let Some(key) = key {
-            content.lines = format!("x-hbuf-key: {key}\r\n").into_bytes().into();
-        }
         content
     }
 
@@ -231,6 +260,7 @@ impl World {
             again,
             place,
             doubtful,
+            asked,
         } = wanted;
         self.clients[client].asked += 1;
         let operation = self.clients[client].asked;
@@ -239,10 +269,12 @@ impl World {
             None => self.write_down(client, operation, buffer, &ask),
         };
         let kind = ask.kind();
+        let note = self.words_asked(asked.filter(|_| tries == 0));
         let about = About {
             client: Some(client),
             buffer: Some(buffer),
             operation: Some(operation),
+            note: &note,
             ..About::default()
         };
         self.happens(event, &[cause], kind, &about);
@@ -255,6 +287,8 @@ impl World {
             again,
             place,
             doubtful,
+            asked,
+            to,
         };
         self.clients[client].pending.insert(operation, pending);
         let message = Message::Ask {
@@ -307,16 +341,21 @@ impl World {
                 });
                 self.history.appends.len() - 1
             }
-            Ask::ReadTail => {
+            Ask::ReadTail | Ask::Read { .. } | Ask::Get { .. } => {
+                let (after, freshness, filtered) = match ask {
+                    Ask::Read { after, .. } => (*after, Freshness::Any, false),
+                    Ask::Get { .. } => (Seq::ZERO, Freshness::Linearizable, true),
+                    _ => (Seq::ZERO, Freshness::Linearizable, false),
+                };
                 self.history.reads.push(ReadOp {
                     id,
                     client,
                     begin,
                     call: Read {
                         buffer,
-                        after: Seq::ZERO,
-                        freshness: Freshness::Linearizable,
-                        filtered: false,
+                        after,
+                        freshness,
+                        filtered,
                     },
                     outcome: Outcome::Unknown,
                 });
@@ -336,7 +375,8 @@ impl World {
             Answer::Appended(outcome, hint, history) => match &**outcome {
                 Ok(appended) => {
                     self.appended(cause, client, &pending, appended, *history);
-                    self.next_turn(cause, client);
+                    self.client_heard(cause, client, &pending, Heard::Stored(appended.first));
+                    self.turn_after(cause, client, &pending);
                 }
                 Err(refused) => self.refused(cause, client, pending, refused, *hint),
             },
@@ -354,16 +394,55 @@ impl World {
                     ..About::default()
                 };
                 let event = self.event(&[cause], Kind::TailShown, &about);
-                self.next_turn(event, client);
+                self.client_heard(event, client, &pending, Heard::Shown);
+                self.turn_after(event, client, &pending);
+            }
+            Answer::Read(shown, newest) => {
+                self.shown_to(cause, client, &pending, shown, newest.as_deref());
             }
             Answer::NoTail(hint) => {
+                self.learn(client, pending.buffer, *hint);
+                let goes_on = pending.asked.is_some() && pending.to.is_none();
+                if (pending.again || goes_on) && pending.tries < TRIES_MAX {
+                    self.ask_again(cause, client, pending, false);
+                    return;
+                }
                 self.history.reads[pending.place].outcome = Outcome::Failed {
                     end: Moment(self.t),
                 };
-                self.learn(client, pending.buffer, *hint);
-                self.next_turn(cause, client);
+                let why = "this node cannot say how far the buffer goes: ask its primary";
+                self.client_heard(cause, client, &pending, Heard::Refused(why.to_owned()));
+                self.turn_after(cause, client, &pending);
             }
         }
+    }
+
+    /// What a read or a key's newest message came to.
+    fn shown_to(
+        &mut self,
+        cause: EventId,
+        client: usize,
+        pending: &Pending,
+        shown: &Shown,
+        newest: Option<&Newest>,
+    ) {
+        let (end, answer) = (Moment(self.t), shown.clone());
+        let through = answer.through;
+        self.history.reads[pending.place].outcome = Outcome::Answered { end, answer };
+        let about = About {
+            client: Some(client),
+            buffer: Some(pending.buffer),
+            operation: Some(pending.operation),
+            seqs: Some((through.0, through.0)),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::ReadShown, &about);
+        let heard = match pending.ask {
+            Ask::Get { .. } => Heard::Newest(newest.cloned(), through),
+            _ => Heard::Shown,
+        };
+        self.client_heard(event, client, pending, heard);
+        self.turn_after(event, client, pending);
     }
 
     fn appended(
@@ -420,6 +499,7 @@ impl World {
     ) {
         if let Ask::Append { request, .. } = &pending.ask
             && let Some(producer) = &request.producer
+            && pending.asked.is_none()
         {
             let then = next((producer.epoch, producer.number));
             self.clients[client].producers.insert(pending.buffer, then);
@@ -452,11 +532,26 @@ impl World {
                 self.learn(client, pending.buffer, hint);
                 // Elsewhere, or later: nothing was stored, or it can be told from a new one.
                 let again = (known || pending.again) && pending.tries < TRIES_MAX;
-                if again && (self.clients[client].wild || pending.again) {
+                // Who asks nobody in particular goes to where it is told to go.
+                let goes_on = match pending.asked {
+                    None => self.clients[client].wild,
+                    Some(_) => {
+                        matches!(refused, R::NotPrimary | R::NotOpen) && pending.to.is_none()
+                    }
+                };
+                if again && (goes_on || pending.again) {
                     let doubtful = !known;
                     self.ask_again(event, client, pending, doubtful);
                     return;
                 }
+            }
+            // The one before is under way and was overtaken.
+            R::ProducerGap { .. }
+                if pending.asked.is_some() && pending.again && pending.tries < TRIES_MAX =>
+            {
+                let doubtful = pending.doubtful;
+                self.ask_again(event, client, pending, doubtful);
+                return;
             }
             R::EndDiffers { end, .. } => {
                 self.clients[client].ends.insert(pending.buffer, *end);
@@ -468,7 +563,8 @@ impl World {
         if known {
             self.history.appends[pending.place].outcome = Outcome::Failed { end };
         }
-        self.next_turn(event, client);
+        self.client_heard(event, client, &pending, Heard::Refused(refused.to_string()));
+        self.turn_after(event, client, &pending);
     }
 
     fn learn(&mut self, client: usize, buffer: usize, hint: Option<NodeId>) {
@@ -487,6 +583,7 @@ impl World {
             again,
             place: Some(pending.place),
             doubtful,
+            asked: pending.asked,
         };
         let after = 5_000 + 5_000 * u64::from(tries.min(20));
         let kind = wanted.ask.kind();
@@ -524,52 +621,9 @@ impl World {
         }
         // Nobody may use the number for something else.
         self.numbered(client, &pending, |(epoch, _)| (epoch + 1, 0));
-        self.next_turn(event, client);
+        self.client_heard(event, client, &pending, Heard::Nothing);
+        self.turn_after(event, client, &pending);
     }
-
-    /// What a node shows of the end of a buffer.
-    pub(super) fn shown(&mut self, host: usize, buffer: usize, commit: Seq) -> Option<Shown> {
-        let id = LogId {
-            buffer,
-            log: LogKind::Messages,
-        };
-        self.hosts[host].log(id);
-        let this = &self.hosts[host];
-        let after = Seq(commit.0.saturating_sub(SHOWN_MAX));
-        let stream = this.files[&id].stream(&this.disk, after, commit);
-        if commit > Seq::ZERO && !is_whole(&stream, commit) {
-            return None;
-        }
-        let uuid = self.buffers[buffer];
-        let history = this.shard.buffer(&uuid).map_or(uuid, |it| it.history());
-        Some(Shown {
-            from: Some(self.names.nodes[host].clone()),
-            history,
-            through: commit,
-            tail: Some(commit),
-            messages: messages_of(&stream),
-        })
-    }
-}
-
-/// The messages of a stream of records.
-fn messages_of(stream: &[u8]) -> Vec<ShownMessage> {
-    let (mut at, mut found) = (0, Vec::new());
-    while let Ok(line) = hbuf_core::record::Line::parse(stream.get(at..).unwrap_or_default()) {
-        let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
-        let Some(Ok(record)) = stream.get(at..at.saturating_add(len)).map(decode) else {
-            break;
-        };
-        at += len;
-        if record.line.state != State::Head {
-            found.push(ShownMessage {
-                seq: record.line.seq,
-                content: record.commitment(),
-                id: record.id(),
-            });
-        }
-    }
-    found
 }
 
 /// By what contents are told apart.

@@ -2,6 +2,7 @@
 //! everything must come to rest.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hbuf_core::ids::{Hash, Micros, Uuid};
 use hbuf_core::limits::NODE_PROBATION_MICROS_MAX;
@@ -14,20 +15,22 @@ use hbuf_manager::{
     RegisterNode, State,
 };
 
-use super::act::weather;
+use super::asks::Asks;
 use super::checks::{ClusterBroken, Watch};
 use super::client::Client;
+use super::expect::Verdict;
 use super::hand::{Hand, Pins, Stop, Unmet};
 use super::host::Host;
 use super::manager::{GROUP, Manager};
+use super::play::Play;
 use super::{About, Due, EPOCH, Names, World};
 use crate::clock::Clock;
 use crate::draw::Draws;
 use crate::history::LogHistory;
 use crate::kinds::Kind;
-use crate::net::Net;
+use crate::net::{Net, Weather};
 use crate::overrides::Overrides;
-use crate::scenario::Action as Act;
+use crate::scenario::{Action as Act, Source};
 use crate::swarm::{Opt, Options, Planned, planned};
 use crate::tracefile::{EventId, Header, TraceWriter};
 
@@ -53,8 +56,8 @@ pub struct ClusterSetup {
     pub faults: Vec<Planned>,
     /// What a hand changes.
     pub overrides: Overrides,
-    /// Clients decide by themselves what to ask.
-    pub wild: bool,
+    /// The scenario that is played. Whether clients also ask by themselves is an option.
+    pub scenario: Option<Arc<Source>>,
     /// Write lines of the trace.
     pub lines: bool,
 }
@@ -83,8 +86,17 @@ impl ClusterSetup {
             faults: planned(seed, &options),
             overrides: Overrides::default(),
             options,
-            wild: true,
+            scenario: None,
             lines: false,
+        }
+    }
+
+    /// A scenario with the faults that its options plan for this seed.
+    #[must_use]
+    pub fn playing(seed: u64, scenario: Arc<Source>, options: Options) -> Self {
+        Self {
+            scenario: Some(scenario),
+            ..Self::of(seed, options)
         }
     }
 }
@@ -116,6 +128,12 @@ pub struct ClusterOutcome {
     pub overrides: Vec<String>,
     /// Changes of a hand that changed nothing.
     pub unmet: Vec<Unmet>,
+    /// Lines of the scenario whose action this world cannot play, and the action.
+    pub unplayed_lines: Vec<(usize, String)>,
+    /// Steps of the scenario that never came: their lines.
+    pub never: Vec<(usize, String)>,
+    /// What became of the scenario's expectations, in the order of their lines.
+    pub verdicts: Vec<Verdict>,
     /// The trace, when lines were wanted.
     pub trace: String,
     /// What clients were told, and what is there.
@@ -164,23 +182,17 @@ impl World {
             let clock = Clock::new(0, EPOCH);
             Host::new(number, disk_of(number), setup.rules, clock, manager)
         };
-        let header = || Header {
-            hbuf: env!("CARGO_PKG_VERSION").to_owned(),
-            seed: setup.seed,
-            overrides: setup.overrides.texts(),
-            options: options.to_string(),
-            ..Header::default()
-        };
         let numbered = |letter: &str, count: usize| {
             let names = (1..=count).map(|number| format!("{letter}{number}"));
             names.collect::<Vec<_>>()
         };
         let clients = options.count(Opt::Clients);
+        let wild = options.is_on(Opt::Workload);
         Self {
             draws: Draws::new(setup.seed),
             rules: setup.rules,
             trace: match setup.lines {
-                true => TraceWriter::writing(&header()),
+                true => TraceWriter::writing(&header(setup)),
                 false => TraceWriter::counting(),
             },
             t: 0,
@@ -190,9 +202,9 @@ impl World {
             scope: 0,
             root: EventId::default(),
             hand,
-            net: Net::new(setup.seed, weather(&options)),
+            net: Net::new(setup.seed, Weather::of(&options)),
             hosts: (0..nodes).map(host).collect(),
-            clients: (0..clients).map(|_| Client::new(setup.wild)).collect(),
+            clients: (0..clients).map(|_| Client::new(wild)).collect(),
             acked: vec![0; uuids.len()],
             names: Names {
                 nodes: numbered("n", nodes),
@@ -208,6 +220,9 @@ impl World {
             kept: BTreeMap::new(),
             rebalancing: None,
             unplayed: Vec::new(),
+            play: setup.scenario.clone().map(Play::new),
+            asks: Asks::default(),
+            refusals: BTreeMap::new(),
             options,
         }
     }
@@ -231,7 +246,8 @@ impl World {
             let eid = self.reserve_act(*at, act);
             self.due_as(root, eid, *at, Due::Act(Box::new(act.clone())));
         }
-        if setup.wild {
+        self.begin_play(root);
+        if self.options.is_on(Opt::Workload) {
             for client in 0..self.clients.len() {
                 self.plan_turn(root, 300_000 + client as u64, client);
             }
@@ -241,10 +257,16 @@ impl World {
         self.begin_step()?;
         self.calm(root);
         let last = safety + self.options.get(Opt::Liveness);
-        self.until(last)?;
+        self.settle(last)?;
         // Nobody asks anything more: what is under way comes to its end.
         self.closing = true;
-        self.until(last + CLOSING_US)?;
+        if self
+            .play
+            .as_ref()
+            .is_none_or(|play| play.rested_at.is_none())
+        {
+            self.until(last + CLOSING_US)?;
+        }
         // Who was often away is watched for long before it is taken back.
         while self.at_rest().is_err() && self.t < last + RETURNED_US && self.watch.broken.is_none()
         {
@@ -258,14 +280,16 @@ impl World {
                 self.judge();
             }
         }
+        self.judge_expectations(root);
         self.event(&[root], Kind::RunEnded, &About::default());
         Some(())
     }
 
     /// Takes steps through this time, or until something did not hold.
-    fn until(&mut self, end: u64) -> Option<()> {
+    pub(super) fn until(&mut self, end: u64) -> Option<()> {
         while self.watch.broken.is_none() && self.next_due().is_some_and(|at| at <= end) {
             self.step()?;
+            self.look_at_conditions();
         }
         if self.hand.stops_at(end, self.steps) {
             return None;
@@ -288,7 +312,7 @@ impl World {
             self.options.set(opt, 0);
         }
         self.net.heal_all();
-        self.net.set_weather(weather(&self.options));
+        self.net.set_weather(Weather::of(&self.options));
         let wall = EPOCH.plus(self.t);
         let now = self.t;
         for host in 0..self.hosts.len() {
@@ -317,6 +341,11 @@ impl World {
                 *faults.entry(fault.name()).or_default() += count;
             }
         }
+        let play = self.play.as_mut();
+        let (unplayed_lines, never, verdicts) = play.map_or_else(Default::default, |play| {
+            let verdicts = std::mem::take(&mut play.verdicts);
+            (std::mem::take(&mut play.unplayed), play.never(), verdicts)
+        });
         ClusterOutcome {
             seed: setup.seed,
             options: setup.options.clone(),
@@ -333,6 +362,9 @@ impl World {
                 let planned = setup.faults.iter().filter(|it| it.fault == fault);
                 planned.count() as u64
             }),
+            unplayed_lines,
+            never,
+            verdicts,
             trace: self.trace.take_lines(),
             history: self.history,
         }
@@ -340,6 +372,15 @@ impl World {
 
     pub(super) fn retention(&self) -> Retention {
         Retention::default()
+    }
+}
+
+fn header(setup: &ClusterSetup) -> Header {
+    let scenario = setup.scenario.as_ref();
+    let scenario = scenario.map_or("swarm", |source| &source.scenario.name);
+    Header {
+        overrides: setup.overrides.texts(),
+        ..Header::new(scenario, setup.seed, None, setup.options.to_string())
     }
 }
 

@@ -305,6 +305,10 @@ impl World {
                 true
             }
             (Due::Act(_), Change::Skip) => true,
+            (Due::Step(step), Change::Skip) => {
+                self.step_again(planned.cause, *step);
+                true
+            }
             (Due::Synced { host, .. }, Change::Fail) => {
                 self.hosts[*host].fail_sync = true;
                 false
@@ -326,7 +330,7 @@ impl Due {
             Self::Arrive { .. } => ("an arrival", "drop, delay, before"),
             Self::Synced { .. } => ("the end of a sync", "fail, delay, before"),
             Self::Client(_) | Self::Again { .. } => ("a request", "skip, delay, before"),
-            Self::Act(_) => ("an action", "skip, delay, before"),
+            Self::Act(_) | Self::Step(_) => ("an action", "skip, delay, before"),
             _ => ("something that a node does by itself", "delay, before"),
         }
     }

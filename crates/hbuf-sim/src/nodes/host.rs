@@ -14,7 +14,7 @@ use super::backups::CopyOf;
 use super::files::{LogFiles, LogId};
 use super::manager::Manager;
 use crate::clock::Clock;
-use crate::disk::{Directory, Disk, Name};
+use crate::disk::{Directory, Disk, Name, PowerLoss};
 use crate::net::Endpoint;
 use crate::tracefile::EventId;
 
@@ -55,6 +55,8 @@ pub(super) struct Host {
     pub(super) failed: bool,
     /// Copies in which damage was found: their files are put aside.
     pub(super) bad: BTreeSet<usize>,
+    /// What the next loss of power takes.
+    pub(super) power_loss: PowerLoss,
     /// The next sync fails.
     pub(super) fail_sync: bool,
     /// Each sync takes so much longer.
@@ -108,6 +110,8 @@ pub(super) enum Waiting {
         client: Endpoint,
         operation: u64,
         buffer: usize,
+        /// The newest message of this key is wanted, not the tail.
+        key: Option<String>,
     },
     /// An operator, for a state.
     State { buffer: usize },
@@ -152,6 +156,7 @@ impl Host {
             opening: BTreeSet::new(),
             failed: false,
             bad: BTreeSet::new(),
+            power_loss: PowerLoss::default(),
             fail_sync: false,
             slow_us: 0,
             effects: Vec::new(),

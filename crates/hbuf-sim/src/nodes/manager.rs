@@ -465,6 +465,10 @@ impl World {
             ..About::default()
         };
         self.event(&[cause], Kind::NodeRefused, &about);
+        self.refusals
+            .entry(host)
+            .or_default()
+            .insert(refused.to_string());
     }
 
     /// The shard is told what is new of its buffers; what has come here is opened.

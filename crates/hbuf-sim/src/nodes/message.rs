@@ -1,7 +1,7 @@
 //! What nodes and clients say to each other.
 
 use hbuf_core::append::{AppendRefused, AppendRequest, Appended};
-use hbuf_core::ids::{NodeId, Seq};
+use hbuf_core::ids::{Micros, NodeId, Seq};
 use hbuf_core::replication::{FromCopy, NodeEpoch, ToCopy};
 use hbuf_core::segment::LogKind;
 use hbuf_manager::sessions::Heartbeat;
@@ -55,6 +55,18 @@ pub(super) enum Ask {
     },
     /// What is there, surely through all that anybody was told of.
     ReadTail,
+    /// What is behind a seq, as far as whoever is asked knows that it is committed.
+    Read { after: Seq, limit: u64 },
+    /// The newest message of a key, as surely as the tail.
+    Get { key: String },
+}
+
+/// The newest message of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Newest {
+    pub(super) seq: Seq,
+    pub(super) time: Micros,
+    pub(super) body: Vec<u8>,
 }
 
 /// What it is answered.
@@ -68,6 +80,8 @@ pub(super) enum Answer {
     ),
     /// To a read.
     Tail(Box<Shown>),
+    /// To one of messages, or of a key.
+    Read(Box<Shown>, Option<Box<Newest>>),
     /// This node cannot say; another one may.
     NoTail(Option<NodeId>),
 }
@@ -78,6 +92,7 @@ impl Ask {
         match self {
             Self::Append { .. } => Kind::AppendAsked,
             Self::ReadTail => Kind::TailAsked,
+            Self::Read { .. } | Self::Get { .. } => Kind::ReadAsked,
         }
     }
 }

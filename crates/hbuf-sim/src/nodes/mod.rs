@@ -7,12 +7,14 @@
 //! |---|---|
 //! | the queue, time, what is due | `mod.rs` |
 //! | one node: what it has and what a crash leaves | `host.rs`, `files.rs` |
+//! | what a node answers to reads | `reads.rs` |
 //! | what the core asks for, done | `shell.rs`, `copies.rs` |
 //! | how a node starts | `node_start.rs` |
 //! | the manager's group, sessions, commands | `manager.rs` |
 //! | what nodes and clients say to each other | `message.rs` |
 //! | how it gets there, or is lost | `packets.rs` |
 //! | what clients do, and what they are told | `client.rs` |
+//! | a scenario: its steps, its clients' requests, its ends | `play.rs`, `asks.rs`, `expect.rs` |
 //! | what goes wrong | `act.rs` |
 //! | what operators do to buffers | `states.rs` |
 //! | drains and rebalances | `moves.rs` |
@@ -24,11 +26,13 @@
 //! | how one that fails becomes small | `smaller.rs` |
 
 mod act;
+mod asks;
 mod backups;
 mod checks;
 mod client;
 mod cluster_run;
 mod copies;
+mod expect;
 mod files;
 mod hand;
 mod host;
@@ -38,23 +42,27 @@ mod message;
 mod moves;
 mod node_start;
 mod packets;
+mod play;
+mod reads;
 mod shell;
 mod smaller;
 mod states;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use hbuf_core::ids::{Micros, Uuid};
 use hbuf_core::rules::Rules;
 
+use self::asks::Asks;
 use self::backups::Kept;
 use self::checks::Watch;
 use self::client::{Client, Wanted};
 use self::hand::Hand;
 use self::host::Host;
 use self::message::Message;
+use self::play::Play;
 use crate::draw::{Draw, Draws, Purpose, mix};
 use crate::history::LogHistory;
 use crate::kinds::Kind;
@@ -65,6 +73,7 @@ use crate::tracefile::{Detail, EventId, Facts, Ref, TraceWriter};
 
 pub use self::checks::{CLUSTER_INVARIANTS, ClusterBroken};
 pub use self::cluster_run::{ClusterOutcome, ClusterSetup, run_cluster};
+pub use self::expect::Verdict;
 pub use self::hand::Unmet;
 pub use self::look::{At, LookError, event_at, look};
 pub use self::smaller::{Smaller, smaller};
@@ -118,6 +127,10 @@ enum Due {
     Rebalance,
     /// Something goes wrong, or well again.
     Act(Box<Action>),
+    /// A step of the scenario.
+    Step(usize),
+    /// An expectation of the scenario that has a time.
+    Judge(usize),
     /// A client asks again.
     Again {
         client: usize,
@@ -136,6 +149,20 @@ impl Due {
             | Self::Pull { host, .. }
             | Self::Recover { host, .. }
             | Self::CutDone { host, .. } => Some(*host),
+            _ => None,
+        }
+    }
+
+    /// The client whose process does it.
+    const fn client(&self) -> Option<usize> {
+        match self {
+            Self::Client(client) | Self::GiveUp { client, .. } | Self::Again { client, .. } => {
+                Some(*client)
+            }
+            Self::Arrive { packet, .. } => match packet.link.to {
+                Endpoint::Client(number) => Some(number as usize - 1),
+                Endpoint::Node(_) => None,
+            },
             _ => None,
         }
     }
@@ -203,6 +230,11 @@ pub(crate) struct World {
     rebalancing: Option<Placement>,
     /// What was to happen and this world cannot play.
     unplayed: Vec<String>,
+    /// The scenario that is played.
+    play: Option<Play>,
+    asks: Asks,
+    /// With what words the manager refused nodes.
+    refusals: BTreeMap<usize, BTreeSet<String>>,
     names: Names,
 }
 
@@ -365,6 +397,7 @@ impl World {
             Due::Arrive { packet, .. } => self.packet_waits(*packet),
             due => due.host().and_then(|host| self.stands_still(host)),
         };
+        let waits = waits.or_else(|| self.client_stands_still(planned.due.client()?));
         if let Some(at) = waits {
             // The process stands still, or the link does.
             self.plan(at, planned);
@@ -390,6 +423,12 @@ impl World {
         runs.filter(|at| *at > self.t)
     }
 
+    /// The same of a client's process.
+    fn client_stands_still(&self, client: usize) -> Option<u64> {
+        let until = self.clients[client].paused_until;
+        Some(until).filter(|until| *until > self.t)
+    }
+
     /// Does what is due.
     fn carry_out(&mut self, planned: Planned) {
         let Planned {
@@ -403,6 +442,8 @@ impl World {
             Due::TakeOver { copy } => self.take_over(cause, copy),
             Due::Rebalance => self.go_on_rebalancing(cause),
             Due::Act(act) => self.act_as(eid, cause, &act),
+            Due::Step(step) => self.take_step(cause, eid, step),
+            Due::Judge(expectation) => self.judge_timed(cause, expectation),
             Due::Again {
                 client,
                 wanted,

@@ -13,7 +13,7 @@ use hbuf_manager::{Action, Assign};
 
 use super::files::{LogFiles, LogId};
 use super::{About, Due, World};
-use crate::disk::{Directory, Name};
+use crate::disk::{Directory, Losses, Name};
 use crate::draw::Purpose;
 use crate::kinds::Kind;
 use crate::swarm::Opt;
@@ -349,6 +349,25 @@ impl World {
         }
     }
 
+    /// What a loss of power took, as events; none for what did not happen.
+    fn say_losses(&mut self, cause: EventId, host: usize, losses: Losses) {
+        let all = [
+            (Kind::WriteTorn, losses.torn),
+            (Kind::WriteLost, losses.lost),
+            (Kind::WriteReordered, losses.reordered),
+            (Kind::NameLost, losses.names),
+        ];
+        for (kind, count) in all.into_iter().filter(|(_, count)| *count > 0) {
+            let note = format!("{count} times");
+            let about = About {
+                host: Some(host),
+                note: &note,
+                ..About::default()
+            };
+            self.event(&[cause], kind, &about);
+        }
+    }
+
     /// The process is gone; the disk keeps what was synced, and of the rest whatever it likes.
     pub(super) fn crash(&mut self, cause: EventId, host: usize, power: bool) {
         if !self.hosts[host].up {
@@ -367,8 +386,10 @@ impl World {
         this.forget(rules);
         this.manager.crash(&draws, power);
         if power {
-            this.disk.crash(&draws);
+            let loss = std::mem::take(&mut this.power_loss);
+            let losses = this.disk.lose_power(&draws, loss);
             this.clock.reboot(self.t);
+            self.say_losses(event, host, losses);
         }
         for packet in self.net.reset_all(super::node(host)) {
             self.lost(event, packet, crate::net::NetFault::Reset.name());

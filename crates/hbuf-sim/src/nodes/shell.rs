@@ -326,11 +326,20 @@ impl World {
                 };
                 self.shard(cause, host, input);
             }
-            Ask::ReadTail => {
+            Ask::Read { after, limit } => {
+                let answer = self.read(host, buffer, (*after, *limit));
+                self.answer(cause, host, client, operation, answer);
+            }
+            Ask::ReadTail | Ask::Get { .. } => {
+                let key = match ask {
+                    Ask::Get { key } => Some(key.clone()),
+                    _ => None,
+                };
                 let waiting = Waiting::Tail {
                     client,
                     operation,
                     buffer,
+                    key,
                 };
                 self.hosts[host].waiting.insert(token, waiting);
                 self.replication(cause, host, buffer, Event::ReadTail(token));
@@ -344,12 +353,17 @@ impl World {
             client,
             operation,
             buffer,
+            key,
         }) = waiting
         else {
             return;
         };
-        let answer = match commit.map(|commit| self.shown(host, buffer, commit)) {
-            Some(Some(shown)) => Answer::Tail(Box::new(shown)),
+        let shown = |world: &mut Self, commit| match &key {
+            None => Some(Answer::Tail(Box::new(world.shown(host, buffer, commit)?))),
+            Some(key) => world.newest_of_key(host, buffer, (commit, key)),
+        };
+        let answer = match commit.map(|commit| shown(self, commit)) {
+            Some(Some(answer)) => answer,
             damaged_or_elsewhere => {
                 if damaged_or_elsewhere.is_some() {
                     self.damage_found(cause, host, buffer);

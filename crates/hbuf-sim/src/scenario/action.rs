@@ -153,7 +153,7 @@ words! {
         Key = "key",
         /// A tag of the message.
         Tag = "tag",
-        /// Only if the key's version, or the log's end, is this.
+        /// Only if the log ends with this seq.
         IfMatch = "if-match",
         /// The idempotency key.
         Idem = "idem",
@@ -173,8 +173,11 @@ words! {
         Consumer = "consumer",
         /// `on`: the client asks again until it knows the outcome.
         Retry = "retry",
-        /// The fencing token of the lock that the append relies on.
+        /// The lock that the append relies on: its token, as far as the client knows, is the
+        /// epoch of the producer of that name.
         Token = "token",
+        /// How long a lock is respected that its holder does not take again.
+        Lease = "lease",
     }
 }
 
@@ -183,18 +186,20 @@ impl Verb {
     #[must_use]
     pub const fn fields(self) -> &'static [Field] {
         use Field::{
-            After, Batch, Bytes, Consumer, Idem, IfMatch, Key, Limit, Producer, Retry, Tag, To,
-            Token,
+            After, Batch, Bytes, Consumer, Idem, IfMatch, Key, Lease, Limit, Producer, Retry, Tag,
+            To, Token,
         };
         match self {
             Self::Append => &[
                 Key, Tag, IfMatch, Idem, Producer, Batch, Bytes, To, Retry, Token,
             ],
-            Self::Read | Self::ReadTopic => &[After, Limit, Tag, To],
+            Self::Read => &[After, Limit, To],
+            Self::ReadTopic => &[After, Limit, Tag, To],
             Self::Tail => &[To],
             Self::Get => &[Key, To],
             Self::Delete => &[Key, IfMatch, Idem, To, Retry],
-            Self::Lock | Self::Unlock => &[Key, To, Retry, Token],
+            Self::Lock => &[Key, To, Retry, Lease],
+            Self::Unlock => &[Key, To, Retry],
             Self::Next => &[Consumer, Limit, To],
             Self::Ack | Self::Nack => &[Consumer, To],
         }
@@ -402,7 +407,7 @@ impl fmt::Display for Ask {
     }
 }
 
-pub(super) fn time(micros: u64) -> String {
+pub(crate) fn time(micros: u64) -> String {
     // `off` is for options; a time of nothing is written as a number.
     match micros {
         0 => "0".to_owned(),

@@ -191,8 +191,16 @@ pub enum Expectation {
     InvariantsHold,
     /// This invariant is broken: the scenario does something wrong on purpose.
     Broken(String),
-    /// Every request of this kind has an answer, good or bad, when the run is over.
-    Answered(Verb),
+    /// Every request of this kind, of one client or of all, has an answer, good or bad, when the
+    /// run is over.
+    Answered { verb: Verb, client: Option<String> },
+    /// Requests of this kind without an answer: nobody told the client what came of them.
+    Unanswered {
+        verb: Verb,
+        client: Option<String>,
+        compare: Compare,
+        count: u64,
+    },
     /// Somebody was refused, with these words in what it was told.
     Refused { who: String, text: String },
     /// So long after the last step all copies are in sync and equal, and nothing is under way.
@@ -217,7 +225,13 @@ impl fmt::Display for Expectation {
         match self {
             Self::InvariantsHold => f.write_str("invariants hold"),
             Self::Broken(invariant) => write!(f, "broken {invariant}"),
-            Self::Answered(verb) => write!(f, "every {verb} answered"),
+            Self::Answered { verb, client } => write!(f, "every {verb}{} answered", of(client)),
+            Self::Unanswered {
+                verb,
+                client,
+                compare,
+                count,
+            } => write!(f, "unanswered {verb}{} {compare} {count}", of(client)),
             Self::Refused { who, text } => write!(f, "refused {who} {}", quoted(text)),
             Self::Converged { within } => write!(f, "converged within {}", time(*within)),
             Self::Agree { buffer } => write!(f, "copies of {buffer} agree"),
@@ -240,10 +254,25 @@ impl fmt::Display for Expectation {
     }
 }
 
-const EXPECTATIONS: [&str; 7] = [
+fn of(client: &Option<String>) -> String {
+    client
+        .as_ref()
+        .map_or_else(String::new, |client| format!(" of {client}"))
+}
+
+/// `of c1`, or nothing.
+fn of_client(words: &mut Words) -> Result<Option<String>, ParseError> {
+    match words.takes("of") {
+        true => Ok(Some(words.name("a client like c1")?)),
+        false => Ok(None),
+    }
+}
+
+const EXPECTATIONS: [&str; 8] = [
     "invariants",
     "broken",
     "every",
+    "unanswered",
     "refused",
     "converged",
     "copies",
@@ -265,9 +294,21 @@ pub(crate) fn expectation(words: &mut Words) -> Result<Expectation, ParseError> 
         "broken" => Ok(Expectation::Broken(words.name("the name of an invariant")?)),
         "every" => {
             let verb = *words.one_of(Verb::ALL, |it| it.name())?;
-            words
-                .expect("answered")
-                .map(|()| Expectation::Answered(verb))
+            let client = of_client(words)?;
+            words.expect("answered")?;
+            Ok(Expectation::Answered { verb, client })
+        }
+        "unanswered" => {
+            let verb = *words.one_of(Verb::ALL, |it| it.name())?;
+            let client = of_client(words)?;
+            let compare = *words.one_of(Compare::ALL, |it| it.name())?;
+            let count = words.quantity(Unit::Count)?;
+            Ok(Expectation::Unanswered {
+                verb,
+                client,
+                compare,
+                count,
+            })
         }
         "refused" => {
             let who = words.name("a node or a client")?;

@@ -1,6 +1,5 @@
 //! A scenario and its text.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -78,28 +77,6 @@ pub struct Scenario {
     pub expects: Vec<Expectation>,
 }
 
-impl Scenario {
-    /// The kinds of events that it names, so that they can be held against the registry.
-    #[must_use]
-    pub fn kinds(&self) -> BTreeSet<&str> {
-        let waited = self.steps.iter().filter_map(|step| match &step.when {
-            When::If(condition) => Some(condition),
-            _ => None,
-        });
-        let expected = self.expects.iter().filter_map(|expect| match expect {
-            Expectation::Holds { condition, .. } => Some(condition),
-            _ => None,
-        });
-        let all = waited
-            .chain(expected)
-            .filter_map(|condition| match condition {
-                Condition::Event { kind, .. } => Some(kind.as_str()),
-                _ => None,
-            });
-        all.collect()
-    }
-}
-
 /// The text of the scenario, without the comments that it may have had.
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,17 +109,40 @@ const LINES: [&str; 9] = [
     "name", "about", "teaches", "bug", "at", "after", "every", "when", "expect",
 ];
 
+/// Where what a scenario says stands in its file, counting lines from 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lines {
+    /// Of each step.
+    pub(super) steps: Vec<usize>,
+    /// Of each expectation.
+    pub(super) expects: Vec<usize>,
+    /// Of what is done wrong on purpose.
+    pub(super) bug: Option<usize>,
+}
+
 impl FromStr for Scenario {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let mut scenario = Self::default();
+        Self::with_lines(text).map(|(scenario, _)| scenario)
+    }
+}
+
+impl Scenario {
+    /// Reads a text, and says where what it says stands.
+    pub(super) fn with_lines(text: &str) -> Result<(Self, Lines), ParseError> {
+        let (mut scenario, mut lines) = (Self::default(), Lines::default());
         let mut last = 1;
         for (at, line) in text.lines().enumerate() {
             let mut words = Words::new(at + 1, line)?;
             if !words.is_empty() {
                 last = at + 1;
                 scenario.read_line(&mut words, line)?;
+                lines.steps.resize(scenario.steps.len(), last);
+                lines.expects.resize(scenario.expects.len(), last);
+                if scenario.bug.is_some() {
+                    lines.bug.get_or_insert(last);
+                }
             }
         }
         let missing = |word: &str, allowed: String| ParseError {
@@ -161,11 +161,9 @@ impl FromStr for Scenario {
             };
             missing(&error.to_string(), limit)
         })?;
-        Ok(scenario)
+        Ok((scenario, lines))
     }
-}
 
-impl Scenario {
     fn read_line(&mut self, words: &mut Words, line: &str) -> Result<(), ParseError> {
         let first = words.peek().unwrap_or_default().to_owned();
         match first.as_str() {

@@ -32,22 +32,26 @@
 //! | what can happen | `action.rs`, read by `read_action.rs` |
 //! | what can be waited for and expected | `expectation.rs` |
 //! | lines and whole files | `file.rs` |
+//! | whether every name is that of something | `source.rs` |
 //! | words, and what is wrong with one | `words.rs` |
 
 mod action;
 mod expectation;
 mod file;
 mod read_action;
+mod source;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub(crate) use action::time;
 pub use action::{
     Action, Ask, DiskFault, EndRef, Field, NodeRef, Placement, StateWord, Verb, Version,
 };
 pub use expectation::{Compare, Condition, Expectation};
 pub use file::{Scenario, Step, When};
 pub(crate) use read_action::action as read_action;
+pub use source::Source;
 pub use words::ParseError;
 pub(crate) use words::Words;
 
@@ -97,7 +101,7 @@ pub const BUILT_IN: [(&str, &str); 10] = [
 
 /// The built-in scenario of this name.
 #[must_use]
-pub fn built_in(name: &str) -> Option<Scenario> {
+pub fn built_in(name: &str) -> Option<Source> {
     let (_, text) = BUILT_IN.into_iter().find(|(it, _)| *it == name)?;
-    Some(text.parse().expect("a test reads all of them"))
+    Some(Source::read(text).expect("a test reads all of them"))
 }

@@ -283,17 +283,23 @@ fn check(words: &Words, field: Field, value: &str) -> Result<(), ParseError> {
         Field::Batch | Field::Limit => number(1, 10_000, "a number from 1 to 10000"),
         Field::Bytes => number(0, 1 << 20, "a number from 0 to 1048576"),
         Field::After => number(0, 1 << 63, "a seq"),
-        Field::IfMatch if value == "*" => Ok(()),
-        Field::IfMatch | Field::Token => number(0, 1 << 63, "a number, or * for if-match"),
+        Field::IfMatch => number(0, 1 << 63, "the seq with which the log is to end"),
+        Field::Lease => match Unit::Micros.parse(value) {
+            Some(_) => Ok(()),
+            None => Err(words.wrong(Unit::Micros.allowed())),
+        },
         Field::Retry if matches!(value, "on" | "off") => Ok(()),
         Field::Retry => Err(words.wrong("retry=on, retry=off")),
         Field::To if is_name(value) => Ok(()),
         Field::To => Err(words.wrong("to= and a node like n1")),
-        Field::Key | Field::Tag | Field::Idem | Field::Producer | Field::Consumer => {
-            match value.is_empty() {
-                true => Err(words.wrong("something behind the =")),
-                false => Ok(()),
-            }
-        }
+        Field::Key
+        | Field::Tag
+        | Field::Idem
+        | Field::Producer
+        | Field::Consumer
+        | Field::Token => match value.is_empty() {
+            true => Err(words.wrong("something behind the =")),
+            false => Ok(()),
+        },
     }
 }

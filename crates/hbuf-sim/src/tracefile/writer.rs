@@ -88,6 +88,7 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug)]
 pub struct TraceWriter {
     events: u64,
+    last: EventId,
     /// By the kinds' places in the registry; so are their keys.
     counts: Vec<u64>,
     keys: Vec<u64>,
@@ -102,6 +103,7 @@ impl TraceWriter {
     pub fn counting() -> Self {
         Self {
             events: 0,
+            last: EventId(0),
             counts: vec![0; Kind::ALL.len()],
             keys: Kind::ALL.iter().map(|kind| key(kind.name())).collect(),
             hash: 0,
@@ -158,6 +160,7 @@ impl TraceWriter {
         facts: &Facts<'_>,
     ) {
         self.events += 1;
+        self.last = eid;
         self.counts[kind as usize] += 1;
         let (first, last) = facts.seqs.unwrap_or_default();
         let content = first ^ last.rotate_left(32) ^ u64::from(facts.epoch.unwrap_or(0)) << 48;
@@ -184,6 +187,12 @@ impl TraceWriter {
     #[must_use]
     pub const fn events(&self) -> u64 {
         self.events
+    }
+
+    /// The event that was taken in last.
+    #[must_use]
+    pub const fn last(&self) -> EventId {
+        self.last
     }
 
     /// Events so far of one kind.

@@ -5,6 +5,7 @@ mod hand;
 mod nodes;
 mod operate;
 mod replication;
+mod scenarios;
 
 use std::collections::BTreeSet;
 

@@ -28,7 +28,6 @@ fn play_with(text: &str, rules: Rules) -> ClusterOutcome {
     let outcome = run_cluster(&ClusterSetup {
         acts,
         rules,
-        wild: false,
         lines: true,
         ..ClusterSetup::of(7, scenario.options)
     });
