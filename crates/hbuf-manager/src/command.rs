@@ -336,6 +336,7 @@ impl Action {
     #[must_use]
     pub fn since_cluster_version(&self) -> u32 {
         match self {
+            Self::Assign(Assign::RenewLife { .. }) => 3,
             Self::Assign(_) | Self::CreateRegion { .. } | Self::DeleteRegion { .. } => 2,
             Self::CreateBuffer(create) if create.region.is_some() => 2,
             Self::ConfirmBuffer { reserved, .. } if reserved.is_some() => 2,

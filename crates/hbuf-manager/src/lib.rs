@@ -19,6 +19,7 @@
 //! | which nodes are to be fenced and taken back | `sessions.rs` |
 //! | a command as a record of the log | `record.rs` |
 //! | the catalog as bytes | `snapshot.rs`, `rows.rs` |
+//! | what a node does before it ends in order | `stopping.rs` |
 //! | what a drain or a rebalance does next | `moves.rs` |
 //! | several nodes that keep one catalog | `raft/` |
 #![no_std]
@@ -47,6 +48,7 @@ mod rows;
 pub mod sessions;
 mod snapshot;
 mod state;
+mod stopping;
 
 pub use apply::{Applied, Outcome, Refused};
 pub use assign::Assign;
@@ -63,9 +65,10 @@ pub use node::{Address, Node, NodeChange, RegisterNode, Roles};
 pub use record::{Entry, EntryError, Place, decode_entry, encode_command, encode_snapshot};
 pub use rows::{SnapshotError, SnapshotReader};
 pub use state::{CommandAction, State};
+pub use stopping::{Stopping, stopping};
 
 /// Cluster versions whose commands this binary can apply.
-pub const CLUSTER_VERSIONS: VersionRange = VersionRange { min: 1, max: 2 };
+pub const CLUSTER_VERSIONS: VersionRange = VersionRange { min: 1, max: 3 };
 
 #[cfg(test)]
 mod tests;

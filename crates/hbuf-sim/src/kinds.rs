@@ -193,6 +193,8 @@ pub enum Kind {
     ExpectationHeld,
     /// …
     ExpectationFailed,
+    /// …
+    NodeStopped,
 }
 
 impl Kind {
@@ -203,7 +205,7 @@ impl Kind {
     }
 
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 93] = [
+    pub const ALL: [Self; 94] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -297,6 +299,7 @@ impl Kind {
         Self::ReadShown,
         Self::ExpectationHeld,
         Self::ExpectationFailed,
+        Self::NodeStopped,
     ];
 
     /// The name in traces and counts.

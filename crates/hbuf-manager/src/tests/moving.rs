@@ -1,4 +1,4 @@
-//! Drains and rebalances: what comes next, until nothing does.
+//! Drains, rebalances, and nodes that stop: what comes next, until nothing does.
 
 use hbuf_core::placement::{Asked, Settings};
 use hbuf_core::replication::{Alter, Change, Member};
@@ -196,4 +196,29 @@ fn a_move_to_a_node_that_drains_meanwhile_is_turned_elsewhere() {
     assert_eq!(copies_on(&world, 3), 0);
     let it = world.catalog.assignment(uuid(1)).unwrap();
     assert!(it.leaving.is_empty() && it.copies.len() == 2, "{it:?}");
+}
+
+#[test]
+fn a_node_that_stops_hands_over_what_others_can_lead_then_the_group_then_ends() {
+    let mut world = crowded();
+    world.ok(create_on("alone", 9, "n1", ""));
+    world.ok(confirm(9));
+    let Stopping::HandOver(steps) = stopping(&world.catalog, NodeId(1), true) else {
+        panic!("it leads six buffers");
+    };
+    assert_eq!(steps.len(), 6);
+    for step in steps {
+        world.ok(Action::Assign(step));
+    }
+    assert_eq!(
+        stopping(&world.catalog, NodeId(1), true),
+        Stopping::Transfer
+    );
+    assert_eq!(stopping(&world.catalog, NodeId(1), false), Stopping::End);
+    // The one that nobody else has stays where it is.
+    let it = world.catalog.assignment(uuid(9)).unwrap();
+    assert_eq!(it.primary, Some(NodeId(1)));
+    // Nobody is handed over to who leaves.
+    drain(&mut world, 1);
+    assert_eq!(stopping(&world.catalog, NodeId(2), false), Stopping::End);
 }

@@ -76,21 +76,21 @@ fn a_lost_copy_leaves_the_in_sync_set_and_another_one_leads() {
 #[test]
 fn a_node_must_know_the_cluster_version_and_versions_rise_one_by_one() {
     let mut world = World::new();
-    let versions = VersionRange { min: 3, max: 4 };
+    let versions = VersionRange { min: 4, max: 5 };
     let new = Action::RegisterNode(RegisterNode::new(name("n2"), uuid(2), versions));
     assert_eq!(
         world.refused(new),
         Refused::NodeVersions {
             versions,
-            current: 2
+            current: 3
         }
     );
-    let three = Action::SetClusterVersion { version: 3 };
+    let four = Action::SetClusterVersion { version: 4 };
     assert_eq!(
-        world.refused(three),
+        world.refused(four),
         Refused::NodeTooOld {
             node: name("n1"),
-            version: 3
+            version: 4
         }
     );
     let nine = Action::SetClusterVersion { version: 9 };
@@ -98,7 +98,7 @@ fn a_node_must_know_the_cluster_version_and_versions_rise_one_by_one() {
         world.refused(nine),
         Refused::ClusterVersionStep {
             version: 9,
-            current: 2
+            current: 3
         }
     );
 }

@@ -157,16 +157,16 @@ fn a_snapshot_of_the_first_format_is_read_and_goes_on() {
 #[test]
 fn a_cluster_version_that_is_not_supported_stops_the_node() {
     let text = String::from_utf8(command(found(1)).encode()).unwrap();
-    let later = text.replace("cluster-version: 2", "cluster-version: 3");
-    let error = CommandError::ClusterVersion { version: 3 };
+    let later = text.replace("cluster-version: 3", "cluster-version: 4");
+    let error = CommandError::ClusterVersion { version: 4 };
     assert_eq!(<Command>::decode(later.as_bytes()), Err(error.clone()));
-    let first = text.replace("cluster-version: 2\n", "");
+    let first = text.replace("cluster-version: 3\n", "");
     let read = Command::decode(first.as_bytes()).unwrap();
     assert!(matches!(
         read.action,
         Action::FoundCluster { version: 1, .. }
     ));
-    let raised = command(Action::SetClusterVersion { version: 3 });
+    let raised = command(Action::SetClusterVersion { version: 4 });
     assert_eq!(<Command>::decode(&raised.encode()), Err(error));
 }
 

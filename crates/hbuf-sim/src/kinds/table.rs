@@ -3,7 +3,7 @@
 use super::Kind;
 
 /// What is known of each variant, in their order.
-pub(super) const TABLE: [(Kind, &str, &str); 93] = [
+pub(super) const TABLE: [(Kind, &str, &str); 94] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -428,5 +428,10 @@ pub(super) const TABLE: [(Kind, &str, &str); 93] = [
         Kind::ExpectationFailed,
         "expectation.failed",
         "what a scenario expects has not come about",
+    ),
+    (
+        Kind::NodeStopped,
+        "node.stopped",
+        "a process ends in order: others lead, its disk is whole",
     ),
 ];

@@ -37,9 +37,10 @@ impl World {
         self.happens(eid, &[cause], Kind::ActionTaken, &about);
         match action {
             Action::Crash(node) => self.at_node(node, |world, host| world.crash(event, host, true)),
-            Action::Kill(node) | Action::Stop(node) => {
-                self.at_node(node, |world, host| world.crash(event, host, false));
-            }
+            Action::Kill(node) => self.at_node(node, |world, host| world.crash(event, host, false)),
+            Action::Stop(node) => self.at_node(node, |world, host| world.stop(event, host)),
+            Action::Version { node, version } => self.set_version(node, *version),
+            Action::Raise => self.raise_version(event),
             Action::Start(node) => {
                 self.at_node(node, |world, host| world.start_if_down(event, host))
             }
@@ -133,6 +134,8 @@ impl World {
     fn start_if_down(&mut self, cause: EventId, host: usize) {
         if !self.hosts[host].up {
             self.start(cause, host);
+        } else if let Some(leaving) = &mut self.hosts[host].leaving {
+            leaving.again = true;
         }
     }
 

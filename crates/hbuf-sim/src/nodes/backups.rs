@@ -213,7 +213,7 @@ impl World {
             }
             Err(refused) => {
                 known.wait = wait_ticks(refused);
-                self.told_refused(cause, copy, refused);
+                self.told_refused(cause, copy, &refused.to_string());
             }
         }
     }

@@ -28,7 +28,7 @@ pub struct ClusterBroken {
 
 /// What must hold in a world of several nodes while it runs, each with what it says. What clients
 /// were told is judged in the end by [`crate::history::Check`]s.
-pub const CLUSTER_INVARIANTS: [(&str, &str); 9] = [
+pub const CLUSTER_INVARIANTS: [(&str, &str); 10] = [
     (
         "one-primary-per-epoch",
         "no two nodes are a buffer's primary in one epoch",
@@ -60,6 +60,10 @@ pub const CLUSTER_INVARIANTS: [(&str, &str); 9] = [
     (
         "paused-stays-as-it-is",
         "nothing of a paused buffer changes on the disks that hold all of it",
+    ),
+    (
+        "clean-start-mends-nothing",
+        "a disk whose process stopped in order is whole at the next start",
     ),
     (
         "converges",
@@ -135,6 +139,23 @@ impl World {
             what,
             event,
         });
+    }
+
+    /// Recovery has nothing to do for a disk that was left in order, but where it was damaged.
+    pub(super) fn check_clean(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        buffer: usize,
+        found: &hbuf_core::recovery::Recovered,
+    ) {
+        let mended = !found.repairs.is_empty() || found.torn_bytes > 0;
+        if self.hosts[host].clean_before && mended && found.damage.is_none() {
+            let (node, name) = (&self.names.nodes[host], &self.names.buffers[buffer]);
+            let (repairs, torn) = (found.repairs.len(), found.torn_bytes);
+            let what = format!("{name} on {node}: {repairs} repairs, {torn} torn bytes");
+            self.broke(cause, "clean-start-mends-nothing", what);
+        }
     }
 
     /// What the manager has decided of a buffer, as the node knows that is ahead of all.

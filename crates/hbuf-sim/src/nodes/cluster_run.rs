@@ -399,7 +399,10 @@ fn founded(options: &Options, buffers: &[Uuid]) -> Catalog {
         let applied = catalog.apply(number, &command);
         applied.expect("a new cluster takes this");
     };
-    let version = CLUSTER_VERSIONS.max;
+    let version = match u32::try_from(options.get(Opt::ClusterVersion)) {
+        Ok(version) if version > 0 => version,
+        _ => CLUSTER_VERSIONS.max,
+    };
     let cluster = FOUNDER;
     apply(&mut catalog, Action::FoundCluster { cluster, version });
     let nodes = options.count(Opt::Nodes);

@@ -159,6 +159,11 @@ impl World {
                     self.heard(cause, host, from, *beat);
                 }
             }
+            Message::Ended(epoch) => {
+                if let Some(from) = super::node_of(from) {
+                    self.ended(host, from, *epoch);
+                }
+            }
             Message::Superseded(epoch) => self.superseded(cause, host, *epoch),
             Message::ToCopy {
                 buffer,

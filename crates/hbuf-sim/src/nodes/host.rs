@@ -13,9 +13,11 @@ use hbuf_core::shard::Shard;
 use super::backups::CopyOf;
 use super::files::{LogFiles, LogId};
 use super::manager::Manager;
+use super::upgrades::Leaving;
 use crate::clock::Clock;
 use crate::disk::{Directory, Disk, Name, PowerLoss};
 use crate::net::Endpoint;
+use crate::scenario::Version;
 use crate::tracefile::EventId;
 
 /// A node.
@@ -30,9 +32,17 @@ pub(super) struct Host {
     pub(super) lives: Lives,
     /// It runs a copy of another host's disk.
     pub(super) copy_of: Option<CopyOf>,
+    /// Which program its process runs, and from its next start on.
+    pub(super) runs: Version,
+    pub(super) program: Version,
+    /// Its disk says that it was stopped in order; and that it had said so at the last start.
+    pub(super) clean: bool,
+    pub(super) clean_before: bool,
     /// What follows from here on is of one life of the process.
     pub(super) up: bool,
     pub(super) life: u64,
+    /// It is to stop.
+    pub(super) leaving: Option<Leaving>,
     /// Its registration, once it knows of it.
     pub(super) node_epoch: Option<NodeEpoch>,
     pub(super) shard: Shard,
@@ -140,6 +150,11 @@ impl Host {
             manager,
             lives: Lives::default(),
             copy_of: None,
+            runs: Version::Current,
+            program: Version::Current,
+            clean: false,
+            clean_before: false,
+            leaving: None,
             up: false,
             life: 0,
             node_epoch: None,
@@ -173,6 +188,7 @@ impl Host {
         self.up = false;
         self.life += 1;
         self.node_epoch = None;
+        self.leaving = None;
         self.shard = Shard::new(rules);
         self.files.clear();
         self.found.clear();

@@ -14,7 +14,7 @@ use hbuf_manager::raft::{
     Effect, FileStep, Group, GroupConfig, Input, LogFile, MemberId, PeerMessage, Role,
 };
 use hbuf_manager::sessions::{Heartbeat, HeartbeatRefused, Moment, Sessions};
-use hbuf_manager::{Action, CLUSTER_VERSIONS, Catalog, Command, NodeChange, RegisterNode, State};
+use hbuf_manager::{Action, Catalog, Command, NodeChange, RegisterNode, State};
 
 use super::message::Message;
 use super::node_start::TICK_US;
@@ -138,7 +138,7 @@ impl Manager {
         self.sessions.is_some()
     }
 
-    fn leader(&self) -> Option<MemberId> {
+    pub(super) fn leader(&self) -> Option<MemberId> {
         self.group.as_ref().and_then(|group| group.role().2)
     }
 }
@@ -149,6 +149,7 @@ impl World {
         if self.hosts[host].copy_of.is_some() {
             return self.tick_of_copy(cause, host);
         }
+        let life = self.hosts[host].life;
         let manager = &mut self.hosts[host].manager;
         manager.ticks += 1;
         let ticks = manager.ticks;
@@ -168,6 +169,10 @@ impl World {
         let due = self.hosts[host].shard.next_copies_due();
         if due.is_some_and(|due| due <= self.wall(host)) || ticks.is_multiple_of(10) {
             self.shard(cause, host, hbuf_core::input::Input::CopiesDue);
+        }
+        self.go_on_stopping(cause, host);
+        if !self.lives(host, life) || !self.can_run(cause, host) {
+            return;
         }
         self.watch_states(cause, host, ticks);
         self.go_on_draining(cause, host, ticks);
@@ -194,9 +199,9 @@ impl World {
             disk: this.disk_id,
             life: this.lives.now,
             earlier: this.lives.earlier.clone(),
-            clean: false,
+            clean: this.clean_before,
             bad,
-            versions: CLUSTER_VERSIONS,
+            versions: super::upgrades::versions_of(this.runs),
             change: NodeChange::default(),
         };
         self.propose(cause, host, Action::RegisterNode(start));
@@ -260,7 +265,7 @@ impl World {
     }
 
     /// What the group refuses changes nothing; whoever asked asks again.
-    fn group_input(&mut self, cause: EventId, host: usize, input: Input) {
+    pub(super) fn group_input(&mut self, cause: EventId, host: usize, input: Input) {
         let manager = &mut self.hosts[host].manager;
         let Some(group) = &mut manager.group else {
             return;
@@ -446,22 +451,16 @@ impl World {
         host: usize,
         refused: &hbuf_manager::Refused,
     ) {
-        self.told_refused(cause, host, refused);
+        self.told_refused(cause, host, &refused.to_string());
         let manager = &mut self.hosts[host].manager;
         manager.register_at = Some(manager.ticks + super::backups::wait_ticks(refused));
     }
 
     /// A process that registers is told no.
-    pub(super) fn told_refused(
-        &mut self,
-        cause: EventId,
-        host: usize,
-        refused: &hbuf_manager::Refused,
-    ) {
-        let note = self.words(refused);
+    pub(super) fn told_refused(&mut self, cause: EventId, host: usize, refused: &str) {
         let about = About {
             host: Some(host),
-            note: &note,
+            note: refused,
             ..About::default()
         };
         self.event(&[cause], Kind::NodeRefused, &about);
@@ -520,6 +519,14 @@ impl World {
         };
         if sessions.heartbeat(moment, clock, beat) == Err(HeartbeatRefused::Superseded) {
             self.say(cause, host, Some(from), Message::Superseded(beat.epoch));
+        }
+    }
+
+    /// A node has stopped in order: nobody waits until its session lapses.
+    pub(super) fn ended(&mut self, host: usize, from: usize, epoch: NodeEpoch) {
+        let node = self.hosts[from].id;
+        if let Some(sessions) = &mut self.hosts[host].manager.sessions {
+            let _ = sessions.end(node, epoch);
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) enum Message {
     Propose(Vec<u8>),
     /// A node lives.
     Heartbeat(Heartbeat),
+    /// The process of this registration ends in order.
+    Ended(NodeEpoch),
     /// Another process has registered for the node: the one of this registration must stop.
     Superseded(NodeEpoch),
     /// From a primary to a copy, with the records, or the mark and its tables.
@@ -129,6 +131,7 @@ impl Message {
             Self::Raft(_) => "raft",
             Self::Propose(_) => "propose",
             Self::Heartbeat(_) => "heartbeat",
+            Self::Ended(_) => "ended",
             Self::Superseded(_) => "superseded",
             Self::ToCopy { message, .. } => match message {
                 ToCopy::Greet { .. } => "greet",

@@ -19,6 +19,7 @@
 //! | what operators do to buffers | `states.rs` |
 //! | drains and rebalances | `moves.rs` |
 //! | disks that are kept, put back, copied | `backups.rs` |
+//! | nodes that stop in order, and which program they run | `upgrades.rs` |
 //! | what a hand changes, where somebody stops to look | `hand.rs` |
 //! | what there is to see at a moment | `look.rs`, `view.rs` |
 //! | what must hold | `checks.rs` |
@@ -47,6 +48,7 @@ mod reads;
 mod shell;
 mod smaller;
 mod states;
+mod upgrades;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

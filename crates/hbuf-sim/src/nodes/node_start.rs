@@ -44,9 +44,16 @@ impl World {
         let life = Uuid::from_random(life);
         this.lives.begin(life);
         this.manager.start(life);
+        this.runs = this.program;
+        // Whatever comes now, the next start finds a disk of which nobody said that it is whole.
+        this.clean_before = std::mem::replace(&mut this.clean, false);
+        if !self.can_run(event, host) {
+            return;
+        }
         for buffer in 0..self.buffers.len() {
             if self.holds(host, buffer) {
                 let found = self.recover(host, buffer, None);
+                self.check_clean(event, host, buffer, &found);
                 self.repair(host, buffer, &found);
                 self.hosts[host].found.insert(buffer, found);
             }

@@ -266,6 +266,8 @@ pub enum Action {
     Restore { node: NodeRef, name: String },
     /// The node runs this program from its next start on.
     Version { node: NodeRef, version: Version },
+    /// An operator allows what the next cluster version brings.
+    Raise,
     /// Groups that do not reach each other; who is in none reaches all.
     Partition(Vec<Vec<EndRef>>),
     /// Nothing gets through in this direction.
@@ -335,6 +337,7 @@ impl fmt::Display for Action {
             Self::Clone { node, name } => write!(f, "clone {node} as {name}"),
             Self::Snapshot { node, name } => write!(f, "snapshot {node} as {name}"),
             Self::Restore { node, name } => write!(f, "restore {node} from {name}"),
+            Self::Raise => f.write_str("raise"),
             Self::Version { node, version } => write!(f, "version {node} {version}"),
             Self::Disk { node, fault } => write!(f, "disk {node} {fault}"),
             Self::SlowDisk { node, by } => write!(f, "disk {node} slow {}", time(*by)),

@@ -15,7 +15,7 @@ const COPIES_MAX: u64 = 8;
 type Reader = fn(&mut Words) -> Result<Action, ParseError>;
 
 /// The first word of each action and what reads the rest.
-const ACTIONS: [(&str, Reader); 31] = [
+const ACTIONS: [(&str, Reader); 32] = [
     ("crash", |words| Ok(Action::Crash(node(words)?))),
     ("kill", |words| Ok(Action::Kill(node(words)?))),
     ("stop", |words| Ok(Action::Stop(node(words)?))),
@@ -43,6 +43,7 @@ const ACTIONS: [(&str, Reader); 31] = [
         let version = *words.one_of(Version::ALL, |it| it.name())?;
         Ok(Action::Version { node, version })
     }),
+    ("raise", |_| Ok(Action::Raise)),
     ("partition", partition),
     ("cut", |words| {
         let (from, to) = link(words)?;

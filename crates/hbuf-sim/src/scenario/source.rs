@@ -213,6 +213,7 @@ impl Things {
             }
             Action::StartAll
             | Action::Heal
+            | Action::Raise
             | Action::Net(_)
             | Action::Rebalance(_)
             | Action::Create { .. } => Ok(()),

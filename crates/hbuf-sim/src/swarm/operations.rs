@@ -2,10 +2,10 @@
 
 use super::planned::{Occasion, Timed, below};
 use super::{Opt, Options};
-use crate::scenario::{Action, Placement, StateWord};
+use crate::scenario::{Action, NodeRef, Placement, StateWord, Version};
 
 /// What operators do again and again: how often, how long each lasts, what it is made of.
-pub(super) const OPERATIONS: [Timed; 5] = [
+pub(super) const OPERATIONS: [Timed; 7] = [
     (Opt::State, Some(Opt::StateLast), state),
     (Opt::Drain, Some(Opt::DrainLast), drain),
     (Opt::Rebalance, None, |it| {
@@ -14,6 +14,8 @@ pub(super) const OPERATIONS: [Timed; 5] = [
     }),
     (Opt::Clone, Some(Opt::DownLast), clone),
     (Opt::Restore, Some(Opt::RestoreLast), restore),
+    (Opt::Stop, Some(Opt::DownLast), stop),
+    (Opt::Upgrade, Some(Opt::UpgradeLast), upgrade),
 ];
 
 impl Options {
@@ -87,4 +89,39 @@ fn restore(it: &Occasion<'_, '_>) -> Vec<(u64, Action)> {
         ),
         (it.until, Action::Start(node)),
     ]
+}
+
+/// A process ends in order. It may take its time, and is started soon after the plan says so.
+fn stop(it: &Occasion<'_, '_>) -> Vec<(u64, Action)> {
+    it.down(Action::Stop)
+}
+
+/// One node after the other runs the program before, then this one again; or this one alone, and
+/// then what it brings is allowed.
+fn upgrade(it: &Occasion<'_, '_>) -> Vec<(u64, Action)> {
+    let nodes = it.plan.nodes();
+    let back = it.draw.percent(50);
+    let versions: &[Version] = match back {
+        true => &[Version::Previous, Version::Current],
+        false => &[Version::Current],
+    };
+    let rounds: Vec<(&Version, &NodeRef)> = versions
+        .iter()
+        .flat_map(|version| nodes.iter().map(move |node| (version, node)))
+        .collect();
+    let each = (it.until - it.from) / rounds.len() as u64;
+    let mut actions = Vec::new();
+    for (at, (version, node)) in (0..).zip(rounds) {
+        let (from, version) = (it.from + at * each, *version);
+        let set = Action::Version {
+            node: node.clone(),
+            version,
+        };
+        actions.push((from, Action::Stop(node.clone())));
+        actions.push((from, set));
+        actions.push((from + each / 2, Action::Kill(node.clone())));
+        actions.push((from + each / 2, Action::Start(node.clone())));
+    }
+    actions.push((it.until, Action::Raise));
+    actions
 }

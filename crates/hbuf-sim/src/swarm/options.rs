@@ -66,6 +66,10 @@ pub enum Opt {
     Clone,
     Restore,
     RestoreLast,
+    Stop,
+    ClusterVersion,
+    Upgrade,
+    UpgradeLast,
 }
 
 /// How a seed chooses a value.
@@ -110,7 +114,7 @@ type Entry = (
 
 /// What is known of each option, in their order: name, unit, range, calm value, choice, about.
 #[rustfmt::skip]
-const TABLE: [Entry; 55] = [
+const TABLE: [Entry; 59] = [
     (Opt::Nodes, "nodes", Count, (1, 9), 3, Within(3, 5), "nodes"),
     (Opt::Copies, "copies", Count, (1, 8), 3, Within(1, 4), "copies of each buffer, at most one a node"),
     (Opt::MinInSync, "min-in-sync", Count, (1, 8), 2, Within(1, 2), "members of the in-sync set that a commit needs"),
@@ -166,6 +170,10 @@ const TABLE: [Entry; 55] = [
     (Opt::Clone, "clone", Micros, (0, PHASE_MAX), 0, Maybe(15, S, 6 * S), "mean time between two disks that are started twice, all of one node"),
     (Opt::Restore, "restore", Micros, (0, PHASE_MAX), 0, Maybe(15, S, 6 * S), "mean time until an old state of a disk is kept again, of one node"),
     (Opt::RestoreLast, "restore-last", Micros, (1, PHASE_MAX), S, Within(200 * MS, 4 * S), "mean time until it is put back"),
+    (Opt::Stop, "stop", Micros, (0, PHASE_MAX), 0, Maybe(30, 300 * MS, 3 * S), "mean time between two processes that end in order"),
+    (Opt::ClusterVersion, "cluster-version", Count, (0, 3), 0, Maybe(30, 2, 2), "the cluster version at the beginning; 0 for the newest"),
+    (Opt::Upgrade, "upgrade", Micros, (0, PHASE_MAX), 0, Maybe(20, S, 4 * S), "mean time until all nodes in turn run other programs"),
+    (Opt::UpgradeLast, "upgrade-last", Micros, (1, PHASE_MAX), 2 * S, Within(500 * MS, 4 * S), "mean duration of that"),
 ];
 
 in_order_of_variants!(TABLE);

@@ -173,7 +173,7 @@ const TIMED: [Timed; 12] = [
 ];
 
 impl Plan<'_> {
-    fn nodes(&self) -> Vec<NodeRef> {
+    pub(super) fn nodes(&self) -> Vec<NodeRef> {
         let numbers = 1..=self.options.get(Opt::Nodes);
         numbers
             .map(|number| NodeRef::Named(format!("n{number}")))
@@ -269,7 +269,7 @@ impl Occasion<'_, '_> {
         nodes.swap_remove(below(draw, nodes.len()))
     }
 
-    fn down(&self, action: fn(NodeRef) -> Action) -> Vec<(u64, Action)> {
+    pub(super) fn down(&self, action: fn(NodeRef) -> Action) -> Vec<(u64, Action)> {
         let node = self.node();
         vec![
             (self.from, action(node.clone())),

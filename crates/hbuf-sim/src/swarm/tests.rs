@@ -112,6 +112,8 @@ fn a_plan_is_that_of_its_seed_and_ends_with_the_first_phase() {
         "rebalance",
         "clone",
         "restore",
+        "stop",
+        "upgrade",
         "skew",
         "drift",
     ];

@@ -180,3 +180,73 @@ fn a_disk_that_was_set_back_counts_as_lost_and_is_filled_again() {
         .skip_while(|line| !line.contains("backup.restored"));
     assert!(after.filter(|line| line.contains("alter-in-sync")).count() > 0);
 }
+
+/// The longest time between two acknowledgements, in microseconds of simulated time.
+fn longest_silence(outcome: &ClusterOutcome) -> u64 {
+    let appends = outcome.history.appends.iter();
+    let mut ends: Vec<u64> = appends
+        .filter_map(|append| match &append.outcome {
+            Outcome::Answered { end, .. } => Some(end.0),
+            _ => None,
+        })
+        .collect();
+    ends.sort_unstable();
+    let gaps = ends.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.max().unwrap()
+}
+
+#[test]
+fn who_stops_in_order_hands_over_and_nobody_waits_for_an_election() {
+    let story = |ends: &str| {
+        let outcome = play(&format!(
+            "every 10ms client c1 append b1 retry=on from 500ms until 4s
+             at 1s {ends} primary of b1
+             at 2500ms start all
+             safety 5s
+             clients 1"
+        ));
+        holds(&outcome);
+        assert!(stored(&outcome).iter().all(|stored| *stored));
+        outcome
+    };
+    let (stopped, killed) = (story("stop"), story("kill"));
+    assert_eq!(stopped.kinds[&Kind::NodeStopped], 1);
+    // What is left is the time until the member that went is no more waited for.
+    let (stopped, killed) = (longest_silence(&stopped), longest_silence(&killed));
+    assert!(stopped < killed, "{stopped} {killed}");
+}
+
+#[test]
+fn nodes_run_the_program_before_until_the_next_cluster_version_is_allowed() {
+    let outcome = play(
+        "every 10ms client c1 append b1 retry=on until 8s
+         at 1s stop n1
+         at 1s version n1 previous
+         at 1500ms start n1
+         at 2500ms raise
+         at 3s stop n1
+         at 3s version n1 current
+         at 3500ms start n1
+         at 4500ms raise
+         at 5500ms stop n2
+         at 5500ms version n2 previous
+         at 6s start n2
+         at 6500ms version n2 current
+         at 6500ms start n2
+         safety 9s
+         cluster-version 2
+         clients 1",
+    );
+    holds(&outcome);
+    assert!(stored(&outcome).iter().all(|stored| *stored));
+    let told = refused(&outcome, "n2");
+    let too_old = told
+        .iter()
+        .filter(|line| line.contains("the cluster is at version 3"));
+    assert_eq!(too_old.count(), 1, "{told:?}");
+    assert!(
+        !refused(&outcome, "n1")
+            .iter()
+            .any(|line| line.contains("cluster is at"))
+    );
+}

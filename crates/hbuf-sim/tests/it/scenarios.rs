@@ -48,6 +48,7 @@ come_out! {
     only_one_of_two_primaries_commits: "split-brain-one-way",
     what_is_sent_twice_is_stored_once: "dedupe-and-convoy",
     a_disk_that_lies_is_found_out: "disk-lies",
+    a_copy_of_a_machine_is_refused_while_the_first_one_lives: "cloned-vm",
 }
 
 fn source(text: &str) -> Arc<Source> {
