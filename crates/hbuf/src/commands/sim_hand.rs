@@ -17,8 +17,8 @@ pub(crate) struct HandArgs {
     /// like crash n1), `at=1500ms ACTION`, `at=crash/0 skip`; without at=, there where --at says
     #[arg(long = "override", value_name = "CHANGE")]
     overrides: Vec<String>,
-    /// A moment of a swarm: n:17, an event's id, or a time like 1500ms. Shows the world right before
-    /// it; with an --override that has no at=, changes it there
+    /// A moment of a swarm: n:17, an event's id, or a time like 1500ms. Shows the world right
+    /// before it; with an --override that has no at=, changes it there
     #[arg(long, value_name = "MOMENT")]
     at: Option<String>,
 }
