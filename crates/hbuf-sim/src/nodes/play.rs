@@ -289,7 +289,7 @@ impl World {
             timed.into_iter().map(|(_, time)| time).max().unwrap_or(0)
         });
         while self.t < last && self.watch.broken.is_none() {
-            let rests = self.at_rest().is_ok() && self.all_asks_ended();
+            let rests = self.at_rest().is_ok() && self.all_asks_ended() && self.all_moves_ended();
             if rests && let Some(play) = &mut self.play {
                 play.rested_at.get_or_insert(self.t - began);
             }
@@ -299,6 +299,12 @@ impl World {
             self.until(self.t + LOOK_US)?;
         }
         Some(())
+    }
+
+    /// Whether every buffer is where it is to be.
+    fn all_moves_ended(&self) -> bool {
+        let mut all = (0..self.buffers.len()).filter_map(|buffer| self.newest(buffer));
+        all.all(|assignment| assignment.leaving.is_empty())
     }
 
     fn all_asks_ended(&self) -> bool {

@@ -14,10 +14,11 @@
 //! | how events get ids and become lines | `writer.rs` |
 //! | what a line says | `line.rs` |
 //! | how a file is read, what may be wrong with it | `reader.rs` |
-//! | the story of a trace, in lanes | `story.rs` |
+//! | the story of a trace, in lanes; the short one | `story.rs`, `brief.rs` |
 //! | why an event happened and what came of it | `explain.rs` |
 //! | where two traces part | `compare.rs` |
 
+mod brief;
 mod compare;
 mod explain;
 mod line;
@@ -27,6 +28,7 @@ mod story;
 mod tests;
 mod writer;
 
+pub use brief::brief;
 pub use compare::{Difference, compare};
 pub use explain::explain;
 pub(crate) use line::seconds;

@@ -131,15 +131,28 @@ fn refs_there_are(trace: &TraceFile) -> String {
 }
 
 /// Who has a lane: nodes first, then clients.
-struct Lanes(Vec<String>);
+pub(super) struct Lanes(Vec<String>);
 
 impl Lanes {
-    fn new<'a>(events: impl Iterator<Item = &'a Event>) -> Self {
+    pub(super) fn new<'a>(events: impl Iterator<Item = &'a Event>) -> Self {
         let names: BTreeSet<_> = events.map(|event| order(event.lane())).collect();
         Self(names.into_iter().map(|(_, _, _, name)| name).collect())
     }
 
-    fn names(&self) -> String {
+    /// A row without an arrow.
+    pub(super) fn mark(&self, lane: &str) -> String {
+        let at = self.0.iter().position(|name| name == lane).unwrap_or(0);
+        let mut cells = self.bars('│');
+        cells[at * LANE_COLUMNS] = '●';
+        cells.into_iter().collect()
+    }
+
+    /// A row of what is left out.
+    pub(super) fn gap(&self) -> String {
+        self.bars('⋮').into_iter().collect()
+    }
+
+    pub(super) fn names(&self) -> String {
         let cells: Vec<String> = self
             .0
             .iter()

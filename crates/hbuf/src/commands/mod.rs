@@ -17,10 +17,12 @@ pub(crate) mod sim;
 mod sim_hand;
 mod sim_meta;
 pub(crate) mod sim_one_node;
+pub(crate) mod sim_scenario;
 mod sim_shrink;
 pub(crate) mod sim_swarm;
 pub(crate) mod sim_sweep;
 pub(crate) mod sim_trace;
+pub(crate) mod sim_world;
 pub(crate) mod tail;
 pub(crate) mod verify;
 

@@ -7,6 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
+use hbuf_sim::history::Check;
+use hbuf_sim::net::NetFault;
+use hbuf_sim::scenario::{BUILT_IN, built_in};
+use hbuf_sim::swarm::Opt;
 use hbuf_sim::{Bug, CRASH_POINTS, Fault, Invariant, Kind};
 use serde_json::json;
 
@@ -14,11 +18,13 @@ use crate::commands::sim_hand::HandArgs;
 use crate::commands::sim_meta::{MetaArgs, meta};
 use crate::commands::sim_swarm::Asked;
 use crate::commands::sim_trace::{self, CompareArgs, ExplainArgs, ShowArgs};
+use crate::commands::sim_world::World;
 use crate::commands::{sim_one_node, sim_swarm};
 use crate::output::{Out, table};
 
 pub(crate) const EXAMPLES: &str =
-    "Exit code 0: every invariant held, or the bug was noticed, or the traces are the same; 1: not.
+    "Exit code 0: every invariant and expectation held, or the bug was noticed, or the traces are the
+same; 1: not.
 
 Examples:
   hbuf sim run --seed 7
@@ -28,6 +34,9 @@ Examples:
   hbuf sim meta --seed 7
   hbuf sim run swarm --seed 7
   hbuf sim sweep --scenario swarm --seeds 1000
+  hbuf sim run primary-dies --seed 7
+  hbuf sim sweep --scenario primary-dies --seeds 100
+  hbuf sim run my.scenario --seed 7
   hbuf sim run swarm --seed 7 --set nodes=5 --set crash=200ms
   hbuf sim run swarm --seed 7 --at 1500ms
   hbuf sim run swarm --seed 7 --at n:1841 --override 'crash primary of b1'
@@ -61,22 +70,13 @@ pub(crate) enum SimCommand {
     List(ListArgs),
 }
 
-/// What a run is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum World {
-    /// One node, with every step of its disk, journal and recovery
-    OneNode,
-    /// Three to five nodes with a manager, a network and clients
-    Swarm,
-}
-
 /// One run.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// What runs
-    #[arg(value_enum, default_value = "one-node", value_name = "SCENARIO")]
+    /// What runs: one-node, swarm, a scenario that `hbuf sim list` names, or a file with one
+    #[arg(value_parser = World::parse, default_value = "one-node", value_name = "SCENARIO")]
     world: World,
-    /// Change an option that the seed of a swarm draws
+    /// Change an option that the seed of a swarm draws, or the scenario sets
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// The seed
@@ -98,10 +98,10 @@ pub(crate) struct RunArgs {
 /// Many runs.
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
-    /// What runs
-    #[arg(long, value_enum, default_value = "one-node", value_name = "SCENARIO")]
+    /// What runs: one-node, swarm, a scenario that `hbuf sim list` names, or a file with one
+    #[arg(long, value_parser = World::parse, default_value = "one-node", value_name = "SCENARIO")]
     scenario: World,
-    /// Change an option that the seeds of a swarm draw
+    /// Change an option that the seeds of a swarm draw, or the scenario sets
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// How many seeds
@@ -118,19 +118,10 @@ pub(crate) struct SweepArgs {
     json: bool,
 }
 
-impl World {
-    /// Its name on the command line.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::OneNode => "one-node",
-            Self::Swarm => "swarm",
-        }
-    }
-}
-
 impl RunArgs {
     fn asked(&self) -> Asked<'_> {
         Asked {
+            world: &self.world,
             seed: self.seed,
             set: &self.set,
             hand: &self.hand,
@@ -147,10 +138,10 @@ impl SweepArgs {
 /// A run that fails, to be made smaller.
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkArgs {
-    /// What runs
-    #[arg(long, value_enum, default_value = "swarm", value_name = "SCENARIO")]
+    /// What runs: one-node, swarm, a scenario that `hbuf sim list` names, or a file with one
+    #[arg(long, value_parser = World::parse, default_value = "swarm", value_name = "SCENARIO")]
     scenario: World,
-    /// Change an option that the seed of a swarm draws
+    /// Change an option that the seed of a swarm draws, or the scenario sets
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// The seed
@@ -184,18 +175,20 @@ fn bug(name: Option<&String>) -> Option<Bug> {
 
 pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
     match command {
-        SimCommand::Run(args) if args.world == World::Swarm => {
+        SimCommand::Run(args) if !args.world.is_one_node() => {
             ensure!(args.bug.is_none(), "{NO_BUG}");
             sim_swarm::run(&args.asked(), args.trace.as_deref(), args.json)
         }
-        SimCommand::Sweep(args) if args.scenario == World::Swarm => {
+        SimCommand::Sweep(args) if !args.scenario.is_one_node() => {
             ensure!(args.bug.is_none(), "{NO_BUG}");
-            sim_swarm::sweep(args.seeds(), &args.set, args.json)
+            sim_swarm::sweep(&args.scenario, args.seeds(), &args.set, args.json)
         }
         SimCommand::Run(RunArgs { set, .. }) | SimCommand::Sweep(SweepArgs { set, .. })
             if !set.is_empty() =>
         {
-            bail!("--set changes the options of a swarm: name the scenario `swarm`")
+            bail!(
+                "--set changes the options of several nodes: name the scenario `swarm`, or another one"
+            )
         }
         SimCommand::Run(args) => {
             args.hand.refuse()?;
@@ -206,8 +199,9 @@ pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
             None => sim_one_node::sweep(args.seeds(), args.json),
             Some(bug) => sim_one_node::hunt(args.seeds(), bug, args.json),
         },
-        SimCommand::Shrink(args) if args.scenario == World::Swarm => {
+        SimCommand::Shrink(args) if matches!(args.scenario, World::Swarm) => {
             let asked = Asked {
+                world: &args.scenario,
                 seed: args.seed,
                 set: &args.set,
                 hand: &args.hand,
@@ -225,6 +219,26 @@ pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
     }
 }
 
+/// The built-in scenarios, and what else can run.
+fn scenarios() -> Vec<(&'static str, String)> {
+    let worlds = [
+        (
+            "one-node",
+            "One node, with every step of its disk, journal and recovery.",
+        ),
+        (
+            "swarm",
+            "Three to five nodes, a manager, a network, clients: all drawn from the seed.",
+        ),
+    ];
+    let worlds = worlds.map(|(name, about)| (name, about.to_owned()));
+    let built_in = BUILT_IN.iter().filter_map(|(name, _)| {
+        let scenario = built_in(name)?.scenario;
+        Some((*name, format!("{} {}", scenario.about, scenario.teaches)))
+    });
+    worlds.into_iter().chain(built_in).collect()
+}
+
 fn list(args: &ListArgs) -> Result<ExitCode> {
     let invariants = Invariant::ALL.map(|it| (it.name(), it.about().to_owned()));
     let bugs = Bug::ALL.map(|it| {
@@ -237,11 +251,21 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
     let points = CRASH_POINTS.map(|it| (it, String::new()));
     let kinds = Kind::ALL.map(|it| (it.name(), it.about().to_owned()));
     let of_clusters = sim_swarm::invariants();
-    let groups: [(&str, &[(&str, String)]); 6] = [
+    let of_histories = Check::ALL.map(|it| (it.name(), it.about().to_owned()));
+    let scenarios = scenarios();
+    let options: Vec<_> = Opt::all()
+        .map(|opt| (opt.name(), format!("{} ({})", opt.about(), opt.allowed())))
+        .collect();
+    let net = NetFault::ALL.map(|it| (it.name(), it.about().to_owned()));
+    let groups: [(&str, &[(&str, String)]); 10] = [
+        ("SCENARIO", &scenarios),
+        ("OPTION", &options),
         ("INVARIANT", &invariants),
         ("INVARIANT OF CLUSTERS", &of_clusters),
+        ("INVARIANT OF HISTORIES", &of_histories),
         ("BUG", &bugs),
         ("FAULT", &faults),
+        ("FAULT OF THE NETWORK", &net),
         ("CRASH POINT", &points),
         ("EVENT", &kinds),
     ];

@@ -29,11 +29,11 @@ impl HandArgs {
         self.options.is_none() && self.overrides.is_empty() && self.at.is_none()
     }
 
-    /// The options of a seed, changed.
-    pub(crate) fn options(&self, seed: u64, set: &[String]) -> Result<Options> {
+    /// The options of a run, changed.
+    pub(crate) fn options(&self, drawn: Options, set: &[String]) -> Result<Options> {
         let mut options = match &self.options {
             Some(text) => text.parse()?,
-            None => Options::of_seed(seed),
+            None => drawn,
         };
         for change in set {
             options.change(change)?;
@@ -84,7 +84,7 @@ impl HandArgs {
     pub(crate) fn refuse(&self) -> Result<()> {
         ensure!(
             self.is_empty(),
-            "--options, --override and --at are for a swarm: name the scenario `swarm`"
+            "--options, --override and --at are for several nodes: name the scenario `swarm`, or another one"
         );
         Ok(())
     }
@@ -103,7 +103,7 @@ pub(crate) fn words(options: Option<&str>, set: &[String], overrides: &[String])
 }
 
 /// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=/.:,%+".contains(&byte);
     match text.bytes().all(plain) && !text.is_empty() {
         true => text.to_owned(),

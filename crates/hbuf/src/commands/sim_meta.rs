@@ -9,14 +9,14 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use hbuf_sim::nodes::{ClusterSetup, run_cluster};
 
-use crate::commands::sim::World;
+use crate::commands::sim_world::World;
 use crate::output::Out;
 
 /// Runs, twice.
 #[derive(Debug, Args)]
 pub(crate) struct MetaArgs {
     /// What runs
-    #[arg(long, value_enum, default_value = "one-node", value_name = "SCENARIO")]
+    #[arg(long, value_parser = World::parse, default_value = "one-node", value_name = "SCENARIO")]
     scenario: World,
     /// One seed
     #[arg(long, required_unless_present = "seeds")]
@@ -43,7 +43,7 @@ pub(crate) fn meta(args: &MetaArgs) -> Result<ExitCode> {
     let (mut all, mut differ) = (0, false);
     let seeds = args.seeds();
     for seed in seeds.clone() {
-        match compared(args.scenario, seed)? {
+        match compared(&args.scenario, seed)? {
             Ok(events) => all += events,
             Err(what) => {
                 differ = true;
@@ -71,7 +71,7 @@ pub(crate) fn meta(args: &MetaArgs) -> Result<ExitCode> {
 
 /// How many events a seed has each time, or what differs. Two processes, since one would share
 /// whatever a global could hold.
-fn compared(world: World, seed: u64) -> Result<Result<usize, String>> {
+fn compared(world: &World, seed: u64) -> Result<Result<usize, String>> {
     let processes = [traced(world, seed)?, traced(world, seed)?];
     let [silent, told] = hashes(world, seed)?;
     let mut traces = Vec::new();
@@ -96,7 +96,7 @@ fn compared(world: World, seed: u64) -> Result<Result<usize, String>> {
     Ok(Ok(lines(0).count() - 2))
 }
 
-fn traced(world: World, seed: u64) -> Result<Child> {
+fn traced(world: &World, seed: u64) -> Result<Child> {
     let binary = std::env::current_exe().context("the path of this program")?;
     let mut command = Command::new(binary);
     let seed = seed.to_string();
@@ -106,7 +106,7 @@ fn traced(world: World, seed: u64) -> Result<Child> {
 }
 
 /// The hash of a run of which nobody reads lines, and of one of which somebody does.
-fn hashes(world: World, seed: u64) -> Result<[u64; 2]> {
+fn hashes(world: &World, seed: u64) -> Result<[u64; 2]> {
     let hash = |lines: bool| -> Result<u64> {
         Ok(match world {
             World::OneNode => {
@@ -117,10 +117,10 @@ fn hashes(world: World, seed: u64) -> Result<[u64; 2]> {
                 };
                 hbuf_sim::run(seed, None, out)?.hash
             }
-            World::Swarm => {
+            several => {
                 let setup = ClusterSetup {
                     lines,
-                    ..ClusterSetup::swarm(seed)
+                    ..several.setup(seed, several.options(seed))
                 };
                 run_cluster(&setup).hash
             }

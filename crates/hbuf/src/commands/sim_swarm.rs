@@ -13,13 +13,16 @@ use hbuf_sim::Kind;
 use hbuf_sim::nodes::{CLUSTER_INVARIANTS, ClusterOutcome, ClusterSetup, View, look, run_cluster};
 use serde_json::{Value, json};
 
-use crate::commands::sim_hand::HandArgs;
+use crate::commands::sim_hand::{HandArgs, quoted};
+use crate::commands::sim_scenario;
 use crate::commands::sim_shrink;
 use crate::commands::sim_sweep::{self, Counts, Failure, Report, Sums, say_on_panic};
+use crate::commands::sim_world::World;
 use crate::output::Out;
 
 /// A run, as the command line asks for it.
 pub(crate) struct Asked<'a> {
+    pub(crate) world: &'a World,
     pub(crate) seed: u64,
     pub(crate) set: &'a [String],
     pub(crate) hand: &'a HandArgs,
@@ -27,13 +30,15 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     fn setup(&self) -> Result<ClusterSetup> {
-        let options = self.hand.options(self.seed, self.set)?;
-        self.hand.changed(ClusterSetup::of(self.seed, options))
+        let options = self.world.options(self.seed);
+        let options = self.hand.options(options, self.set)?;
+        self.hand.changed(self.world.setup(self.seed, options))
     }
 
     /// The line that runs it, without options and changes.
     fn begins(&self) -> String {
-        format!("hbuf sim run swarm --seed {}", self.seed)
+        let world = quoted(self.world.name());
+        format!("hbuf sim run {world} --seed {}", self.seed)
     }
 
     /// The line that runs it.
@@ -44,8 +49,10 @@ impl Asked<'_> {
 
 /// Runs one seed.
 pub(crate) fn run(asked: &Asked<'_>, trace: Option<&Path>, json: bool) -> Result<ExitCode> {
+    let scenario = asked.world.scenario().is_some();
     let setup = ClusterSetup {
-        lines: trace.is_some(),
+        // A scenario is told as a story, which is made of its trace.
+        lines: trace.is_some() || (scenario && !json),
         ..asked.setup()?
     };
     let replay = asked.replay(&setup);
@@ -70,6 +77,7 @@ pub(crate) fn run(asked: &Asked<'_>, trace: Option<&Path>, json: bool) -> Result
         let mut out = Out::new();
         match json {
             true => out.json(&outcome_json(&outcome))?,
+            false if scenario => sim_scenario::show(&mut out, &outcome, asked.world.name())?,
             false => show(&mut out, &outcome)?,
         }
         out.flush()?;
@@ -77,7 +85,12 @@ pub(crate) fn run(asked: &Asked<'_>, trace: Option<&Path>, json: bool) -> Result
     for unmet in &outcome.unmet {
         eprintln!("{unmet}");
     }
-    if outcome.broken.is_none() {
+    // A scenario may expect that an invariant is broken.
+    let good = match scenario {
+        true => sim_scenario::is_good(&outcome),
+        false => outcome.broken.is_none(),
+    };
+    if good {
         // As any other argument that cannot be.
         return Ok(ExitCode::from(if outcome.unmet.is_empty() { 0 } else { 2 }));
     }
@@ -130,7 +143,7 @@ fn outcome_json(outcome: &ClusterOutcome) -> Value {
             "what": broken.what,
         })
     });
-    json!({
+    let mut fields = json!({
         "seed": outcome.seed,
         "options": outcome.options.to_string(),
         "overrides": outcome.overrides,
@@ -141,7 +154,11 @@ fn outcome_json(outcome: &ClusterOutcome) -> Value {
         "broken": broken,
         "kinds": kinds_json(&outcome.kinds),
         "faults": outcome.faults,
-    })
+    });
+    if !outcome.verdicts.is_empty() {
+        fields["scenario"] = sim_scenario::json(outcome);
+    }
+    fields
 }
 
 fn kinds_json(kinds: &BTreeMap<Kind, u64>) -> Value {
@@ -164,14 +181,19 @@ struct Swept {
 }
 
 impl Swept {
-    fn add(&mut self, outcome: ClusterOutcome, replay: String) {
+    fn add(&mut self, outcome: ClusterOutcome, replay: String, scenario: bool) {
         self.runs += 1;
         self.steps += outcome.steps;
         self.events += outcome.events;
         self.acked += outcome.acked;
+        if scenario {
+            self.failed
+                .extend(sim_scenario::failures(&outcome, &replay));
+        }
         sum(&mut self.kinds, outcome.kinds);
         sum(&mut self.faults, outcome.faults);
-        let broken = outcome.broken.map(|broken| Failure {
+        // What a scenario says of broken invariants is among its expectations.
+        let broken = outcome.broken.filter(|_| !scenario).map(|broken| Failure {
             seed: outcome.seed,
             name: broken.invariant.to_owned(),
             what: broken.what,
@@ -188,9 +210,15 @@ fn sum<K: Ord>(into: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
 }
 
 /// Runs many seeds.
-pub(crate) fn sweep(seeds: Range<u64>, set: &[String], json: bool) -> Result<ExitCode> {
+pub(crate) fn sweep(
+    world: &World,
+    seeds: Range<u64>,
+    set: &[String],
+    json: bool,
+) -> Result<ExitCode> {
     let hand = HandArgs::default();
     let asked = |seed| Asked {
+        world,
         seed,
         set,
         hand: &hand,
@@ -201,7 +229,7 @@ pub(crate) fn sweep(seeds: Range<u64>, set: &[String], json: bool) -> Result<Exi
         if let Ok(setup) = asked(seed).setup() {
             let replay = asked(seed).replay(&setup);
             say_on_panic(replay.clone());
-            swept.add(run_cluster(&setup), replay);
+            swept.add(run_cluster(&setup), replay, world.scenario().is_some());
         }
     })
 }
