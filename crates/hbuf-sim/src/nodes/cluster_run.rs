@@ -24,6 +24,7 @@ use super::host::Host;
 use super::manager::{GROUP, Manager};
 use super::play::Play;
 use super::{About, Due, EPOCH, Names, World};
+use crate::bugs::Bug;
 use crate::clock::Clock;
 use crate::draw::Draws;
 use crate::history::LogHistory;
@@ -94,7 +95,9 @@ impl ClusterSetup {
     /// A scenario with the faults that its options plan for this seed.
     #[must_use]
     pub fn playing(seed: u64, scenario: Arc<Source>, options: Options) -> Self {
+        let bug = scenario.scenario.bug.as_deref().and_then(Bug::parse);
         Self {
+            rules: crate::bugs::rules(bug),
             scenario: Some(scenario),
             ..Self::of(seed, options)
         }
@@ -376,11 +379,12 @@ impl World {
 }
 
 fn header(setup: &ClusterSetup) -> Header {
-    let scenario = setup.scenario.as_ref();
-    let scenario = scenario.map_or("swarm", |source| &source.scenario.name);
+    let played = setup.scenario.as_ref().map(|source| &source.scenario);
+    let scenario = played.map_or("swarm", |scenario| &scenario.name);
+    let bug = played.and_then(|scenario| scenario.bug.as_deref());
     Header {
         overrides: setup.overrides.texts(),
-        ..Header::new(scenario, setup.seed, None, setup.options.to_string())
+        ..Header::new(scenario, setup.seed, bug, setup.options.to_string())
     }
 }
 

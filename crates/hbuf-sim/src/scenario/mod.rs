@@ -21,7 +21,7 @@
 //! | `at 2s ACTION` | once, at a time |
 //! | `after 500ms ACTION` | so long after the line before took place |
 //! | `every 10ms ACTION from 1s until 5s` | again and again |
-//! | `when CONDITION then ACTION` | once, as soon as that is so |
+//! | `when CONDITION then ACTION` | once, as soon as that is so; looked at behind every step |
 //! | `expect …` | what must come out, when the run is over or `at` a time |
 //!
 //! The same actions are what a seed plans (`swarm/`) and what a hand changes (`overrides.rs`), so a

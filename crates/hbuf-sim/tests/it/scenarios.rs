@@ -49,6 +49,37 @@ come_out! {
     what_is_sent_twice_is_stored_once: "dedupe-and-convoy",
     a_disk_that_lies_is_found_out: "disk-lies",
     a_copy_of_a_machine_is_refused_while_the_first_one_lives: "cloned-vm",
+    buffers_move_while_a_node_flaps: "rebalance-under-fire",
+    a_late_holder_of_a_lock_is_refused: "locks-pause-upgrade",
+}
+
+#[test]
+fn a_bug_of_a_scenario_breaks_what_the_scenario_says() {
+    let story = |bug: &str, expect: &str| {
+        source(&format!(
+            "name forgetful\n{bug}\nsafety 6s\nclients 1\n\
+             at 1100ms client c1 append b1 \"once\" idem=one retry=on\n\
+             at 1300ms kill primary of b1\nat 1500ms start all\n\
+             at 4s client c1 append b1 \"once\" idem=one retry=on\n\
+             expect {expect}\n"
+        ))
+    };
+    let wrong = story("bug forget-dedupe", "broken no-dup-append");
+    assert_eq!(fails(&outcome(&wrong, 1)), Vec::<String>::new());
+    let right = story("", "stored b1 \"once\" count = 1");
+    assert_eq!(fails(&outcome(&right, 1)), Vec::<String>::new());
+}
+
+/// What is not played fails a run: none is passed over in silence.
+#[test]
+fn a_topic_cannot_be_read_yet_and_the_run_says_so() {
+    let outcome = outcome(&Arc::new(built_in("topic-monotonic").unwrap()), 0);
+    let lines: Vec<usize> = outcome
+        .unplayed_lines
+        .iter()
+        .map(|(line, _)| *line)
+        .collect();
+    assert_eq!(lines, [16, 23, 24]);
 }
 
 fn source(text: &str) -> Arc<Source> {

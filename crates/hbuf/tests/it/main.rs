@@ -5,6 +5,7 @@ mod cli_client;
 mod cli_consumers;
 mod cli_help;
 mod cli_limits;
+mod cli_scenario;
 mod cli_server;
 mod cli_sim;
 mod cloud_events;
