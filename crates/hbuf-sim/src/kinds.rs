@@ -195,6 +195,8 @@ pub enum Kind {
     ExpectationFailed,
     /// …
     NodeStopped,
+    /// …
+    CoreHealed,
 }
 
 impl Kind {
@@ -205,7 +207,7 @@ impl Kind {
     }
 
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 94] = [
+    pub const ALL: [Self; 95] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -300,6 +302,7 @@ impl Kind {
         Self::ExpectationHeld,
         Self::ExpectationFailed,
         Self::NodeStopped,
+        Self::CoreHealed,
     ];
 
     /// The name in traces and counts.

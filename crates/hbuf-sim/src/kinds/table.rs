@@ -3,7 +3,7 @@
 use super::Kind;
 
 /// What is known of each variant, in their order.
-pub(super) const TABLE: [(Kind, &str, &str); 94] = [
+pub(super) const TABLE: [(Kind, &str, &str); 95] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -433,5 +433,10 @@ pub(super) const TABLE: [(Kind, &str, &str); 94] = [
         Kind::NodeStopped,
         "node.stopped",
         "a process ends in order: others lead, its disk is whole",
+    ),
+    (
+        Kind::CoreHealed,
+        "core.healed",
+        "a majority of the nodes is healed, the others are not",
     ),
 ];

@@ -131,7 +131,7 @@ impl World {
         self.names.clients.iter().position(|it| it == name)
     }
 
-    fn start_if_down(&mut self, cause: EventId, host: usize) {
+    pub(super) fn start_if_down(&mut self, cause: EventId, host: usize) {
         if !self.hosts[host].up {
             self.start(cause, host);
         } else if let Some(leaving) = &mut self.hosts[host].leaving {

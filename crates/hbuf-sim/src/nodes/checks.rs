@@ -28,7 +28,7 @@ pub struct ClusterBroken {
 
 /// What must hold in a world of several nodes while it runs, each with what it says. What clients
 /// were told is judged in the end by [`crate::history::Check`]s.
-pub const CLUSTER_INVARIANTS: [(&str, &str); 10] = [
+pub const CLUSTER_INVARIANTS: [(&str, &str); 11] = [
     (
         "one-primary-per-epoch",
         "no two nodes are a buffer's primary in one epoch",
@@ -64,6 +64,10 @@ pub const CLUSTER_INVARIANTS: [(&str, &str); 10] = [
     (
         "clean-start-mends-nothing",
         "a disk whose process stopped in order is whole at the next start",
+    ),
+    (
+        "core-makes-progress",
+        "a majority without faults decides something, whatever the others do",
     ),
     (
         "converges",

@@ -257,9 +257,10 @@ impl World {
         }
         let safety = self.options.get(Opt::Safety);
         self.until(safety)?;
+        self.heal_core(root)?;
         self.begin_step()?;
         self.calm(root);
-        let last = safety + self.options.get(Opt::Liveness);
+        let last = self.t + self.options.get(Opt::Liveness);
         self.settle(last)?;
         // Nobody asks anything more: what is under way comes to its end.
         self.closing = true;

@@ -24,6 +24,7 @@
 //! | what there is to see at a moment | `look.rs`, `view.rs` |
 //! | what must hold | `checks.rs` |
 //! | a run from begin to end | `cluster_run.rs` |
+//! | its phase in which only a majority is healed | `healed_core.rs` |
 //! | how one that fails becomes small | `smaller.rs` |
 
 mod act;
@@ -36,6 +37,7 @@ mod copies;
 mod expect;
 mod files;
 mod hand;
+mod healed_core;
 mod host;
 mod look;
 mod manager;

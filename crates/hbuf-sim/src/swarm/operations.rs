@@ -22,8 +22,12 @@ impl Options {
     /// The same without what operators do, for whoever looks for what faults alone bring about.
     #[must_use]
     pub fn without_operations(mut self) -> Self {
-        for (operation, ..) in OPERATIONS {
-            self.set(operation, 0);
+        let operations = OPERATIONS.map(|(operation, ..)| operation);
+        for option in operations
+            .into_iter()
+            .chain([Opt::ClusterVersion, Opt::Core])
+        {
+            self.set(option, 0);
         }
         self
     }

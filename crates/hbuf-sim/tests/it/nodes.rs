@@ -48,6 +48,7 @@ fn whatever_happens_to_several_nodes_the_invariants_hold() {
         Kind::NodeRefused,
         Kind::TailShown,
         Kind::MarkWritten,
+        Kind::CoreHealed,
     ] {
         assert!(kinds.contains_key(&kind), "no run had {}", kind.name());
     }
