@@ -1,5 +1,6 @@
 //! The registry of events: one name, one sentence, for the trace, the counts and the docs.
 
+mod rules;
 mod table;
 
 use table::TABLE;

@@ -361,12 +361,12 @@ pub(super) const TABLE: [(Kind, &str, &str); 95] = [
     (
         Kind::PacketSent,
         "packet.sent",
-        "a node says something to another about a buffer",
+        "something is said: to a node, or to a client",
     ),
     (
         Kind::PacketArrived,
         "packet.arrived",
-        "a node hears something of another about a buffer",
+        "something that was said is heard",
     ),
     (
         Kind::PacketLost,

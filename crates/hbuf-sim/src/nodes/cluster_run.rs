@@ -232,12 +232,7 @@ impl World {
 
     /// `None` when it stops before its end.
     fn run(&mut self, setup: &ClusterSetup) -> Option<()> {
-        let note = self.words(&self.options);
-        let about = About {
-            note: &note,
-            ..About::default()
-        };
-        let root = self.event(&[], Kind::RunStarted, &about);
+        let root = self.event(&[], Kind::RunStarted, &About::default());
         self.root = root;
         for host in 0..self.hosts.len() {
             self.start(root, host);

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::line::seconds;
 use super::story::{sentence, short};
 use super::{Event, TraceFile};
+use crate::kinds::Kind;
 
 /// Direct effects that are named; the others are counted.
 const EFFECTS_SHOWN_MAX: usize = 20;
@@ -26,6 +27,10 @@ pub fn explain(trace: &TraceFile, place: usize) -> String {
     let _ = writeln!(out, "  {}", on(event));
     if !event.refs.is_empty() {
         let _ = writeln!(out, "  about {}", event.refs.join(", "));
+    }
+    let known = Kind::ALL.into_iter().find(|kind| kind.name() == event.kind);
+    if let Some(rule) = known.and_then(Kind::rule) {
+        let _ = writeln!(out, "  {rule}");
     }
     why(&mut out, trace, place);
     effects(&mut out, trace, place);
@@ -67,6 +72,11 @@ fn why(out: &mut String, trace: &TraceFile, place: usize) {
             Some(before) => format!("+{} us", event.t.saturating_sub(before.t)),
         };
         let _ = writeln!(out, "  {later:>14}  {}  {}", short(event), on(event));
+        if let Some((from, to, number)) = event.packet()
+            && event.kind == Kind::PacketSent.name()
+        {
+            let _ = writeln!(out, "{:>16}  packet {number} from {from} to {to}", "");
+        }
         joins(out, trace, event);
         before = Some(event);
     }

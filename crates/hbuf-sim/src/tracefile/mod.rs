@@ -14,6 +14,7 @@
 //! | how events get ids and become lines | `writer.rs` |
 //! | what a line says | `line.rs` |
 //! | how a file is read, what may be wrong with it | `reader.rs` |
+//! | by what events can be followed | `refs.rs` |
 //! | the story of a trace, in lanes; the short one | `story.rs`, `brief.rs` |
 //! | why an event happened and what came of it | `explain.rs` |
 //! | where two traces part | `compare.rs` |
@@ -23,6 +24,7 @@ mod compare;
 mod explain;
 mod line;
 mod reader;
+mod refs;
 mod story;
 #[cfg(test)]
 mod tests;

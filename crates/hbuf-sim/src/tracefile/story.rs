@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::line::seconds;
+use super::refs::IMPLIED;
 use super::{Event, TraceFile};
 use crate::kinds::Kind;
 
@@ -36,7 +37,7 @@ pub fn selected(trace: &TraceFile, show: &Show) -> Vec<usize> {
     let has: Vec<bool> = trace
         .events
         .iter()
-        .map(|event| event.refs.contains(wanted))
+        .map(|event| event.has_ref(wanted))
         .collect();
     // Causes stand before their effects, so one pass in each direction finds all.
     let mut behind = has.clone();
@@ -50,8 +51,53 @@ pub fn selected(trace: &TraceFile, show: &Show) -> Vec<usize> {
         let effects = trace.effects(trace.events[place].eid);
         before[place] |= effects.iter().any(|effect| before[*effect]);
     }
-    all.filter(|place| behind[*place] && before[*place])
-        .collect()
+    let mut shown: Vec<bool> = all.clone().map(|at| behind[at] && before[at]).collect();
+    for place in all.clone() {
+        if has_asked(trace, wanted, place) {
+            ask_of(trace, place, &mut shown);
+        }
+    }
+    all.filter(|place| shown[*place]).collect()
+}
+
+/// Whether a message begins to be one here: it has its seq from this event on.
+fn has_asked(trace: &TraceFile, wanted: &str, place: usize) -> bool {
+    let event = &trace.events[place];
+    wanted.starts_with("msg:") && event.kind == Kind::AppendFramed.name() && event.has_ref(wanted)
+}
+
+/// Shows the way from the request to what it led to, too.
+fn ask_of(trace: &TraceFile, place: usize, shown: &mut [bool]) {
+    let mut way = Vec::new();
+    let mut at = place;
+    while !trace.events[at].asks() {
+        let cause = trace.events[at].causes.first();
+        match cause
+            .and_then(|cause| trace.place(*cause))
+            .filter(|it| *it < at)
+        {
+            Some(cause) => at = cause,
+            // Nobody asked for it, as far as the trace goes.
+            None => return,
+        }
+        way.push(at);
+    }
+    way.into_iter().for_each(|at| shown[at] = true);
+}
+
+/// What was last seen of it in each lane: where it is now.
+fn where_now(trace: &TraceFile, places: &[usize], wanted: &str) -> String {
+    let mut last: BTreeMap<(u8, String, u64, String), &Event> = BTreeMap::new();
+    let events = places.iter().map(|place| &trace.events[*place]);
+    for event in events.filter(|event| event.has_ref(wanted)) {
+        last.insert(order(event.lane()), event);
+    }
+    let mut out = format!("last seen of {wanted}:\n");
+    for ((.., lane), event) in last {
+        let words = sentence(event, &event.subject());
+        let _ = writeln!(out, "{:>14}  {lane:<4} {words}", seconds(event.t));
+    }
+    out
 }
 
 /// The story, with a line end behind each line.
@@ -86,6 +132,9 @@ pub fn story(trace: &TraceFile, show: &Show) -> String {
             rest = &rest[quiet..];
         }
     }
+    if let Some(wanted) = &show.follow {
+        out += &where_now(trace, &places, wanted);
+    }
     let count = places.len();
     let of = trace.events.len();
     let _ = match count == of {
@@ -119,7 +168,7 @@ fn heading(trace: &TraceFile) -> String {
 fn refs_there_are(trace: &TraceFile) -> String {
     let all: BTreeSet<&String> = trace.events.iter().flat_map(|event| &event.refs).collect();
     if all.is_empty() {
-        return "; none has any".to_owned();
+        return format!("; the lines name none; {IMPLIED} go by what events are about");
     }
     let shown: Vec<&str> = all
         .iter()
@@ -127,7 +176,10 @@ fn refs_there_are(trace: &TraceFile) -> String {
         .map(|it| it.as_str())
         .collect();
     let more = if all.len() > shown.len() { ", …" } else { "" };
-    format!("; there are {}{more}", shown.join(", "))
+    format!(
+        "; there are {}{more}, and {IMPLIED} go by what events are about",
+        shown.join(", ")
+    )
 }
 
 /// Who has a lane: nodes first, then clients.
@@ -237,7 +289,7 @@ impl<'a> Told<'a> {
             from: sender.map(|cause| cause.lane()),
             took: sender.map_or(0, |cause| event.t.saturating_sub(cause.t)),
             subject: event.subject(),
-            quiet: event.seqs.is_none() && event.refs.is_empty(),
+            quiet: event.is_quiet(),
         }
     }
 
@@ -254,8 +306,14 @@ impl<'a> Told<'a> {
 
     fn words(&self) -> String {
         let mut words = sentence(self.event, &self.subject);
-        if let Some(from) = self.from {
-            let _ = write!(words, " [from {from}, {} us]", self.took);
+        match (self.from, self.event.packet()) {
+            (Some(from), _) => {
+                let _ = write!(words, " [from {from}, {} us]", self.took);
+            }
+            (None, Some((_, to, number))) => {
+                let _ = write!(words, " [to {to}, number {number}]");
+            }
+            (None, None) => {}
         }
         words
     }

@@ -5,7 +5,7 @@ use hbuf_sim::nodes::{
     At, ClusterOutcome, ClusterSetup, CopyRole, event_at, look, run_cluster, smaller,
 };
 use hbuf_sim::overrides::{Override, Overrides};
-use hbuf_sim::tracefile::{Event, EventId, TraceFile};
+use hbuf_sim::tracefile::{Event, EventId, Show, TraceFile, explain, selected, story};
 
 const SEED: u64 = 7;
 
@@ -369,4 +369,62 @@ fn a_run_that_fails_is_made_smaller_and_its_texts_make_it_again() {
 #[test]
 fn a_run_that_does_not_fail_is_not_made_smaller() {
     assert!(smaller(&setup("", &[]), 10).is_none());
+}
+
+#[test]
+fn the_life_of_one_message_is_followed_through_all_nodes() {
+    let (_, trace) = run("", &[]);
+    let acked = one(&trace, "append.acked", "");
+    let seq = acked.seqs.unwrap().0;
+    let follow = Some(format!("msg:b1/{seq}"));
+    let show = Show { follow };
+    let events: Vec<&Event> = selected(&trace, &show)
+        .into_iter()
+        .map(|place| &trace.events[place])
+        .collect();
+    // From the request to the answer, with every packet between, and on every node.
+    let asked = events[0];
+    assert_eq!(
+        (asked.kind.as_str(), &asked.refs),
+        ("append.asked", &acked.refs)
+    );
+    let took = events.iter().filter(|it| it.kind == "copy.took").count();
+    assert_eq!(took, 2, "of two replicas");
+    for kind in [
+        "append.framed",
+        "disk.synced",
+        "commit.advanced",
+        "append.acked",
+    ] {
+        assert!(events.iter().any(|it| it.kind == kind), "no {kind}");
+    }
+    let story = story(&trace, &show);
+    for says in [
+        "packet.sent",
+        "ask",
+        "[from c",
+        "[to n",
+        "last seen of msg:b1/",
+    ] {
+        assert!(story.contains(says), "no {says} in {story}");
+    }
+    for lane in ["n1", "n2", "n3", acked.node.as_deref().unwrap()] {
+        assert!(
+            story.contains(&format!("  {lane:<4} ")),
+            "no {lane} in {story}"
+        );
+    }
+    let commit = events
+        .iter()
+        .find(|it| it.kind == "commit.advanced")
+        .unwrap();
+    let why = explain(&trace, trace.place(commit.eid).unwrap());
+    assert!(
+        why.contains("rule 3: a record is committed when the disks"),
+        "{why}"
+    );
+    assert!(
+        why.contains("append.asked") || why.contains("disk.synced"),
+        "{why}"
+    );
 }

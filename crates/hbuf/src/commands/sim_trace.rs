@@ -17,8 +17,8 @@ pub(crate) struct ShowArgs {
     /// The trace, as `hbuf sim run --trace` writes it; - for standard input
     #[arg(value_name = "TRACE")]
     trace: PathBuf,
-    /// Only events with this ref (`msg:b1/17`, `req:c1/4`), and those through which one of them
-    /// led to another
+    /// Only events with this ref (`msg:b1/17`, `req:c1/4`, `pkt:n1>n2/17`, `epoch:b1/4`, `buf:b1`,
+    /// `node:n2`), and those through which one of them led to another; then, where it was seen last
     #[arg(long, value_name = "REF")]
     follow: Option<String>,
     /// Print the events as the trace has them, a line of JSON each

@@ -181,9 +181,11 @@ fn a_trace_is_told_as_a_story_and_as_its_lines() {
     let written = fs::read_to_string(&path).unwrap();
     let (_, events) = written.split_once('\n').unwrap();
     assert!(text(&json.stdout) == events);
-    let nothing = hbuf(&["sim", "show", "--follow", "msg:b1/1", &path]);
+    let life = text(&hbuf(&["sim", "show", "--follow", "msg:b0/1", &path]).stdout);
+    assert!(life.contains("append.asked b0") && life.contains("last seen of msg:b0/1"));
+    let nothing = hbuf(&["sim", "show", "--follow", "msg:b9/1", &path]);
     assert_eq!(nothing.status.code(), Some(1));
-    assert!(text(&nothing.stdout).contains("no event has the ref msg:b1/1"));
+    assert!(text(&nothing.stdout).contains("no event has the ref msg:b9/1"));
 }
 
 #[test]
