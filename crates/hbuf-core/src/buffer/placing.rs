@@ -15,6 +15,7 @@ use crate::limits::{BATCH_MESSAGES_MAX, PENDING_APPENDS_MAX};
 use crate::mark::Mark;
 use crate::mirror::{Mirrored, producer_of};
 use crate::record::{Facts, ProofKind, head_len};
+use crate::replication::Epochs;
 use crate::retention::SegmentFacts;
 use crate::rules::Rules;
 use crate::segment::{FORMAT, LogKind, SegmentHead};
@@ -167,7 +168,6 @@ impl Buffer {
         let heads = head_lengths(&request.items, facts.as_deref(), mirrored);
         let bytes = record_bytes(&request.items, &heads);
         let head = self.roll_if_needed(first, time, bytes, out);
-        self.note_epoch(first);
         let first_hash = facts.as_deref().map_or(PLAIN_FACTS, facts_hash);
         let placed = self.extend_tree(&request, &heads, time, first_hash);
         let write = Write {
@@ -230,14 +230,6 @@ impl Buffer {
         self.segments
             .last_mut()
             .expect("an append rolls when there is no segment")
-    }
-
-    /// The first append of an epoch enters it into the table.
-    fn note_epoch(&mut self, first: Seq) {
-        let last = self.epochs.last().map(|(epoch, _)| *epoch);
-        if last < Some(self.epoch) {
-            self.epochs.push((self.epoch, first));
-        }
     }
 
     fn extend_tree(
@@ -382,7 +374,7 @@ impl Buffer {
             time,
             epoch: self.epoch,
             frontier: self.frontier.clone(),
-            epochs: self.epochs.clone(),
+            epochs: self.epochs().through(self.end).entries().to_vec(),
             compacted: None,
         };
         let mut bytes = Vec::new();
@@ -427,7 +419,7 @@ impl Buffer {
                 .map_or(Seq::ZERO, |segment| segment.first),
             offset: self.offset,
             frontier: self.frontier.clone(),
-            epochs: self.marked_epochs(),
+            epochs: self.epochs().entries().to_vec(),
             table: None,
             fence: self.fence,
             clean: cause == MarkCause::Fence,
@@ -441,13 +433,9 @@ impl Buffer {
         self.release_marks(out);
     }
 
-    /// The epoch table with the current epoch, even while it has no record.
-    fn marked_epochs(&self) -> Vec<(crate::ids::Epoch, Seq)> {
-        let mut epochs = self.epochs.clone();
-        if epochs.last().is_none_or(|(epoch, _)| *epoch < self.epoch) {
-            epochs.push((self.epoch, self.end.next()));
-        }
-        epochs
+    /// The epochs of the log, the current one too while it has no record.
+    const fn epochs(&self) -> &Epochs {
+        &self.leader.log(LogKind::Messages).epochs
     }
 }
 
