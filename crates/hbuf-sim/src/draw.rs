@@ -18,6 +18,8 @@ pub(crate) enum Purpose {
     Delay,
     /// What a crash leaves of a write.
     Crash,
+    /// Whether the power goes while a mark is written, and when.
+    Mark,
     /// What rots.
     Rot,
     /// What a reader of all buffers does next.
@@ -57,6 +59,7 @@ impl Purpose {
             Self::Salt => 0x7361_6c74,
             Self::Delay => 0x6465_6c61,
             Self::Crash => 0x6372_6173,
+            Self::Mark => 0x6d61_726b,
             Self::Rot => 0x726f_7421,
             Self::Topic => 0x746f_7063,
             Self::Mirror => 0x6d69_7272,

@@ -10,6 +10,7 @@ use hbuf_manager::{Action, Assign};
 
 use super::files::{LogFiles, LogId, is_whole};
 use super::host::Held;
+use super::marks::MarkWrite;
 use super::message::Message;
 use super::{About, Due, World, node};
 use crate::disk::Name;
@@ -301,7 +302,10 @@ impl World {
             let files = this.files.get_mut(&id).expect("it was just made");
             let changed = files.clear(&mut this.disk);
             this.settle_log(id, &changed);
-            this.begin_messages(id, mark, held.tables);
+            let write = this.begin_messages(id, mark, held.tables);
+            if !self.write_mark(event, host, id.buffer, write) {
+                return;
+            }
         }
         self.watch.began(host, id, at);
         self.cut_soon(event, host, id);
@@ -367,7 +371,7 @@ impl super::host::Host {
     }
 
     /// A log of messages whose records behind the mark are still to come.
-    fn begin_messages(&mut self, id: LogId, mut mark: Mark, tables: Option<Vec<u8>>) {
+    fn begin_messages(&mut self, id: LogId, mut mark: Mark, tables: Option<Vec<u8>>) -> MarkWrite {
         let first = mark.durable.next();
         let head = SegmentHead {
             format: FORMAT,
@@ -390,22 +394,11 @@ impl super::host::Host {
         let generation = self.disk.mark(id.buffer).map_or(0, |it| it.generation);
         (mark.first, mark.file, mark.offset) = (first, first, bytes.len() as u64);
         (mark.generation, mark.fence, mark.clean) = (generation + 1, 0, false);
-        mark.table = None;
-        if let Some(tables) = tables {
-            let name = Name::Tables(id.buffer, mark.generation);
-            self.disk.write(name, 0, &tables).expect("there is room");
-            let _ = self.disk.sync(name, None);
-            mark.table = Some(mark.generation.to_string().into());
+        let files = vec![id.name(first)];
+        MarkWrite {
+            mark,
+            tables,
+            files,
         }
-        let _ = self.disk.sync(id.name(first), None);
-        self.disk.sync_names(id.directory());
-        let mut slot = [0; SLOT_LEN];
-        mark.encode(&mut slot);
-        let at = mark.slot() * SLOT_LEN;
-        self.disk
-            .write(Name::Mark(id.buffer), at as u64, &slot)
-            .expect("there is room");
-        let _ = self.disk.sync(Name::Mark(id.buffer), None);
-        self.disk.sync_names(id.directory());
     }
 }

@@ -8,7 +8,7 @@
 //! | the queue, time, what is due | `mod.rs` |
 //! | one node: what it has and what a crash leaves | `host.rs`, `files.rs` |
 //! | what a node answers to reads | `reads.rs` |
-//! | what the core asks for, done | `shell.rs`, `copies.rs` |
+//! | what the core asks for, done | `shell.rs`, `copies.rs`, `marks.rs` |
 //! | how a node starts | `node_start.rs` |
 //! | the manager's group, sessions, commands | `manager.rs` |
 //! | what nodes and clients say to each other | `message.rs` |
@@ -41,6 +41,7 @@ mod healed_core;
 mod host;
 mod look;
 mod manager;
+mod marks;
 mod message;
 mod moves;
 mod node_start;

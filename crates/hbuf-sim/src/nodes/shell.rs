@@ -1,10 +1,9 @@
 //! What the core asks a node for, done: records framed and written, disks synced, marks written,
 //! clients answered.
 
-use hbuf_core::effect::{Effect, MarkCause, Parts, Write, WriteBytes};
+use hbuf_core::effect::{Effect, Parts, Write, WriteBytes};
 use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::input::{DiskHealth, Input, Token};
-use hbuf_core::mark::{Mark, SLOT_LEN};
 use hbuf_core::record::{Line, State};
 use hbuf_core::replication::Event;
 use hbuf_core::segment::LogKind;
@@ -13,7 +12,7 @@ use super::files::LogId;
 use super::host::{Dirty, Waiting};
 use super::message::{Answer, Ask, Message};
 use super::{About, Due, World, node};
-use crate::disk::{Directory, Name};
+use crate::disk::Name;
 use crate::draw::Purpose;
 use crate::kinds::Kind;
 use crate::net::Endpoint;
@@ -70,7 +69,7 @@ impl World {
                 mark,
                 tables,
                 cause: why,
-            } => self.write_mark(cause, host, *mark, tables, why),
+            } => self.mark(cause, host, (*mark, tables), why),
             Effect::Replication { buffer, wish } => {
                 let buffer = self.index(buffer);
                 self.wish(cause, host, buffer, wish);
@@ -232,49 +231,6 @@ impl World {
             }
         }
         good
-    }
-
-    /// Written and synced at once: marks are rare.
-    fn write_mark(
-        &mut self,
-        cause: EventId,
-        host: usize,
-        mut mark: Mark,
-        tables: Option<Vec<u8>>,
-        why: MarkCause,
-    ) {
-        let buffer = self.index(mark.buffer);
-        let disk = &mut self.hosts[host].disk;
-        if let MarkCause::Roll { sealed, bytes } = why {
-            let name = Name::Segment(buffer, sealed);
-            disk.set_len(name, bytes);
-            let _ = disk.sync(name, None);
-        }
-        let name = Name::Segment(buffer, mark.file);
-        let _ = disk.sync(name, None);
-        if let Some(tables) = tables {
-            let name = Name::Tables(buffer, mark.generation);
-            disk.write(name, 0, &tables).expect("there is room");
-            let _ = disk.sync(name, None);
-            mark.table = Some(mark.generation.to_string().into());
-        }
-        disk.sync_names(Directory::Buffer(buffer));
-        let mut slot = [0; SLOT_LEN];
-        mark.encode(&mut slot);
-        let at = mark.slot() * SLOT_LEN;
-        disk.write(Name::Mark(buffer), at as u64, &slot)
-            .expect("there is room");
-        let _ = disk.sync(Name::Mark(buffer), None);
-        disk.sync_names(Directory::Buffer(buffer));
-        let through = mark.durable;
-        let about = About {
-            host: Some(host),
-            buffer: Some(buffer),
-            seqs: Some((through.0, through.0)),
-            ..About::default()
-        };
-        let event = self.event(&[cause], Kind::MarkWritten, &about);
-        self.replication(event, host, buffer, Event::Marked(through));
     }
 
     fn drop_segments(&mut self, cause: EventId, host: usize, buffer: usize, keep_from: Seq) {

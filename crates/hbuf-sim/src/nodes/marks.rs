@@ -1,0 +1,140 @@
+//! Marks and their tables as a node writes them, step by step: the power may go between any two.
+
+use hbuf_core::effect::MarkCause;
+use hbuf_core::mark::{Mark, SLOT_LEN};
+use hbuf_core::replication::Event;
+
+use super::host::Host;
+use super::{About, Due, World};
+use crate::disk::{Directory, Name};
+use crate::draw::{Purpose, mix};
+use crate::kinds::Kind;
+use crate::scenario::{Action, NodeRef};
+use crate::swarm::Opt;
+use crate::tracefile::EventId;
+
+/// Steps of writing a mark. A crash before the fifth leaves the mark of before; behind it the new
+/// one may be there or not, and all that it vouches for is durable.
+const STEPS: u64 = 7;
+/// Marks of a hundred during which the power goes, in runs in which it does.
+const CUT_PERCENT: u64 = 3;
+
+/// A mark that is to be written.
+pub(super) struct MarkWrite {
+    pub(super) mark: Mark,
+    pub(super) tables: Option<Vec<u8>>,
+    /// What it vouches for, and may not be durable yet.
+    pub(super) files: Vec<Name>,
+}
+
+impl Host {
+    /// Writes a mark as far as these steps go.
+    pub(super) fn write_mark(&mut self, buffer: usize, write: MarkWrite, steps: u64) {
+        let MarkWrite {
+            mut mark,
+            tables,
+            files,
+        } = write;
+        let disk = &mut self.disk;
+        let name = Name::Tables(buffer, mark.generation);
+        if steps > 0 {
+            for file in files {
+                let _ = disk.sync(file, None);
+            }
+        }
+        mark.table = None;
+        if let Some(tables) = tables {
+            if steps > 1 {
+                disk.write(name, 0, &tables).expect("there is room");
+            }
+            if steps > 2 {
+                let _ = disk.sync(name, None);
+            }
+            mark.table = Some(mark.generation.to_string().into());
+        }
+        if steps > 3 {
+            disk.sync_names(Directory::Buffer(buffer));
+        }
+        if steps > 4 {
+            let mut slot = [0; SLOT_LEN];
+            mark.encode(&mut slot);
+            let at = (mark.slot() * SLOT_LEN) as u64;
+            let written = disk.write(Name::Mark(buffer), at, &slot);
+            written.expect("there is room");
+        }
+        if steps > 5 {
+            let _ = disk.sync(Name::Mark(buffer), None);
+        }
+        if steps > 6 {
+            disk.sync_names(Directory::Buffer(buffer));
+        }
+    }
+}
+
+impl World {
+    /// Writes a mark of a primary. Marks are rare, so it takes no time, unless the power goes.
+    pub(super) fn mark(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        (mark, tables): (Mark, Option<Vec<u8>>),
+        why: MarkCause,
+    ) {
+        let buffer = self.index(mark.buffer);
+        let mut files = vec![Name::Segment(buffer, mark.file)];
+        if let MarkCause::Roll { sealed, bytes } = why {
+            let name = Name::Segment(buffer, sealed);
+            self.hosts[host].disk.set_len(name, bytes);
+            files.insert(0, name);
+        }
+        let through = mark.durable;
+        let write = MarkWrite {
+            mark,
+            tables,
+            files,
+        };
+        if !self.write_mark(cause, host, buffer, write) {
+            return;
+        }
+        let about = About {
+            host: Some(host),
+            buffer: Some(buffer),
+            seqs: Some((through.0, through.0)),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::MarkWritten, &about);
+        self.replication(event, host, buffer, Event::Marked(through));
+    }
+
+    /// Whether all steps were done. Otherwise the power goes at once, and comes back.
+    pub(super) fn write_mark(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        buffer: usize,
+        write: MarkWrite,
+    ) -> bool {
+        let entity = mix(host as u64, buffer as u64);
+        let ordinal = mix(self.hosts[host].life, write.mark.generation);
+        let draw = self.draw(Purpose::Mark, entity, ordinal);
+        let cut = self.stormy && self.options.get(Opt::Crash) > 0 && draw.percent(CUT_PERCENT);
+        let steps = match cut {
+            true => draw.next().below(STEPS),
+            false => STEPS,
+        };
+        self.hosts[host].write_mark(buffer, write, steps);
+        if cut {
+            let name = || NodeRef::Named(self.names.nodes[host].clone());
+            let last = draw
+                .next()
+                .next()
+                .exponential(self.options.get(Opt::DownLast));
+            let acts = [(0, Action::Crash(name())), (last, Action::Start(name()))];
+            for (after, act) in acts {
+                let at = self.t + after;
+                self.due_as(cause, EventId::default(), at, Due::Act(Box::new(act)));
+            }
+        }
+        !cut
+    }
+}
