@@ -240,6 +240,9 @@ pub const NODE_ADDRESS_BYTES_MAX: usize = 262;
 pub const REGIONS_MAX: usize = 16;
 /// Steps that one look at what crashes left begins at most.
 pub const SWEEP_MAX: usize = 1_000;
+/// Buffers of which one command of the manager says what retention has left. A primary of more
+/// says it in several.
+pub const NOTED_KEPT_MAX: usize = 4_096;
 /// Nodes of one cluster, also those that are down.
 pub const NODES_MAX: usize = 1_024;
 /// How often a node tells the manager's leader that it lives, in microseconds. Four of them fit

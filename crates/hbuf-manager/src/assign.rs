@@ -21,7 +21,8 @@ pub enum Assign {
     /// The sessions of these nodes have lapsed: their buffers get other primaries. Who has
     /// registered anew since is left alone.
     FenceNodes {
-        /// The nodes, each with the registration that has gone silent.
+        /// The nodes, each with the registration that has gone silent; at most
+        /// [`hbuf_core::limits::NODES_MAX`].
         nodes: Vec<(NodeId, NodeEpoch)>,
     },
     /// A fenced node has spoken again.
@@ -98,7 +99,8 @@ pub enum Assign {
     /// What retention has left, as the primaries say. What comes of an older epoch counts for
     /// nothing.
     NoteKept {
-        /// The buffers, each with its primary's epoch and the first seq that is left.
+        /// The buffers, each with its primary's epoch and the first seq that is left; at most
+        /// [`hbuf_core::limits::NOTED_KEPT_MAX`].
         kept: Vec<(Uuid, Epoch, Seq)>,
     },
 }

@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::String;
 
 use hbuf_core::ids::{Epoch, NodeId, Seq, Uuid};
+use hbuf_core::limits::{NODES_MAX, NOTED_KEPT_MAX};
 use hbuf_core::replication::{Alter, Assignment, Force, NodeEpoch, NodeFacts};
 use hbuf_core::rules::Rules;
 
@@ -85,7 +86,10 @@ impl Assigned {
     /// Does what a command says.
     pub(crate) fn assign(&mut self, command: &Assign) -> Result<Outcome, Refused> {
         match command {
-            Assign::FenceNodes { nodes } => Ok(self.fence(nodes)),
+            Assign::FenceNodes { nodes } => {
+                check_count("nodes", nodes.len(), NODES_MAX)?;
+                Ok(self.fence(nodes))
+            }
             Assign::ReviveNode { node, epoch } => self.revive(*node, *epoch),
             Assign::RenewLife { node, epoch, life } => self.renew_life(*node, *epoch, *life),
             Assign::SetNode { node, change } => self.set_node(*node, change),
@@ -111,7 +115,10 @@ impl Assigned {
                 expected,
                 force,
             } => self.force(*uuid, *expected, force),
-            Assign::NoteKept { kept } => Ok(self.note_kept(kept)),
+            Assign::NoteKept { kept } => {
+                check_count("buffers", kept.len(), NOTED_KEPT_MAX)?;
+                Ok(self.note_kept(kept))
+            }
         }
     }
 
@@ -276,6 +283,13 @@ impl Assigned {
             return Some("a node has a number that was never given".into());
         }
         None
+    }
+}
+
+const fn check_count(what: &'static str, got: usize, most: usize) -> Result<(), Refused> {
+    match got > most {
+        true => Err(Refused::TooManyNamed { what, got, most }),
+        false => Ok(()),
     }
 }
 

@@ -119,6 +119,16 @@ pub enum Refused {
     /// More nodes than allowed.
     #[error("there are {NODES_MAX} nodes, the most that a cluster can have; remove some")]
     TooManyNodes,
+    /// A command is about more at once than it may be.
+    #[error("the command names {got} {what}; name at most {most} in one")]
+    TooManyNamed {
+        /// What is named.
+        what: &'static str,
+        /// How many of them.
+        got: usize,
+        /// How many it may be.
+        most: usize,
+    },
     /// A later process has registered for this node.
     #[error("node {} has registered anew since; this process must stop", node.0)]
     NodeSuperseded {

@@ -1,5 +1,8 @@
 //! Who holds and leads which buffer: fencing, moves, hand-overs, forced elections, told as stories.
 
+use alloc::string::ToString;
+
+use hbuf_core::limits::{NODES_MAX, NOTED_KEPT_MAX};
 use hbuf_core::replication::{
     Alter, AlterRefused, Change, Disk, Ended, Force, ForceRefused, HandOverRefused, Member,
     MoveRefused,
@@ -268,6 +271,35 @@ fn what_retention_left_counts_for_the_epoch_of_its_primary() {
     assert_eq!(world.assignment(1).kept_from, Seq(1));
     world.ok(kept(1, 9));
     assert_eq!(world.assignment(1).kept_from, Seq(9));
+}
+
+#[test]
+fn one_command_is_about_so_many_nodes_and_buffers_and_no_more() {
+    let mut world = three_nodes();
+    let kept = |count: usize| {
+        let row = (uuid(1), Epoch(1), Seq(2));
+        let kept = vec![row; count];
+        assign(Assign::NoteKept { kept })
+    };
+    let refused = |what, most| Refused::TooManyNamed {
+        what,
+        got: most + 1,
+        most,
+    };
+    let full = world.refused(kept(NOTED_KEPT_MAX + 1));
+    assert_eq!(full, refused("buffers", NOTED_KEPT_MAX));
+    let told = "the command names 4097 buffers; name at most 4096 in one";
+    assert_eq!(full.to_string(), told);
+    assert_eq!(world.assignment(1).kept_from, Seq(1));
+    world.ok(kept(NOTED_KEPT_MAX));
+    assert_eq!(world.assignment(1).kept_from, Seq(2));
+    let silent = |count: usize| {
+        let nodes = vec![(NodeId(1), NodeEpoch(1)); count];
+        assign(Assign::FenceNodes { nodes })
+    };
+    let full = world.refused(silent(NODES_MAX + 1));
+    assert_eq!(full, refused("nodes", NODES_MAX));
+    world.ok(silent(NODES_MAX));
 }
 
 #[test]

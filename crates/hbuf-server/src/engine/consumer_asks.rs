@@ -100,10 +100,9 @@ pub(super) fn answered(answer: ConsumerAnswer) -> Result<ConsumerAnswer, Consume
 impl From<ConsumerRefused> for ConsumerError {
     fn from(refused: ConsumerRefused) -> Self {
         match refused {
-            ConsumerRefused::NotOpen
-            | ConsumerRefused::NotPrimary
-            | ConsumerRefused::PrimaryChanged
-            | ConsumerRefused::NotBegun => Self::Read(ReadError::Closed),
+            ConsumerRefused::NotOpen | ConsumerRefused::NotBegun => Self::Read(ReadError::Closed),
+            ConsumerRefused::NotPrimary => Self::NotPrimary(refused),
+            ConsumerRefused::PrimaryChanged => Self::PrimaryChanged(refused),
             ConsumerRefused::Deleted => Self::Gone,
             ConsumerRefused::Paused => Self::Paused,
             ConsumerRefused::Busy => Self::Busy,

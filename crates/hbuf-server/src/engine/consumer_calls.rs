@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hbuf_core::buffer::ConsumerRefused;
 use hbuf_core::consumer::ConfigError;
 pub use hbuf_core::consumer::{LeaseId, Settled, Settling};
 use hbuf_core::ids::{Micros, Seq, Uuid};
@@ -115,6 +116,12 @@ pub enum ConsumerError {
     /// It was deleted.
     #[error("there is no such consumer: create it with PUT")]
     Gone,
+    /// This node does not lead the buffer; which one does, the manager knows.
+    #[error(transparent)]
+    NotPrimary(ConsumerRefused),
+    /// Another primary was appointed meanwhile: what was asked may hold or not.
+    #[error(transparent)]
+    PrimaryChanged(ConsumerRefused),
     /// Every buffer that it reads is paused.
     #[error("the buffer is paused, so that its consumers stand still: set its state to open first")]
     Paused,
@@ -178,6 +185,8 @@ impl ConsumerError {
             Self::Paused | Self::Damaged | Self::Lookup(_) => true,
             Self::Read(error) => matches!(error, ReadError::Damaged { .. } | ReadError::Io { .. }),
             Self::Gone
+            | Self::NotPrimary(_)
+            | Self::PrimaryChanged(_)
             | Self::Start(_)
             | Self::Full
             | Self::Failed

@@ -30,6 +30,9 @@ pub struct BufferSettings {
     pub retention_count: Option<u64>,
     /// Copies besides the primary.
     pub replicas: Option<u8>,
+    /// Copies, the primary included, that must hold a message before it is committed: 1 to
+    /// `replicas` + 1; named as `None` for two, or all when there are fewer.
+    pub min_insync: Option<Option<u8>>,
 }
 
 /// A buffer as the manager knows it.
@@ -206,6 +209,7 @@ impl BufferSettings {
         let limit = |set: Option<u64>, before| set.map_or(before, NonZeroU64::new);
         config.segment_bytes = self.segment_bytes.unwrap_or(config.segment_bytes);
         config.replicas = self.replicas.unwrap_or(config.replicas);
+        config.min_insync = self.min_insync.unwrap_or(config.min_insync);
         let keep = &mut config.retention;
         keep.age_seconds = limit(self.retention_seconds, keep.age_seconds);
         keep.bytes = limit(self.retention_bytes, keep.bytes);

@@ -118,6 +118,7 @@ codes! {
     TargetTooLong => URI_TOO_LONG, "target-too-long", "The path or query is too long", Retry::No;
     ContentTypeUnsupported => UNSUPPORTED_MEDIA_TYPE, "content-type-unsupported", "This content type is not taken here", Retry::No;
     HostRefused => MISDIRECTED_REQUEST, "host-refused", "The request names another host", Retry::No;
+    NotPrimary => MISDIRECTED_REQUEST, "not-primary", "Another node leads the buffer", Retry::After(1);
     KeyReused => UNPROCESSABLE_ENTITY, "key-reused", "The idempotency key belongs to other content", Retry::No;
     BufferPaused => LOCKED, "buffer-paused", "The buffer is paused", Retry::No;
     HeadTooLarge => REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "The headers are too large", Retry::No;
@@ -130,6 +131,7 @@ codes! {
     Overloaded => SERVICE_UNAVAILABLE, "overloaded", "The node is busy", Retry::After(1);
     Connections => SERVICE_UNAVAILABLE, "too-many-connections", "The node has too many connections", Retry::After(1);
     BufferOpening => SERVICE_UNAVAILABLE, "buffer-opening", "The buffer is being opened", Retry::After(1);
+    PrimaryChanged => SERVICE_UNAVAILABLE, "primary-changed", "The buffer has a new primary", Retry::After(1);
     DiskFailed => SERVICE_UNAVAILABLE, "disk-failed", "The disk failed", Retry::After(30);
     Stopping => SERVICE_UNAVAILABLE, "stopping", "The node is stopping", Retry::After(1);
     DiskFull => INSUFFICIENT_STORAGE, "disk-full", "The disk is full", Retry::After(5);

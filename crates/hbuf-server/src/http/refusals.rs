@@ -35,9 +35,9 @@ impl From<AppendRefused> for Box<Problem> {
     fn from(refused: AppendRefused) -> Self {
         let text = sentence(&refused);
         match refused {
-            AppendRefused::NotOpen | AppendRefused::NotPrimary | AppendRefused::PrimaryChanged => {
-                Problem::new(Code::BufferOpening, text)
-            }
+            AppendRefused::NotOpen => Problem::new(Code::BufferOpening, text),
+            AppendRefused::NotPrimary => Problem::new(Code::NotPrimary, text),
+            AppendRefused::PrimaryChanged => Problem::new(Code::PrimaryChanged, text),
             AppendRefused::Closed => Problem::new(Code::BufferClosed, text),
             AppendRefused::IsMirror => Problem::new(Code::BufferIsMirror, text),
             AppendRefused::NotFollowed { .. } | AppendRefused::Mirrored { .. } => {
@@ -198,6 +198,8 @@ impl From<ConsumerError> for Box<Problem> {
         let text = sentence(&error);
         match error {
             ConsumerError::Gone => Problem::new(Code::ConsumerNotFound, text),
+            ConsumerError::NotPrimary(_) => Problem::new(Code::NotPrimary, text),
+            ConsumerError::PrimaryChanged(_) => Problem::new(Code::PrimaryChanged, text),
             ConsumerError::Start(_) => Problem::new(Code::ConfigInvalid, text),
             ConsumerError::Damaged => Problem::new(Code::LogDamaged, text),
             ConsumerError::Unmoved { buffer, why } => {
@@ -296,6 +298,7 @@ impl From<Refused> for Box<Problem> {
             | Refused::NameInUse { .. }
             | Refused::NoLife { .. }
             | Refused::TooManyLives
+            | Refused::TooManyNamed { .. }
             | Refused::NoSuchRegion { .. }
             | Refused::RegionExists { .. }
             | Refused::TooManyRegions
@@ -367,6 +370,33 @@ mod tests {
         assert_eq!(document["stayed"], serde_json::json!(["a", "c"]));
         let detail = document["detail"].as_str().unwrap();
         assert!(detail.starts_with("The consumer was not moved in `a`, `c`:"));
+    }
+
+    #[test]
+    fn what_another_primary_is_to_be_asked_has_a_problem_of_its_own() {
+        use hbuf_core::buffer::ConsumerRefused as Refused;
+        let elsewhere: [Box<Problem>; 2] = [
+            AppendRefused::NotPrimary.into(),
+            ConsumerError::from(Refused::NotPrimary).into(),
+        ];
+        for problem in elsewhere {
+            assert_eq!(problem.document()["status"], 421);
+            assert!(
+                problem.document()["type"]
+                    .as_str()
+                    .unwrap()
+                    .ends_with("not-primary")
+            );
+        }
+        let changed: [Box<Problem>; 2] = [
+            AppendRefused::PrimaryChanged.into(),
+            ConsumerError::from(Refused::PrimaryChanged).into(),
+        ];
+        for problem in changed {
+            assert_eq!(problem.code, Code::PrimaryChanged);
+            assert_eq!(problem.document()["retry"], true);
+            assert_eq!(problem.into_reply().status(), 503);
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ const CONSUMER: &[Code] = &[
     Code::FilterDamaged,
     Code::BeingCreated,
     Code::BufferOpening,
+    Code::NotPrimary,
+    Code::PrimaryChanged,
     Code::BufferPaused,
     Code::ReadFailed,
     Code::LogDamaged,

@@ -77,6 +77,8 @@ const APPEND: &[Code] = &[
     Code::BufferPaused,
     Code::BufferIsStream,
     Code::BufferIsMirror,
+    Code::NotPrimary,
+    Code::PrimaryChanged,
     Code::SeveralBuffers,
     Code::ProducerGap,
     Code::ProducerFenced,

@@ -39,9 +39,10 @@ fn requests() -> Vec<(&'static str, Value)> {
     });
     // A node alone has no copy to give.
     let replicas = json!({ "type": ["integer", "null"], "minimum": 0, "maximum": 0 });
+    let min_insync = json!({ "type": ["integer", "null"], "minimum": 1, "maximum": 1 });
     let settings = json!({
         "segment_bytes": segment, "retention_seconds": limit(RETENTION_SECONDS_MAX), "retention_bytes": limit(u64::MAX),
-        "retention_count": limit(u64::MAX), "replicas": replicas,
+        "retention_count": limit(u64::MAX), "replicas": replicas, "min_insync": min_insync,
         "mirror": { "anyOf": [{ "type": "null" }, reference("Follows")] },
     });
     let follows = json!({
@@ -83,7 +84,7 @@ fn catalog() -> Vec<(&'static str, Value)> {
         "name": text(NAME), "uuid": uuid(), "state": one_of(&["open", "closed", "paused"]),
         "topics": { "type": "array", "items": text(NAME) }, "created": time(), "version": count,
         "segment_bytes": count, "retention_seconds": maybe, "retention_bytes": maybe,
-        "retention_count": maybe, "replicas": count, "log": uuid(), "history": uuid(),
+        "retention_count": maybe, "replicas": count, "min_insync": count, "log": uuid(), "history": uuid(),
         "epoch": count, "first": seq(1), "commit": seq(0), "messages": count, "bytes": count,
         "segments": count, "damaged_at": maybe, "cursors_damaged_at": maybe,
     });

@@ -25,6 +25,8 @@ const STREAM_WRITE: &[Code] = &[
     Code::StreamSeqOld,
     Code::BufferClosed,
     Code::BufferPaused,
+    Code::NotPrimary,
+    Code::PrimaryChanged,
     Code::ReplyGone,
     Code::LogFull,
 ];

@@ -32,6 +32,8 @@ struct Settings {
     #[serde(default, deserialize_with = "whole")]
     replicas: Option<u64>,
     #[serde(default, deserialize_with = "named")]
+    min_insync: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "named")]
     mirror: Option<Option<Object<Follows>>>,
 }
 
@@ -100,14 +102,14 @@ pub(super) async fn put(call: Call) -> Reply {
             MirrorChange::Follow(Box::new(config))
         }
     };
+    let copies = |copies: u64| u8::try_from(copies).unwrap_or(u8::MAX);
     let settings = BufferSettings {
         segment_bytes: settings.segment_bytes,
         retention_seconds: settings.retention_seconds,
         retention_bytes: settings.retention_bytes,
         retention_count: settings.retention_count,
-        replicas: settings
-            .replicas
-            .map(|copies| u8::try_from(copies).unwrap_or(u8::MAX)),
+        replicas: settings.replicas.map(copies),
+        min_insync: settings.min_insync.map(|it| it.map(copies)),
     };
     let created = app.engine.create_buffer(&tenant, &name, &settings, mirror);
     let (info, created) = created.await?;
@@ -175,6 +177,7 @@ fn entry(info: &BufferInfo) -> Value {
         "retention_bytes": keep.bytes,
         "retention_count": keep.count,
         "replicas": info.config.replicas,
+        "min_insync": info.config.effective_min_insync(),
     })
 }
 
