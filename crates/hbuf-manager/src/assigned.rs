@@ -21,16 +21,26 @@ mod starts;
 
 pub use starts::DiskFound;
 
-/// The manager obeys all rules.
-pub(crate) const RULES: Rules = Rules::correct();
-
 /// Nodes, and the assignments of buffers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Assigned {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) buffers: BTreeMap<Uuid, Assignment>,
     /// The highest number ever given to a node: one up to it that is no node is retired.
     pub(crate) last_node: u32,
+    /// Those of the product; a simulator bends them.
+    pub(crate) rules: Rules,
+}
+
+impl Default for Assigned {
+    fn default() -> Self {
+        Self {
+            nodes: BTreeMap::new(),
+            buffers: BTreeMap::new(),
+            last_node: 0,
+            rules: Rules::correct(),
+        }
+    }
 }
 
 impl Assigned {
@@ -85,6 +95,7 @@ impl Assigned {
 
     /// Does what a command says.
     pub(crate) fn assign(&mut self, command: &Assign) -> Result<Outcome, Refused> {
+        let rules = self.rules;
         match command {
             Assign::FenceNodes { nodes } => {
                 check_count("nodes", nodes.len(), NODES_MAX)?;
@@ -101,12 +112,12 @@ impl Assigned {
                 expected,
                 copies,
             } => self.of_buffer(*uuid, *expected, |it, facts| {
-                it.set_copies(&RULES, copies, facts)?;
+                it.set_copies(&rules, copies, facts)?;
                 Ok(())
             }),
             Assign::HandOver { uuid, expected, to } => {
                 self.of_buffer(*uuid, *expected, |it, facts| {
-                    it.hand_over(&RULES, *to, facts)?;
+                    it.hand_over(&rules, *to, facts)?;
                     Ok(())
                 })
             }
@@ -172,8 +183,9 @@ impl Assigned {
     }
 
     fn alter(&mut self, uuid: Uuid, alter: &Alter) -> Result<Outcome, Refused> {
+        let rules = self.rules;
         self.of_buffer(uuid, None, |it, facts| {
-            it.alter(&RULES, alter, facts)?;
+            it.alter(&rules, alter, facts)?;
             Ok(())
         })
     }
@@ -206,8 +218,9 @@ impl Assigned {
         {
             return Ok(outcome(uuid, it));
         }
+        let rules = self.rules;
         self.of_buffer(uuid, expected, |it, facts| {
-            it.force(&RULES, force, facts)?;
+            it.force(&rules, force, facts)?;
             Ok(())
         })
     }
@@ -238,23 +251,28 @@ impl Assigned {
         let nodes = &self.nodes;
         let facts = |node: NodeId| nodes.get(&node).map(Node::facts);
         change(it, &facts)?;
-        it.settle(&RULES, facts);
+        it.settle(&self.rules, facts);
         Ok(outcome(uuid, it))
     }
 
     fn settle_one(&mut self, uuid: Uuid) {
         let nodes = &self.nodes;
         if let Some(it) = self.buffers.get_mut(&uuid) {
-            it.settle(&RULES, |node| nodes.get(&node).map(Node::facts));
+            it.settle(&self.rules, |node| nodes.get(&node).map(Node::facts));
         }
     }
 
     /// Elects and moves what can be, of the buffers that are asked for.
     fn settle_where(&mut self, which: impl Fn(&Assignment) -> bool) {
-        let Self { nodes, buffers, .. } = self;
+        let Self {
+            nodes,
+            buffers,
+            rules,
+            ..
+        } = self;
         let facts = |node: NodeId| nodes.get(&node).map(Node::facts);
         for it in buffers.values_mut().filter(|it| which(it)) {
-            it.settle(&RULES, facts);
+            it.settle(rules, facts);
         }
     }
 
@@ -274,7 +292,7 @@ impl Assigned {
                 return says(uuid, "has a copy on an unknown node");
             }
             let mut settled = it.clone();
-            if settled.settle(&RULES, |node| self.facts(node)) {
+            if settled.settle(&self.rules, |node| self.facts(node)) {
                 return says(uuid, "has not become what follows from it");
             }
         }

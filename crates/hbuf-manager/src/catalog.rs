@@ -12,6 +12,7 @@ use hbuf_core::ids::{Hash, Micros, NodeId, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::name::Name;
 use hbuf_core::replication::Assignment;
+use hbuf_core::rules::Rules;
 use hbuf_core::stream::stream_path;
 use hbuf_core::topic::SlotTable;
 
@@ -200,6 +201,14 @@ impl Catalog {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, obeying these rules of assignment instead of the product's: for a simulator, which
+    /// bends them to see what breaks. They are no part of a snapshot.
+    #[must_use]
+    pub const fn obeying(mut self, rules: Rules) -> Self {
+        self.assigned.rules = rules;
+        self
     }
 
     /// The index of the last command applied; 0 before the first.

@@ -14,7 +14,6 @@ use hbuf_core::placement::{self, Asked, HandOver, Move, Note, Plan, Problem, Set
 use hbuf_core::replication::Assignment;
 
 use crate::assign::Assign;
-use crate::assigned::RULES;
 use crate::catalog::{Buffer, Catalog, Lifecycle};
 use crate::node::Node;
 
@@ -239,7 +238,9 @@ fn moving(it: &Assignment, step: &Move) -> Assign {
 
 /// Only somebody who can lead is handed over to; who cannot yet will be asked again.
 fn handing(catalog: &Catalog, it: &Assignment, step: &HandOver) -> Option<Assign> {
-    let fit = it.is_fit(&RULES, step.to, |node| catalog.assigned().facts(node));
+    let fit = it.is_fit(&catalog.assigned().rules, step.to, |node| {
+        catalog.assigned().facts(node)
+    });
     fit.then_some(Assign::HandOver {
         uuid: step.buffer,
         expected: Some(it.version),

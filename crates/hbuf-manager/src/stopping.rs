@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use hbuf_core::ids::NodeId;
 
 use crate::assign::Assign;
-use crate::assigned::RULES;
 use crate::catalog::Catalog;
 
 /// What comes next.
@@ -31,7 +30,8 @@ pub fn stopping(catalog: &Catalog, node: NodeId, leads: bool) -> Stopping {
         let mut members = it.in_sync.keys().copied();
         let to = members.find(|member| {
             let mut after = it.clone();
-            *member != node && after.hand_over(&RULES, *member, |id| assigned.facts(id)) == Ok(true)
+            *member != node
+                && after.hand_over(&assigned.rules, *member, |id| assigned.facts(id)) == Ok(true)
         })?;
         let expected = Some(it.version);
         Some(Assign::HandOver { uuid, expected, to })

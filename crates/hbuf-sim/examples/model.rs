@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use hbuf_core::rules::Rules;
-use hbuf_sim::cluster::{Action, Bent, Bounds, Cluster, Invariant, WALK_STEPS, mood_of, walk};
+use hbuf_sim::Bug;
+use hbuf_sim::cluster::{Action, Bounds, Cluster, Invariant, WALK_STEPS, mood_of, walk};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 /// What some interleaving must come to, or the bounds are too small to say much.
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
     while let Some(word) = words.next() {
         let value = words.next().unwrap_or_default();
         if word == "--bug" {
-            bug = Bent::parse(&value);
+            bug = Bug::parse(&value).filter(|bug| bug.in_walks().is_some());
             if bug.is_none() {
                 return wrong(&format!("no bug is called `{value}`"));
             }
@@ -108,7 +109,7 @@ fn main() -> ExitCode {
             _ => return wrong(&format!("`{word}` is unknown")),
         }
     }
-    let rules = bug.map_or_else(Rules::correct, Bent::rules);
+    let rules = bug.map_or_else(Rules::correct, Bug::rules);
     println!("{bounds:?}");
     let begun = Instant::now();
     let checker = Interleavings { bounds, rules }
@@ -133,8 +134,8 @@ fn main() -> ExitCode {
 }
 
 /// Random walks instead: far more of everything, and not every interleaving of it.
-fn random(walks: u64, bug: Option<Bent>) -> ExitCode {
-    let rules = bug.map_or_else(Rules::correct, Bent::rules);
+fn random(walks: u64, bug: Option<Bug>) -> ExitCode {
+    let rules = bug.map_or_else(Rules::correct, Bug::rules);
     let (mut steps, mut acked) = (0, 0);
     for seed in 0..walks {
         let walk = walk(seed, mood_of(seed), &rules, Bounds::WALK, WALK_STEPS);
@@ -151,7 +152,7 @@ fn random(walks: u64, bug: Option<Bent>) -> ExitCode {
     ExitCode::from(u8::from(bug.is_some()))
 }
 
-fn verdict(checker: &impl Checker<Interleavings>, bug: Option<Bent>, whole: bool) -> ExitCode {
+fn verdict(checker: &impl Checker<Interleavings>, bug: Option<Bug>, whole: bool) -> ExitCode {
     let found = checker.discoveries();
     let breaks = |rule: &Invariant| found.contains_key(rule.name());
     for rule in Invariant::ALL.iter().filter(|rule| breaks(rule)) {
@@ -170,7 +171,9 @@ fn verdict(checker: &impl Checker<Interleavings>, bug: Option<Bent>, whole: bool
     }
     let broken = Invariant::ALL.iter().any(breaks);
     let right = match bug {
-        Some(bug) => found.contains_key(bug.breaks().name()),
+        Some(bug) => bug
+            .in_walks()
+            .is_some_and(|(_, rule)| found.contains_key(rule.name())),
         None => !broken && whole,
     };
     println!(

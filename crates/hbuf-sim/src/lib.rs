@@ -4,7 +4,7 @@
 //! |---|---|
 //! | which faults there are, what a seed makes of them | `plan.rs` |
 //! | what must hold | `invariants.rs` |
-//! | what can be done wrong on purpose | `bugs.rs` |
+//! | what can be done wrong on purpose | `bugs/` |
 //! | which events there are | `kinds.rs` |
 //! | what a disk keeps | `disk.rs` |
 //! | the shell around the core's shard | `node.rs`, `world/` |
@@ -71,7 +71,7 @@ mod trace;
 pub mod tracefile;
 mod world;
 
-pub use bugs::Bug;
+pub use bugs::{Bug, Hunt, Shows};
 pub use invariants::{Broken, Invariant};
 pub use kinds::Kind;
 pub use plan::{CRASH_POINTS, Fault};

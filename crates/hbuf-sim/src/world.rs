@@ -9,8 +9,9 @@ use hbuf_core::append::{AppendRefused, Appended};
 use hbuf_core::effect::{Effect, Effects};
 use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::input::{BufferState, DiskHealth, Input, Token};
+use hbuf_core::rules::Rules;
 
-use crate::bugs::{self, Bug};
+use crate::bugs::Bug;
 use crate::clients::{Ask, Client};
 use crate::disk::Disk;
 use crate::draw::{Draw, Draws, Purpose};
@@ -147,7 +148,7 @@ impl<'w> World<'w> {
         let mut registry = Registry::new(plan.buffers);
         let life = registry.register(true);
         let node = Node::new(
-            bugs::rules(bug),
+            bug.map_or_else(Rules::correct, Bug::rules),
             life,
             plan.buffers,
             plan.journal_file_bytes,
@@ -198,6 +199,11 @@ impl<'w> World<'w> {
         }
     }
 
+    /// The rules of this run.
+    fn rules(&self) -> Rules {
+        self.bug.map_or_else(Rules::correct, Bug::rules)
+    }
+
     pub(crate) const fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -245,7 +251,10 @@ impl<'w> World<'w> {
     fn over(&self) -> bool {
         match self.bug {
             None => !self.broken.is_empty(),
-            Some(bug) => self.broken.contains_key(&bug.breaks()),
+            Some(bug) => {
+                let breaks = bug.in_one_node();
+                breaks.is_some_and(|breaks| self.broken.contains_key(&breaks))
+            }
         }
     }
 

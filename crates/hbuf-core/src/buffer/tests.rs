@@ -9,11 +9,11 @@ use super::{Buffer, CursorsEnd, Opening, parse_retain};
 use crate::append::{AckLevel, AppendRefused, AppendRequest, Item};
 use crate::effect::{Effect, Parts, Write};
 use crate::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
-use crate::input::{BufferConfig, BufferState, Input, Token};
+use crate::input::{BufferConfig, BufferState, DiskHealth, Input, Token};
 use crate::limits::PENDING_APPENDS_MAX;
 use crate::mirror::{Copied, Mirrored};
 use crate::record::{Kind, decode};
-use crate::replication::{Assignment, NodeEpoch};
+use crate::replication::{Assignment, Event, NodeEpoch, Wish};
 use crate::retention::SegmentFacts;
 use crate::rules::Rules;
 use crate::segment::{self, LogKind};
@@ -300,4 +300,43 @@ fn the_last_seq_is_given_and_none_behind_it() {
         append(&mut shard, 51, None),
         Err(AppendRefused::SeqExhausted)
     );
+}
+
+/// A copy on node 1 that is appointed, before or after its disk failed; whether it is to lead.
+fn appointed_on(health: DiskHealth) -> bool {
+    let copies = [(NodeId(2), NodeEpoch(1)), (NodeId(1), NodeEpoch(1))];
+    let assignment = Assignment::new(BUFFER, &copies, 1);
+    let mut shard = Shard::new(Rules::correct());
+    let open = Opening {
+        assignment: Arc::new(assignment.clone()),
+        ..opening(None)
+    };
+    handle(&mut shard, 0, Input::Open(Box::new(open)));
+    handle(&mut shard, 1, Input::Disk(health));
+    let mut assignment = assignment;
+    (assignment.primary, assignment.epoch) = (Some(NodeId(1)), Epoch(2));
+    assignment.version += 1;
+    let (buffer, event) = (BUFFER, Event::Decided(Arc::new(assignment.clone())));
+    let effects = handle(&mut shard, 2, Input::Replication { buffer, event });
+    let promotes = |effect: &Effect| {
+        let Effect::Replication { wish, .. } = effect else {
+            return false;
+        };
+        matches!(wish, Wish::Promote)
+    };
+    let promoted = effects.iter().any(promotes);
+    // What is read all the same, because it was asked for before, opens nothing either.
+    let open = Opening {
+        assignment: Arc::new(assignment),
+        ..opening(None)
+    };
+    handle(&mut shard, 3, Input::Open(Box::new(open)));
+    assert_eq!(promoted, shard.buffer(&BUFFER).is_some());
+    promoted
+}
+
+#[test]
+fn a_copy_on_a_disk_that_failed_leads_nothing() {
+    assert!(appointed_on(DiskHealth::Sound));
+    assert!(!appointed_on(DiskHealth::Failed));
 }

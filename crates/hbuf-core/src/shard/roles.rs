@@ -15,7 +15,7 @@ use super::Shard;
 use crate::buffer::{Buffer, Opening};
 use crate::effect::{Effect, Effects};
 use crate::ids::{Micros, NodeId, Seq, Uuid};
-use crate::input::Token;
+use crate::input::{DiskHealth, Token};
 use crate::replication::{Assignment, Event, Follower, FromCopy, Step, ToCopy, Wish};
 use crate::rules::Rules;
 use crate::segment::LogKind;
@@ -51,6 +51,10 @@ impl Shard {
     /// What recovery found is the primary's log or a copy.
     pub(super) fn on_open(&mut self, now: Micros, opening: Opening, out: &mut Effects) {
         let uuid = opening.buffer;
+        if self.disk == DiskHealth::Failed && self.copies.contains_key(&uuid) {
+            // It failed while the copy was read, and the cache shows more than the disk holds.
+            return;
+        }
         let known = self.copies.remove(&uuid);
         let epoch = known.as_ref().map(|copied| copied.follower.epoch());
         // The manager may have decided anew while the buffer was recovered.
@@ -197,7 +201,8 @@ impl Shard {
         let Some(copied) = self.copies.get_mut(&uuid) else {
             return;
         };
-        copied.on_decided(uuid, assignment, out);
+        let fit = self.disk != DiskHealth::Failed;
+        copied.on_decided(uuid, assignment, fit, out);
     }
 
     /// Damage was found in what this node holds of a buffer. The manager decides what follows; a
@@ -288,7 +293,15 @@ impl Copied {
         self.follower.idle()
     }
 
-    fn on_decided(&mut self, uuid: Uuid, assignment: &Arc<Assignment>, out: &mut Effects) {
+    /// A copy on a disk that failed leads nothing: what a failed sync lost would be read from the
+    /// cache, be taken for durable, and be gone with the next loss of power (rule 2).
+    fn on_decided(
+        &mut self,
+        uuid: Uuid,
+        assignment: &Arc<Assignment>,
+        fit: bool,
+        out: &mut Effects,
+    ) {
         if assignment.version <= self.assignment.version {
             return;
         }
@@ -303,7 +316,7 @@ impl Copied {
         }
         let wish = if assignment.primary == Some(self.node) {
             let new = assignment.epoch > self.follower.epoch();
-            (new && self.follower.promote()).then_some(Wish::Promote)
+            (new && fit && self.follower.promote()).then_some(Wish::Promote)
         } else {
             let gone = !assignment.copies.contains(&self.node);
             gone.then_some(Wish::RemoveCopy)

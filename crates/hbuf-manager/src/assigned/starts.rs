@@ -13,7 +13,7 @@ use hbuf_core::ids::{NodeId, Uuid};
 use hbuf_core::limits::{NODE_LIVES_MAX, NODES_MAX};
 use hbuf_core::replication::{Disk, NodeEpoch};
 
-use super::{Assigned, RULES};
+use super::Assigned;
 use crate::apply::{Outcome, Refused};
 use crate::node::{Node, RegisterNode};
 
@@ -88,7 +88,7 @@ impl Assigned {
                 false if bad.contains(uuid) => Disk::Damaged,
                 false => Disk::Same,
             };
-            it.registered(&RULES, id, now, disk);
+            it.registered(&self.rules, id, now, disk);
         }
         self.settle_where(|it| it.copies.contains(&id));
         Ok(registered(id, now, found))

@@ -6,7 +6,6 @@
 //! which each node hears at some time.
 
 mod actions;
-mod bent;
 mod log_node;
 mod random;
 mod stories;
@@ -18,7 +17,6 @@ use hbuf_core::replication::{Alter, Assignment, FromCopy, NodeEpoch, NodeFacts, 
 use hbuf_core::rules::Rules;
 
 pub use actions::Action;
-pub use bent::Bent;
 pub use log_node::{Broken, Node, Record, Role, TailRead};
 pub use random::{Mood, WALK_STEPS, Walk, mood_of, walk};
 

@@ -41,7 +41,7 @@ pub struct Walk {
 /// The mood of a seed among all.
 #[must_use]
 pub fn mood_of(seed: u64) -> Mood {
-    Mood::ALL[usize::try_from(seed % 4).unwrap_or(0)]
+    Mood::ALL[usize::try_from(seed % Mood::ALL.len() as u64).unwrap_or(0)]
 }
 
 /// Walks from a new cluster until nothing more can happen, a rule breaks or the steps are spent.
@@ -110,11 +110,19 @@ pub enum Mood {
     Deaf,
     /// The set shrinks and grows while primaries change.
     Churn,
+    /// What the manager was asked long ago is decided once more.
+    Late,
 }
 
 impl Mood {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Stale, Self::Deaf, Self::Churn];
+    pub const ALL: [Self; 5] = [
+        Self::Plain,
+        Self::Stale,
+        Self::Deaf,
+        Self::Churn,
+        Self::Late,
+    ];
 
     /// How often kinds of steps are taken, in halves.
     const fn weights(self) -> &'static [(usize, u64)] {
@@ -131,6 +139,7 @@ impl Mood {
                 (13, 6),
                 (17, 0),
             ],
+            Self::Late => &[(17, 0), (18, 40), (16, 6), (0, 8), (4, 1), (7, 6), (5, 1)],
             Self::Churn => &[
                 (9, 12),
                 (10, 24),

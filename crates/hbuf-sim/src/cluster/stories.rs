@@ -22,14 +22,37 @@ enum Next {
     TalkTwice(NodeId, NodeId),
     /// The manager decides what it was asked.
     Decide,
+    /// The same, and will once more.
+    DecideTwice,
+    /// It decides what it was asked last; what it was asked before stays under way.
+    DecideLast,
 }
+
+/// Node 3 was taken out, in and out again, and is asked in once more by an old word.
+const LATE: &[Next] = &[
+    Next::Step(|| Action::Learn(ONE)),
+    Next::Talk(ONE, TWO),
+    Next::Talk(ONE, TWO),
+    Next::Talk(ONE, THREE),
+    Next::Talk(ONE, THREE),
+    Next::Step(|| Action::AskRemove(ONE, THREE)),
+    Next::Decide,
+    Next::Step(|| Action::Learn(ONE)),
+    Next::Step(|| Action::AskAdd(ONE, THREE)),
+    Next::DecideTwice,
+    Next::Step(|| Action::Learn(ONE)),
+    Next::Step(|| Action::AskRemove(ONE, THREE)),
+    Next::DecideLast,
+    Next::Step(|| Action::Learn(ONE)),
+    Next::Decide,
+];
 
 impl Mood {
     const fn story(self) -> &'static [Next] {
         use Next::{Decide, Step, Talk, TalkTwice};
         match self {
             Self::Plain => &[],
-            // Node 1 is taken for dead, node 2 leads, and node 1 has not heard of it.
+            // Node 1 is taken for dead, node 2 leads and commits, and node 1 has not heard of it.
             Self::Deaf => &[
                 Step(|| Action::Learn(ONE)),
                 Step(|| Action::Suspect(ONE)),
@@ -37,7 +60,15 @@ impl Mood {
                 Step(|| Action::AskRemove(TWO, ONE)),
                 Decide,
                 Step(|| Action::Learn(TWO)),
+                Step(|| Action::Append(TWO)),
+                Step(|| Action::Sync(TWO)),
+                Talk(TWO, THREE),
+                Talk(TWO, THREE),
+                Talk(TWO, THREE),
+                Step(|| Action::Sync(THREE)),
+                Talk(THREE, TWO),
             ],
+            Self::Late => LATE,
             // Node 3 is out of the set. Node 1 commits with node 2, who is not told, and is gone.
             Self::Churn => &[
                 Step(|| Action::Learn(ONE)),
@@ -89,13 +120,23 @@ impl Cluster {
         (cluster, path)
     }
 
+    /// What the manager was asked and has not decided, as far as it is under way.
+    fn asked(&self) -> impl Iterator<Item = Packet> {
+        let alters = self.net.iter().filter(|it| matches!(it, Packet::Alter(_)));
+        alters.cloned()
+    }
+
     fn steps_of(&self, next: Next, rules: &Rules) -> Vec<Action> {
         match next {
             Next::Step(step) => vec![step()],
-            Next::Decide => {
-                let alters = self.net.iter().filter(|it| matches!(it, Packet::Alter(_)));
-                alters.cloned().map(Action::Deliver).collect()
-            }
+            Next::Decide => self.asked().map(Action::Deliver).collect(),
+            Next::DecideTwice => self.asked().map(Action::Repeat).collect(),
+            Next::DecideLast => self
+                .asked()
+                .last()
+                .map(Action::Deliver)
+                .into_iter()
+                .collect(),
             Next::Talk(from, to) => self.talk(rules, from, to, Action::Deliver),
             Next::TalkTwice(from, to) => self.talk(rules, from, to, Action::Repeat),
         }
@@ -145,7 +186,8 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Bounds;
+    use crate::bugs::Bug;
+    use crate::cluster::{Bounds, Role};
 
     fn begun(mood: Mood) -> (Cluster, Vec<Action>) {
         Cluster::new(Bounds::WALK).begun(mood, &Rules::correct())
@@ -168,6 +210,21 @@ mod tests {
         let of = |node: &NodeId| cluster.nodes[node].epoch();
         assert!(of(&ONE) < of(&TWO), "{path:#?}");
         assert!(!cluster.assignment.in_sync.contains_key(&ONE), "{path:#?}");
+    }
+
+    #[test]
+    fn an_old_word_takes_nobody_in_unless_a_rule_is_bent() {
+        let taken_in = |rules: &Rules| {
+            let (cluster, path) = Cluster::new(Bounds::WALK).begun(Mood::Late, rules);
+            let Role::Primary(primary) = &cluster.nodes[&ONE].role else {
+                panic!("{path:#?}");
+            };
+            let counted = primary.assignment().in_sync.contains_key(&THREE);
+            assert!(!counted, "{path:#?}");
+            cluster.assignment.in_sync.contains_key(&THREE)
+        };
+        assert!(!taken_in(&Rules::correct()));
+        assert!(taken_in(&Bug::LateChange.rules()));
     }
 
     #[test]

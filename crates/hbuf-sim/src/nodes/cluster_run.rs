@@ -32,7 +32,7 @@ use crate::kinds::Kind;
 use crate::net::{Net, Weather};
 use crate::overrides::Overrides;
 use crate::scenario::{Action as Act, Source};
-use crate::swarm::{Opt, Options, Planned, planned};
+use crate::swarm::{Opt, OptionError, Options, Planned, planned};
 use crate::tracefile::{EventId, Header, TraceWriter};
 
 /// How long it takes until whatever was asked last is done, in microseconds.
@@ -49,8 +49,10 @@ pub struct ClusterSetup {
     pub seed: u64,
     /// Sizes, rates, durations.
     pub options: Options,
-    /// The rules; all but one test take the right ones.
+    /// The rules; those of a bug are not the right ones.
     pub rules: Rules,
+    /// What is done wrong on purpose.
+    pub bug: Option<Bug>,
     /// What happens when, in microseconds.
     pub acts: Vec<(u64, Act)>,
     /// The faults that the seed plans.
@@ -83,6 +85,7 @@ impl ClusterSetup {
         Self {
             seed,
             rules: Rules::correct(),
+            bug: None,
             acts: Vec::new(),
             faults: planned(seed, &options),
             overrides: Overrides::default(),
@@ -97,9 +100,30 @@ impl ClusterSetup {
     pub fn playing(seed: u64, scenario: Arc<Source>, options: Options) -> Self {
         let bug = scenario.scenario.bug.as_deref().and_then(Bug::parse);
         Self {
-            rules: crate::bugs::rules(bug),
+            rules: bug.map_or_else(Rules::correct, Bug::rules),
+            bug,
             scenario: Some(scenario),
             ..Self::of(seed, options)
+        }
+    }
+
+    /// The run of a seed, some of whose options are set: each as `name=value`.
+    pub fn swarm_set(seed: u64, set: &[String]) -> Result<Self, OptionError> {
+        let mut options = Options::of_seed(seed);
+        for change in set {
+            options.change(change)?;
+        }
+        options.check()?;
+        Ok(Self::of(seed, options))
+    }
+
+    /// The same with this done wrong.
+    #[must_use]
+    pub fn with_bug(self, bug: Bug) -> Self {
+        Self {
+            rules: bug.rules(),
+            bug: Some(bug),
+            ..self
         }
     }
 }
@@ -181,7 +205,7 @@ impl World {
                 disk: disk_of(number),
                 seed: setup.seed ^ 0x5eed,
             };
-            let manager = Manager::founded(config, &members, &catalog);
+            let manager = Manager::founded(config, &members, &catalog, setup.rules);
             let clock = Clock::new(0, EPOCH);
             Host::new(number, disk_of(number), setup.rules, clock, manager)
         };
@@ -377,10 +401,14 @@ impl World {
 fn header(setup: &ClusterSetup) -> Header {
     let played = setup.scenario.as_ref().map(|source| &source.scenario);
     let scenario = played.map_or("swarm", |scenario| &scenario.name);
-    let bug = played.and_then(|scenario| scenario.bug.as_deref());
     Header {
         overrides: setup.overrides.texts(),
-        ..Header::new(scenario, setup.seed, bug, setup.options.to_string())
+        ..Header::new(
+            scenario,
+            setup.seed,
+            setup.bug.map(Bug::name),
+            setup.options.to_string(),
+        )
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hbuf_core::ids::{Micros, NodeId, Uuid};
 use hbuf_core::limits::NODE_HEARTBEAT_MICROS;
 use hbuf_core::replication::{Assignment, Event, NodeEpoch};
+use hbuf_core::rules::Rules;
 use hbuf_manager::raft::{
     Effect, FileStep, Group, GroupConfig, Input, LogFile, MemberId, PeerMessage, Role,
 };
@@ -34,6 +35,7 @@ const HEARTBEAT_TICKS: u64 = NODE_HEARTBEAT_MICROS / TICK_US;
 /// A node's member of the group.
 pub(super) struct Manager {
     config: GroupConfig,
+    rules: Rules,
     group: Option<Group>,
     log: Option<LogFile>,
     pub(super) catalog: Catalog,
@@ -57,15 +59,17 @@ impl Manager {
         config: GroupConfig,
         members: &hbuf_manager::raft::Members,
         catalog: &Catalog,
+        rules: Rules,
     ) -> Self {
         let (_, steps) = LogFile::found(GROUP, members, catalog, Micros(0));
         let mut disk = GroupFiles::default();
         steps.iter().for_each(|step| disk.perform(step));
         Self {
             config,
+            rules,
             group: None,
             log: None,
-            catalog: catalog.clone(),
+            catalog: catalog.clone().obeying(rules),
             disk,
             todo: VecDeque::new(),
             outbox: VecDeque::new(),
@@ -82,6 +86,7 @@ impl Manager {
     pub(super) fn of_a_copy(&self) -> Self {
         Self {
             config: self.config,
+            rules: self.rules,
             group: None,
             log: None,
             catalog: self.catalog.clone(),
@@ -103,7 +108,7 @@ impl Manager {
         let group = Group::open(self.config, &recovered).expect("it is the disk of this member");
         self.group = Some(group);
         self.log = Some(recovered.log);
-        self.catalog = recovered.state;
+        self.catalog = recovered.state.obeying(self.rules);
         (self.client, self.number) = (life, 0);
         self.register_at = Some(0);
     }
@@ -310,7 +315,7 @@ impl World {
                 self.group_input(cause, host, Input::Applied { index: last });
             }
             Effect::Install { index, state } => {
-                manager.catalog = *state;
+                manager.catalog = state.obeying(manager.rules);
                 self.group_input(cause, host, Input::Applied { index });
                 self.caught_up(cause, host);
             }
@@ -501,6 +506,10 @@ impl World {
         let (Some(epoch), Some(leader)) = (this.node_epoch, this.manager.leader()) else {
             return;
         };
+        // Nothing is gained by a node that keeps nothing: others are to lead what it led.
+        if this.failed {
+            return;
+        }
         let (node, to) = (this.id, usize::try_from(leader.0).unwrap_or(1) - 1);
         let clock = self.wall(host);
         let beat = Heartbeat { node, epoch, clock };

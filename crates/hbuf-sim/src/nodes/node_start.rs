@@ -390,12 +390,17 @@ impl World {
         let draws = crate::draw::Draws::new(self.draw(Purpose::Crash, entity, 0).0);
         let rules = self.rules;
         let this = &mut self.hosts[host];
+        // After a failed sync the page cache shows what the disk does not have, also to the next
+        // process, which is why that one must not use it.
+        let power_or_doubt = power || this.failed;
         this.forget(rules);
         this.manager.crash(&draws, power);
-        if power {
+        if power_or_doubt {
             let loss = std::mem::take(&mut this.power_loss);
             let losses = this.disk.lose_power(&draws, loss);
-            this.clock.reboot(self.t);
+            if power {
+                this.clock.reboot(self.t);
+            }
             self.say_losses(event, host, losses);
         }
         for packet in self.net.reset_all(super::node(host)) {

@@ -22,14 +22,18 @@ impl Options {
     /// The same without what operators do, for whoever looks for what faults alone bring about.
     #[must_use]
     pub fn without_operations(mut self) -> Self {
-        let operations = OPERATIONS.map(|(operation, ..)| operation);
-        for option in operations
-            .into_iter()
-            .chain([Opt::ClusterVersion, Opt::Core])
-        {
-            self.set(option, 0);
+        for operation in Opt::operations() {
+            self.set(operation, 0);
         }
         self
+    }
+}
+
+impl Opt {
+    /// Those of what operators do, and of what is not drawn for the faults' sake alone.
+    pub fn operations() -> impl Iterator<Item = Self> {
+        let operations = OPERATIONS.into_iter().map(|(operation, ..)| operation);
+        operations.chain([Self::ClusterVersion, Self::Core])
     }
 }
 

@@ -3,7 +3,6 @@
 use hbuf_core::input::{DiskHealth, Input};
 
 use super::{Due, World};
-use crate::bugs;
 use crate::disk::Losses;
 use crate::draw::Purpose;
 use crate::kinds::Kind;
@@ -87,7 +86,7 @@ impl World<'_> {
         self.disk.limit(None);
         self.fail_next_sync = false;
         self.life = self.registry.register(false);
-        let (rules, journal) = (bugs::rules(self.bug), self.plan.journal_file_bytes);
+        let (rules, journal) = (self.rules(), self.plan.journal_file_bytes);
         self.node = Node::new(rules, self.life, self.plan.buffers, journal);
         self.state_asks.clear();
         for (_, ask) in std::mem::take(&mut self.asks) {

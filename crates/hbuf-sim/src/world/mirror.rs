@@ -12,7 +12,6 @@ use hbuf_core::record::{
 };
 
 use super::{Due, World};
-use crate::bugs;
 use crate::clients::{Ask, MIRROR};
 use crate::draw::Purpose;
 use crate::invariants::Invariant;
@@ -96,7 +95,7 @@ impl World<'_> {
             after: Seq::ZERO,
             tags: [TAG.into()].into(),
         };
-        Mirror::resume(following, last, &bugs::rules(self.bug))
+        Mirror::resume(following, last, &self.rules())
     }
 
     /// The committed records of the origin behind a place, framed as they were.

@@ -15,7 +15,7 @@ use hbuf_core::segment::{End, LogKind, classify, open, walk};
 
 use super::World;
 use super::keeper::{mark_steps, write_whole};
-use crate::bugs::{self, Bug};
+use crate::bugs::Bug;
 use crate::disk::{Directory, Name};
 use crate::invariants::Invariant;
 use crate::kinds::Kind;
@@ -211,7 +211,7 @@ impl World<'_> {
             journal_stays: self.plan.keeps_journal && !self.disk.exists(Name::Unapplied(buffer)),
             tables: tables.map(Vec::as_slice),
         };
-        let mut found = recover(&bugs::rules(self.bug), &found).expect("memory can be read");
+        let mut found = recover(&self.rules(), &found).expect("memory can be read");
         // Consumers that were deleted meanwhile are left out.
         let known = |uuid: &Uuid| self.registry.consumer(*uuid).is_some();
         found.opening.consumers.retain(|uuid, _| known(uuid));

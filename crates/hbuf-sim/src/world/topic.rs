@@ -5,7 +5,6 @@ use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::topic::{BufferPlace, Head, Merge, Order, Step, TopicCursor};
 
 use super::{Due, World};
-use crate::bugs;
 use crate::draw::Purpose;
 use crate::invariants::Invariant;
 use crate::kinds::Kind;
@@ -105,7 +104,7 @@ impl World<'_> {
     /// Delivers up to `limit` messages, or says what came out of its turn.
     fn read_topic(&self, reading: &mut Reading, page: u64, limit: u64) -> Result<u64, String> {
         let members = reading.buffers.len();
-        let mut merge = Merge::new(Order::Earliest, members, &bugs::rules(self.bug));
+        let mut merge = Merge::new(Order::Earliest, members, &self.rules());
         let mut count = 0;
         while count < limit {
             match merge.step(self.now()) {

@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use hbuf_core::rules::Rules;
-use hbuf_sim::Kind;
 use hbuf_sim::nodes::{ClusterOutcome, ClusterSetup, run_cluster};
-use hbuf_sim::swarm::Options;
+use hbuf_sim::{Bug, Hunt, Kind, Shows};
 
 /// The first seed; another part of the seeds with each commit that says so.
 fn first_seed() -> u64 {
@@ -78,53 +76,51 @@ fn a_seed_gives_the_same_trace_byte_for_byte() {
     assert_eq!(one, two);
 }
 
-/// Seeds within which a bent rule must be noticed.
+/// Seeds within which each bug must be noticed.
 const SEEDS: u64 = 200;
+/// So many seeds that notice it are enough.
+const ENOUGH: usize = 5;
 
-fn noticed(name: &str, bend: impl Fn(&mut Rules), breaks: &str) {
-    let mut rules = Rules::correct();
-    bend(&mut rules);
-    let found = (0..SEEDS).find(|seed| {
-        // Operations take the time in which faults meet.
-        let options = Options::of_seed(*seed).without_operations();
-        let setup = ClusterSetup {
-            rules,
-            ..ClusterSetup::of(*seed, options)
-        };
-        let broken = run_cluster(&setup).broken;
-        broken.is_some_and(|broken| broken.invariant == breaks)
-    });
-    let seed = found.unwrap_or_else(|| panic!("{name} was not noticed"));
-    println!("{name}: {breaks} at seed {seed}");
+fn noticed(bug: Bug) {
+    let (invariant, set) = bug.in_swarm().unwrap();
+    let shows = Shows::Swarm(invariant, set);
+    let hunt = Hunt::of(bug, shows, 0..SEEDS, ENOUGH);
+    let (name, count, tried) = (bug.name(), hunt.found.len(), hunt.tried);
+    assert!(count > 0, "{name} was not noticed");
+    let (least, median) = (hunt.least().unwrap(), hunt.median().unwrap());
+    println!("{name}: {invariant} at {count} of {tried} seeds, least {least}, median {median}");
+    // It is the bug that was noticed, and not something else in these seeds.
+    for seed in &hunt.found {
+        let setup = ClusterSetup::swarm_set(*seed, &shows.set()).unwrap();
+        assert_eq!(fails(&run_cluster(&setup)), None);
+    }
 }
 
 /// A test for each, so that they run beside each other.
-macro_rules! bent {
-    ($($test:ident: $rule:ident breaks $invariant:literal,)*) => {
+macro_rules! bugs {
+    ($($test:ident: $bug:ident,)*) => {
         $(#[test]
         fn $test() {
-            noticed(stringify!($rule), |rules| rules.$rule = false, $invariant);
+            noticed(Bug::$bug);
         })*
+
+        #[test]
+        fn every_bug_of_the_swarm_has_its_test() {
+            let shown = Bug::ALL.into_iter().filter(|bug| bug.in_swarm().is_some());
+            assert_eq!(vec![$(Bug::$bug),*], shown.collect::<Vec<_>>());
+        }
     };
 }
 
-bent! {
-    a_commit_before_the_in_sync_set_has_it_is_noticed:
-        commit_waits_for_in_sync breaks "commit-on-in-sync",
-    a_copy_that_answers_before_its_disk_is_noticed:
-        copies_answer_by_disk breaks "commit-on-in-sync",
-    a_copy_that_takes_what_does_not_follow_is_noticed:
-        copies_take_what_follows breaks "seq-dense-unique",
-    a_member_dropped_on_local_opinion_is_noticed:
-        removal_waits_for_manager breaks "commit-on-in-sync",
-    a_primary_that_cuts_its_log_is_noticed:
-        appointed_keeps_its_log breaks "committed-never-cut",
-    a_copy_cut_back_to_its_commit_is_noticed:
-        reconcile_by_epoch breaks "committed-never-cut",
-    a_tail_read_before_the_start_is_committed_is_noticed:
-        tail_reads_wait_for_the_start breaks "tail-is-fresh",
-    a_tail_read_without_a_round_is_noticed:
-        tail_reads_ask_a_round breaks "tail-is-fresh",
-    tables_that_a_failover_loses_are_noticed:
-        dedupe_survives_restart breaks "no-dup-append",
+bugs! {
+    tables_that_a_failover_loses_are_noticed: ForgetDedupe,
+    a_copy_that_takes_what_does_not_follow_is_noticed: GapTaken,
+    a_copy_that_answers_before_its_disk_is_noticed: AckBeforeDisk,
+    a_commit_before_the_in_sync_set_has_it_is_noticed: AckBeforeInSync,
+    a_member_dropped_on_local_opinion_is_noticed: DroppedTooEarly,
+    a_primary_that_cuts_its_log_is_noticed: AppointedCut,
+    a_copy_cut_back_to_its_commit_is_noticed: CutToCommit,
+    a_member_that_lost_its_disk_is_noticed: ReusedMember,
+    a_tail_read_without_a_round_is_noticed: TailUnasked,
+    a_copy_that_cuts_what_it_knows_as_committed_is_noticed: CommittedCut,
 }

@@ -1,7 +1,8 @@
 //! Random walks through the small cluster: its rules hold, and each one that is bent is noticed.
 
 use hbuf_core::rules::Rules;
-use hbuf_sim::cluster::{Bent, Bounds, WALK_STEPS, mood_of, walk};
+use hbuf_sim::cluster::{Bounds, WALK_STEPS, mood_of, walk};
+use hbuf_sim::{Bug, Hunt, Shows};
 
 #[test]
 fn the_rules_hold_in_every_walk_and_walks_come_far() {
@@ -23,30 +24,28 @@ fn the_rules_hold_in_every_walk_and_walks_come_far() {
 /// Seeds within which a bent rule must be noticed.
 const SEEDS: u64 = 200;
 
-fn noticed(bent: Bent) {
-    let walk = |seed| walk(seed, bent.mood(), &bent.rules(), Bounds::WALK, WALK_STEPS);
-    let found: Vec<u64> = (0..SEEDS)
-        .filter(|seed| walk(*seed).broken == Some(bent.breaks()))
-        .collect();
-    let Some(least) = found.first() else {
-        panic!("{} was not noticed", bent.name());
-    };
-    let median = found[found.len() / 2];
-    let (name, count) = (bent.name(), found.len());
+fn noticed(bug: Bug) {
+    let (mood, rule) = bug.in_walks().unwrap();
+    let hunt = Hunt::of(bug, Shows::Walk(mood, rule), 0..SEEDS, usize::MAX);
+    let (least, median) = (hunt.least(), hunt.median());
+    let (name, count) = (bug.name(), hunt.found.len());
+    assert!(count > 0, "{name} was not noticed");
+    let (least, median) = (least.unwrap(), median.unwrap());
     println!("{name}: {count} of {SEEDS} seeds, least {least}, median {median}");
 }
 
 /// A test for each, so that they run beside each other.
 macro_rules! bent {
-    ($($test:ident: $bent:ident,)*) => {
+    ($($test:ident: $bug:ident,)*) => {
         $(#[test]
         fn $test() {
-            noticed(Bent::$bent);
+            noticed(Bug::$bug);
         })*
 
         #[test]
         fn every_rule_that_can_be_bent_has_its_test() {
-            assert_eq!([$(Bent::$bent),*], Bent::ALL);
+            let shown = Bug::ALL.into_iter().filter(|bug| bug.in_walks().is_some());
+            assert_eq!(vec![$(Bug::$bug),*], shown.collect::<Vec<_>>());
         }
     };
 }

@@ -15,6 +15,7 @@ pub(crate) mod render;
 pub(crate) mod serve;
 pub(crate) mod sim;
 mod sim_hand;
+mod sim_hunt;
 mod sim_meta;
 pub(crate) mod sim_one_node;
 pub(crate) mod sim_scenario;

@@ -19,7 +19,7 @@ use crate::commands::sim_meta::{MetaArgs, meta};
 use crate::commands::sim_swarm::Asked;
 use crate::commands::sim_trace::{self, CompareArgs, ExplainArgs, ShowArgs};
 use crate::commands::sim_world::World;
-use crate::commands::{sim_one_node, sim_swarm};
+use crate::commands::{sim_hunt, sim_one_node, sim_swarm};
 use crate::output::{Out, table};
 
 pub(crate) const EXAMPLES: &str =
@@ -45,9 +45,6 @@ Examples:
   hbuf sim show t.jsonl
   hbuf sim explain n:17 --trace t.jsonl
   hbuf sim list";
-
-/// Why a bug cannot be asked for.
-const NO_BUG: &str = "the bugs are those of one node: leave the scenario out, or the bug";
 
 /// What to simulate.
 #[derive(Debug, Subcommand)]
@@ -123,6 +120,7 @@ impl RunArgs {
         Asked {
             world: &self.world,
             seed: self.seed,
+            bug: bug(self.bug.as_ref()),
             set: &self.set,
             hand: &self.hand,
         }
@@ -147,6 +145,9 @@ pub(crate) struct ShrinkArgs {
     /// The seed
     #[arg(long)]
     seed: u64,
+    /// Do this wrong on purpose
+    #[arg(long, value_parser = bugs())]
+    bug: Option<String>,
     #[command(flatten)]
     hand: HandArgs,
     /// How often it is tried at most
@@ -176,12 +177,18 @@ fn bug(name: Option<&String>) -> Option<Bug> {
 pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
     match command {
         SimCommand::Run(args) if !args.world.is_one_node() => {
-            ensure!(args.bug.is_none(), "{NO_BUG}");
             sim_swarm::run(&args.asked(), args.trace.as_deref(), args.json)
         }
         SimCommand::Sweep(args) if !args.scenario.is_one_node() => {
-            ensure!(args.bug.is_none(), "{NO_BUG}");
-            sim_swarm::sweep(&args.scenario, args.seeds(), &args.set, args.json)
+            let Some(bug) = bug(args.bug.as_ref()) else {
+                return sim_swarm::sweep(&args.scenario, args.seeds(), &args.set, args.json);
+            };
+            ensure!(args.set.is_empty(), "a bug in a swarm brings its options");
+            ensure!(
+                matches!(args.scenario, World::Swarm),
+                "bugs are looked for in one node or in a swarm: a scenario names its own"
+            );
+            sim_hunt::hunt(args.seeds(), bug, "swarm", args.json)
         }
         SimCommand::Run(RunArgs { set, .. }) | SimCommand::Sweep(SweepArgs { set, .. })
             if !set.is_empty() =>
@@ -197,12 +204,13 @@ pub(crate) fn command(command: &SimCommand) -> Result<ExitCode> {
         }
         SimCommand::Sweep(args) => match bug(args.bug.as_ref()) {
             None => sim_one_node::sweep(args.seeds(), args.json),
-            Some(bug) => sim_one_node::hunt(args.seeds(), bug, args.json),
+            Some(bug) => sim_hunt::hunt(args.seeds(), bug, "one-node", args.json),
         },
         SimCommand::Shrink(args) if matches!(args.scenario, World::Swarm) => {
             let asked = Asked {
                 world: &args.scenario,
                 seed: args.seed,
+                bug: bug(args.bug.as_ref()),
                 set: &args.set,
                 hand: &args.hand,
             };
@@ -241,12 +249,7 @@ fn scenarios() -> Vec<(&'static str, String)> {
 
 fn list(args: &ListArgs) -> Result<ExitCode> {
     let invariants = Invariant::ALL.map(|it| (it.name(), it.about().to_owned()));
-    let bugs = Bug::ALL.map(|it| {
-        (
-            it.name(),
-            format!("{}; breaks {}", it.about(), it.breaks().name()),
-        )
-    });
+    let bugs = Bug::ALL.map(|it| (it.name(), format!("{}; breaks {}", it.about(), it.breaks())));
     let faults = Fault::ALL.map(|it| (it.name(), it.about().to_owned()));
     let points = CRASH_POINTS.map(|it| (it, String::new()));
     let kinds = Kind::ALL.map(|it| (it.name(), it.about().to_owned()));

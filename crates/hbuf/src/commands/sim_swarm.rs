@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
-use hbuf_sim::Kind;
 use hbuf_sim::nodes::{CLUSTER_INVARIANTS, ClusterOutcome, ClusterSetup, View, look, run_cluster};
+use hbuf_sim::{Bug, Kind};
 use serde_json::{Value, json};
 
 use crate::commands::sim_hand::{HandArgs, quoted};
@@ -24,6 +24,8 @@ use crate::output::Out;
 pub(crate) struct Asked<'a> {
     pub(crate) world: &'a World,
     pub(crate) seed: u64,
+    /// What is done wrong on purpose.
+    pub(crate) bug: Option<Bug>,
     pub(crate) set: &'a [String],
     pub(crate) hand: &'a HandArgs,
 }
@@ -32,13 +34,20 @@ impl Asked<'_> {
     fn setup(&self) -> Result<ClusterSetup> {
         let options = self.world.options(self.seed);
         let options = self.hand.options(options, self.set)?;
-        self.hand.changed(self.world.setup(self.seed, options))
+        let setup = self.world.setup(self.seed, options);
+        let setup = match self.bug {
+            Some(bug) => setup.with_bug(bug),
+            None => setup,
+        };
+        self.hand.changed(setup)
     }
 
     /// The line that runs it, without options and changes.
     fn begins(&self) -> String {
         let world = quoted(self.world.name());
-        format!("hbuf sim run {world} --seed {}", self.seed)
+        let bug = self.bug.map(|bug| format!(" --bug {}", bug.name()));
+        let bug = bug.unwrap_or_default();
+        format!("hbuf sim run {world} --seed {}{bug}", self.seed)
     }
 
     /// The line that runs it.
@@ -220,6 +229,7 @@ pub(crate) fn sweep(
     let asked = |seed| Asked {
         world,
         seed,
+        bug: None,
         set,
         hand: &hand,
     };
