@@ -92,6 +92,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Whether a disk has messages of a buffer behind this one.
+    pub(super) fn holds_beyond(&self, host: usize, buffer: usize, end: Seq) -> bool {
+        let log = LogKind::Messages;
+        let durable = self.durable.get(&(host, LogId { buffer, log }));
+        durable.is_some_and(|durable| *durable > end)
+    }
+
     pub(super) fn durable(&mut self, host: usize, id: LogId, through: Seq) {
         for known in [&mut self.durable, &mut self.ever] {
             let known = known.entry((host, id)).or_default();

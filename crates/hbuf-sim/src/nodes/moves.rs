@@ -200,11 +200,15 @@ fn any_drains(catalog: &Catalog) -> bool {
 }
 
 /// Whether nothing is left to do, or somebody waits for who began at the tail, which holds up all
-/// that is planned for that buffer.
+/// that is planned for that buffer: nobody leaves before, and nobody of these is handed over to.
 fn is_done(catalog: &Catalog, steps: &Steps) -> bool {
     let waits = |it: &Assignment| it.primary.is_none() || !is_whole(it);
+    let held_up = |it: &Assignment| {
+        let hands_over = steps.commands.is_empty() && !is_whole(it);
+        hands_over || (!it.leaving.is_empty() && waits(it))
+    };
     let mut all = catalog.assigned().all();
-    steps.is_done() || all.any(|(_, it)| !it.leaving.is_empty() && waits(it))
+    steps.is_done() || all.any(|(_, it)| held_up(it))
 }
 
 /// Who began at the tail lets nobody go until it has filled in the rest.

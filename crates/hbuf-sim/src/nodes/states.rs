@@ -161,6 +161,16 @@ impl World {
         if !complete || self.watch.halts.halted.contains_key(&buffer) {
             return;
         }
+        let members: Vec<_> = led.leader().assignment().in_sync.keys().copied().collect();
+        let members: Vec<usize> = (0..self.hosts.len())
+            .filter(|at| members.contains(&self.hosts[*at].id))
+            .collect();
+        // What a member has beyond the primary's log is still open: if that one leads next, it is
+        // committed, as any new primary's log is.
+        let ends_there = |at: &usize| !self.watch.holds_beyond(*at, buffer, end);
+        if !members.iter().all(ends_there) {
+            return;
+        }
         let halted = Halted {
             state,
             version,
@@ -170,11 +180,7 @@ impl World {
         if state != BufferState::Paused {
             return;
         }
-        let members: Vec<_> = led.leader().assignment().in_sync.keys().copied().collect();
-        for member in members {
-            let Some(at) = self.hosts.iter().position(|it| it.id == member) else {
-                continue;
-            };
+        for at in members {
             let whole = at == host;
             let hash = fingerprint(&self.hosts[at].disk, buffer, whole);
             let still = Still { whole, hash };
