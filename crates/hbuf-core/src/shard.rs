@@ -12,6 +12,7 @@ use crate::rules::Rules;
 use crate::segment::LogKind;
 use crate::stream::StreamSeen;
 
+mod damage;
 mod roles;
 
 pub(crate) use roles::Copied;
@@ -27,6 +28,8 @@ pub struct Shard {
     pub(crate) copies: BTreeMap<Uuid, Copied>,
     /// When copies of each buffer may have been silent for too long.
     pub(crate) copies_due: BTreeMap<Uuid, Micros>,
+    /// Damage of which the manager is told until it knows.
+    damaged: BTreeMap<Uuid, damage::Found>,
     /// What the clock showed last.
     seen: Micros,
     /// When consumers of each buffer have something to do.
@@ -43,6 +46,7 @@ impl Shard {
             buffers: BTreeMap::new(),
             copies: BTreeMap::new(),
             copies_due: BTreeMap::new(),
+            damaged: BTreeMap::new(),
             seen: Micros(0),
             due: BTreeMap::new(),
         }

@@ -10,7 +10,7 @@ use crate::append::{AckLevel, AppendRefused, AppendRequest, Item};
 use crate::effect::{Effect, Parts, Write};
 use crate::ids::{Epoch, Hash, Micros, NodeId, Seq, Uuid};
 use crate::input::{BufferConfig, BufferState, DiskHealth, Input, Token};
-use crate::limits::PENDING_APPENDS_MAX;
+use crate::limits::{ASK_AGAIN_MICROS, PENDING_APPENDS_MAX};
 use crate::mirror::{Copied, Mirrored};
 use crate::record::{Kind, decode};
 use crate::replication::{Assignment, Event, NodeEpoch, Wish};
@@ -339,4 +339,48 @@ fn appointed_on(health: DiskHealth) -> bool {
 fn a_copy_on_a_disk_that_failed_leads_nothing() {
     assert!(appointed_on(DiskHealth::Sound));
     assert!(!appointed_on(DiskHealth::Failed));
+}
+
+/// How often the manager is told of damage by what these effects say.
+fn told(effects: &[Effect]) -> usize {
+    let tells = |effect: &&Effect| {
+        let Effect::Replication { wish, .. } = effect else {
+            return false;
+        };
+        matches!(wish, Wish::TellDamaged(_))
+    };
+    effects.iter().filter(tells).count()
+}
+
+#[test]
+fn the_manager_is_told_of_damage_until_its_record_says_that_it_knows() {
+    let copies = [(NodeId(1), NodeEpoch(1)), (NodeId(2), NodeEpoch(1))];
+    let mut assignment = Assignment::new(BUFFER, &copies, 1);
+    let mut shard = Shard::new(Rules::correct());
+    let open = Opening {
+        assignment: Arc::new(assignment.clone()),
+        ..opening(None)
+    };
+    handle(&mut shard, 0, Input::Open(Box::new(open)));
+    let buffer = BUFFER;
+    let event = |event| Input::Replication { buffer, event };
+    assert_eq!(told(&handle(&mut shard, 1, event(Event::Damaged))), 1);
+    assert_eq!(told(&handle(&mut shard, 2, Input::CopiesDue)), 0);
+    let later = 1 + ASK_AGAIN_MICROS;
+    assert_eq!(told(&handle(&mut shard, later, Input::CopiesDue)), 1);
+
+    // Somebody else is appointed for another reason: what is damaged here stays so.
+    (assignment.primary, assignment.epoch) = (Some(NodeId(2)), Epoch(2));
+    assignment.version += 1;
+    let decided = Event::Decided(Arc::new(assignment.clone()));
+    handle(&mut shard, later, event(decided));
+    assert!(shard.copy(&BUFFER).unwrap().damaged());
+    let later = later + ASK_AGAIN_MICROS;
+    assert_eq!(told(&handle(&mut shard, later, Input::CopiesDue)), 1);
+
+    assert!(assignment.found_damaged(NodeId(1)));
+    let decided = Event::Decided(Arc::new(assignment));
+    handle(&mut shard, later, event(decided));
+    let later = later + ASK_AGAIN_MICROS;
+    assert_eq!(told(&handle(&mut shard, later, Input::CopiesDue)), 0);
 }

@@ -23,9 +23,9 @@ use crate::segment::LogKind;
 /// A copy of a buffer, and what the manager has decided of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Copied {
-    node: NodeId,
-    assignment: Arc<Assignment>,
-    follower: Follower,
+    pub(super) node: NodeId,
+    pub(super) assignment: Arc<Assignment>,
+    pub(super) follower: Follower,
 }
 
 impl Shard {
@@ -45,12 +45,14 @@ impl Shard {
     /// When [`crate::input::Input::CopiesDue`] has something to do next.
     #[must_use]
     pub fn next_copies_due(&self) -> Option<Micros> {
-        self.copies_due.values().min().copied()
+        let tells = self.damaged.values().map(|found| found.due);
+        self.copies_due.values().copied().chain(tells).min()
     }
 
     /// What recovery found is the primary's log or a copy.
     pub(super) fn on_open(&mut self, now: Micros, opening: Opening, out: &mut Effects) {
         let uuid = opening.buffer;
+        self.damaged.remove(&uuid);
         if self.disk == DiskHealth::Failed && self.copies.contains_key(&uuid) {
             // It failed while the copy was read, and the cache shows more than the disk holds.
             return;
@@ -99,6 +101,7 @@ impl Shard {
     /// [`crate::input::Input::CopiesDue`] now and then although nothing is due: a clock that went
     /// back is noticed with the next input.
     pub(super) fn on_clock_back(&mut self, now: Micros) {
+        self.hurry_damaged(now);
         for uuid in self.copies_due.keys().copied().collect::<Vec<_>>() {
             let Some(buffer) = self.buffers.get_mut(&uuid) else {
                 continue;
@@ -111,6 +114,7 @@ impl Shard {
     }
 
     pub(super) fn on_copies_due(&mut self, now: Micros, out: &mut Effects) {
+        self.tell_damaged(now, out);
         let rules = self.rules;
         let due = self.copies_due.iter().filter(|(_, at)| **at <= now);
         let due: Vec<Uuid> = due.map(|(uuid, _)| *uuid).collect();
@@ -155,7 +159,7 @@ impl Shard {
                     out.push(answering(uuid, log, to, answer));
                 }
             }
-            Event::Damaged => self.on_damaged(uuid, out),
+            Event::Damaged => self.on_damaged(now, uuid, out),
             Event::Marked(through) => {
                 if let Some(buffer) = self.buffers.get_mut(&uuid) {
                     buffer.on_marked(through);
@@ -180,6 +184,7 @@ impl Shard {
         assignment: &Arc<Assignment>,
         out: &mut Effects,
     ) {
+        self.see_damage_noted(&uuid, assignment);
         let rules = self.rules;
         if let Some(buffer) = self.buffers.get_mut(&uuid) {
             let me = buffer.leader().node();
@@ -205,22 +210,6 @@ impl Shard {
         copied.on_decided(uuid, assignment, fit, out);
     }
 
-    /// Damage was found in what this node holds of a buffer. The manager decides what follows; a
-    /// copy says nothing meanwhile, and a primary goes on until somebody else leads, for what it
-    /// acknowledges others hold too.
-    fn on_damaged(&mut self, uuid: Uuid, out: &mut Effects) {
-        let led = self.buffers.get(&uuid).map(Buffer::node_epoch);
-        let copied = self.copies.get_mut(&uuid);
-        let copied = copied.map(|copied| {
-            copied.follower.spoil();
-            copied.follower.node_epoch()
-        });
-        if let Some(node_epoch) = led.or(copied) {
-            let (buffer, wish) = (uuid, Wish::TellDamaged(node_epoch));
-            out.push(Effect::Replication { buffer, wish });
-        }
-    }
-
     fn step_down(&mut self, uuid: Uuid, assignment: &Arc<Assignment>, out: &mut Effects) {
         let Some(mut buffer) = self.buffers.remove(&uuid) else {
             return;
@@ -232,7 +221,10 @@ impl Shard {
             true => buffer.epoch(),
             false => assignment.epoch,
         };
-        let follower = buffer.step_down(epoch, out);
+        let mut follower = buffer.step_down(epoch, out);
+        if self.damaged.contains_key(&uuid) {
+            follower.spoil();
+        }
         let copied = Copied {
             node,
             assignment: known,

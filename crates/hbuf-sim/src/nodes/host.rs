@@ -63,6 +63,8 @@ pub(super) struct Host {
     /// Buffers that are being recovered.
     pub(super) opening: BTreeSet<usize>,
     pub(super) failed: bool,
+    /// The power is about to go: nothing more is done.
+    pub(super) cut_off: bool,
     /// Copies in which damage was found: their files are put aside.
     pub(super) bad: BTreeSet<usize>,
     /// What the next loss of power takes.
@@ -170,6 +172,7 @@ impl Host {
             states: BTreeMap::new(),
             opening: BTreeSet::new(),
             failed: false,
+            cut_off: false,
             bad: BTreeSet::new(),
             power_loss: PowerLoss::default(),
             fail_sync: false,
@@ -200,6 +203,7 @@ impl Host {
         self.states.clear();
         self.opening.clear();
         self.failed = false;
+        self.cut_off = false;
     }
 
     /// Whether the sync that ends now fails: once, when that was wished.

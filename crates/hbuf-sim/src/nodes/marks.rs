@@ -124,6 +124,7 @@ impl World {
         };
         self.hosts[host].write_mark(buffer, write, steps);
         if cut {
+            self.hosts[host].cut_off = true;
             let name = || NodeRef::Named(self.names.nodes[host].clone());
             let last = draw
                 .next()

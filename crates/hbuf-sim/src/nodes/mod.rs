@@ -492,7 +492,7 @@ impl World {
     /// still does it when it goes on.
     fn lives(&self, host: usize, life: u64) -> bool {
         let host = &self.hosts[host];
-        host.up && host.life == life
+        host.up && host.life == life && !host.cut_off
     }
 
     /// All connections of a node are gone, or that between two.

@@ -79,7 +79,8 @@ impl World {
 
     fn arrived(&mut self, cause: EventId, eid: EventId, packet: Packet, message: &Message) {
         let (from, to) = (packet.link.from, packet.link.to);
-        if node_of(to).is_some_and(|host| !self.hosts[host].up) {
+        let listens = |host: usize| self.hosts[host].up && !self.hosts[host].cut_off;
+        if node_of(to).is_some_and(|host| !listens(host)) {
             self.lost(cause, packet, "nobody listens");
             return;
         }

@@ -41,6 +41,9 @@ impl World {
     }
 
     fn perform(&mut self, cause: EventId, host: usize, effect: Effect) {
+        if self.hosts[host].cut_off {
+            return;
+        }
         match effect {
             Effect::Write(write) => self.write(cause, host, &write),
             Effect::WriteBytes(write) => self.write_bytes(cause, host, &write),

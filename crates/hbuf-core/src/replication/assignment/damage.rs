@@ -29,6 +29,15 @@ impl Assignment {
         true
     }
 
+    /// Whether damage of a copy was noted that had begun anew as of `begun` before, or nothing is to
+    /// be noted of it: it is no copy any more.
+    #[must_use]
+    pub fn knows_damage(&self, node: NodeId, begun: u64) -> bool {
+        let member = self.in_sync.get(&node);
+        let last = member.is_some_and(|member| member.node_epoch == NodeEpoch(0));
+        last || self.begun_anew(node) > begun || !self.copies.contains(&node)
+    }
+
     /// The version as of which what a copy says counts: 0 unless damage was found in it.
     #[must_use]
     pub fn begun_anew(&self, node: NodeId) -> u64 {
