@@ -12,8 +12,8 @@ use crate::rules::Rules;
 use crate::segment::LogKind;
 use crate::stream::StreamSeen;
 
-mod damage;
 mod roles;
+mod telling;
 
 pub(crate) use roles::Copied;
 
@@ -29,7 +29,7 @@ pub struct Shard {
     /// When copies of each buffer may have been silent for too long.
     pub(crate) copies_due: BTreeMap<Uuid, Micros>,
     /// Damage of which the manager is told until it knows.
-    damaged: BTreeMap<Uuid, damage::Found>,
+    damaged: BTreeMap<Uuid, telling::Found>,
     /// What the clock showed last.
     seen: Micros,
     /// When consumers of each buffer have something to do.

@@ -29,8 +29,8 @@ impl Assignment {
         true
     }
 
-    /// Whether damage of a copy was noted that had begun anew as of `begun` before, or nothing is to
-    /// be noted of it: it is no copy any more.
+    /// Whether damage of a copy was noted that had begun anew as of `begun` before, or nothing is
+    /// to be noted of it: it is no copy any more.
     #[must_use]
     pub fn knows_damage(&self, node: NodeId, begun: u64) -> bool {
         let member = self.in_sync.get(&node);
