@@ -96,6 +96,8 @@ pub struct Rules {
     pub restart_takes_a_new_epoch: bool,
     /// A member counts under the registration under which it became one, and with its disk only.
     pub members_are_stamped: bool,
+    /// A copy that was removed and added again does not count for what it held before.
+    pub added_begin_a_tenure: bool,
     /// The tail is read behind a round of acks that began after the read.
     pub tail_reads_ask_a_round: bool,
     /// Only a member that holds all that is kept is appointed.
@@ -155,6 +157,7 @@ impl Rules {
             committed_is_never_cut: true,
             restart_takes_a_new_epoch: true,
             members_are_stamped: true,
+            added_begin_a_tenure: true,
             tail_reads_ask_a_round: true,
             whole_members_are_appointed: true,
             moves_wait_for_whole: true,

@@ -150,10 +150,10 @@ impl Buffer {
         self.refuse_waiting(&AppendRefused::PrimaryChanged, out);
         let log = |log| self.leader.log(log).clone();
         let epoch = epoch.max(self.epoch);
-        let begun = self.leader.assignment().begun_anew(self.leader.node());
+        let tenure = self.leader.assignment().tenure(self.leader.node());
         Follower::open(
             self.node_epoch,
-            (epoch, begun),
+            (epoch, tenure),
             log(LogKind::Messages),
             log(LogKind::Cursors),
         )

@@ -262,7 +262,7 @@ mod tests {
         let answer = FromCopy {
             epoch: Epoch(1),
             node_epoch: NodeEpoch(u64::from(node.0)),
-            begun: 0,
+            tenure: 0,
             word,
         };
         let answered = (node, answer);

@@ -78,9 +78,11 @@ pub struct Assignment {
     pub whole_min: usize,
     /// Who must hold a message before it is committed.
     pub in_sync: BTreeMap<NodeId, Member>,
-    /// Copies in which damage was found while they ran, each with the version as of which that was
-    /// noted: they begin anew, and what they said before counts for nothing.
-    pub damaged: BTreeMap<NodeId, u64>,
+    /// The tenures of copies: as of which version of this record one holds what it says. That is
+    /// the version in which it was added, or in which damage was noted that was found while it ran.
+    /// It begins anew then, and what it said before counts for nothing. Without an entry it is a
+    /// copy since the buffer was made, or since before its registration, which its words name.
+    pub tenures: BTreeMap<NodeId, u64>,
     /// Fewer members than this commit nothing.
     pub min_in_sync: usize,
     /// The first seq that retention has left, as the manager was told last.
@@ -172,7 +174,7 @@ impl Assignment {
             leaving: BTreeSet::new(),
             whole_min: 0,
             in_sync: copies.iter().copied().map(member).collect(),
-            damaged: BTreeMap::new(),
+            tenures: BTreeMap::new(),
             min_in_sync,
             kept_from: Seq::FIRST,
             preferred: copies.iter().map(|(node, _)| *node).collect(),
@@ -244,8 +246,9 @@ impl Assignment {
     /// next start of the empty disk would pass for the log that is lost. Call [`Self::settle`]
     /// behind it.
     pub fn registered(&mut self, rules: &Rules, node: NodeId, now: NodeEpoch, disk: Disk) {
-        // Words name their registration, so those of before count for nothing in any case.
-        if self.damaged.remove(&node).is_some() {
+        // Words name their registration, so those of before count for nothing in any case; and a
+        // node knows of all that was decided before it.
+        if self.tenures.remove(&node).is_some() {
             self.version += 1;
         }
         let last = self.in_sync.len() == 1;
@@ -302,8 +305,8 @@ impl Assignment {
             return Some("has nobody in its in-sync set");
         }
         let noted = |(node, version): (&NodeId, &u64)| copy(node) && *version <= self.version;
-        if !self.damaged.iter().all(noted) {
-            return Some("has damage in what is no copy, or of a later version");
+        if !self.tenures.iter().all(noted) {
+            return Some("has a tenure of what is no copy, or of a later version");
         }
         if !self.leaving.iter().all(copy) || self.leaving.len() == self.copies.len() {
             return Some("is left by what is no copy, or by all copies");

@@ -19,8 +19,8 @@ pub struct Copy {
     log: Log,
     round: u64,
     quarantined: bool,
-    /// As of which version of the manager's record it began anew.
-    begun: u64,
+    /// Its tenure.
+    tenure: u64,
     /// Damage was found in it: it says nothing of what it holds until it begins anew.
     damaged: bool,
 }
@@ -44,13 +44,13 @@ impl Copy {
     /// of the registration, so that nobody who led before it is believed (rule 10).
     #[must_use]
     pub fn open(node_epoch: NodeEpoch, epoch: Epoch, log: Log) -> Self {
-        Self::begun(node_epoch, epoch, log, 0)
+        Self::of_tenure(node_epoch, epoch, log, 0)
     }
 
-    /// The same of one that began anew in this registration, as of this version of the manager's
-    /// record.
+    /// The same of one that was added or began anew in this registration: of this tenure, as in
+    /// [`super::Assignment::tenures`].
     #[must_use]
-    pub fn begun(node_epoch: NodeEpoch, epoch: Epoch, log: Log, begun: u64) -> Self {
+    pub fn of_tenure(node_epoch: NodeEpoch, epoch: Epoch, log: Log, tenure: u64) -> Self {
         Self {
             node_epoch,
             epoch,
@@ -61,7 +61,7 @@ impl Copy {
             },
             round: 0,
             quarantined: false,
-            begun,
+            tenure,
             damaged: false,
         }
     }
@@ -77,16 +77,15 @@ impl Copy {
         self.damaged
     }
 
-    /// As of which version of the manager's record it began anew; 0 when it did not.
+    /// Its tenure; 0 for that of the buffer's beginning or of its registration.
     #[must_use]
-    pub const fn begun_anew(&self) -> u64 {
-        self.begun
+    pub const fn tenure(&self) -> u64 {
+        self.tenure
     }
 
-    /// Begins anew with an empty log, as of a version of the manager's record in which it is none
-    /// of the in-sync set.
-    pub fn begin_anew(&mut self, begun: u64) {
-        *self = Self::begun(self.node_epoch, self.epoch, Log::default(), begun);
+    /// Begins anew with an empty log, in a tenure in which it is none of the in-sync set.
+    pub fn begin_anew(&mut self, tenure: u64) {
+        *self = Self::of_tenure(self.node_epoch, self.epoch, Log::default(), tenure);
     }
 
     /// The log as it is.
@@ -283,7 +282,7 @@ impl Copy {
         FromCopy {
             epoch: self.epoch,
             node_epoch: self.node_epoch,
-            begun: self.begun,
+            tenure: self.tenure,
             word,
         }
     }
@@ -380,7 +379,7 @@ mod tests {
         copy.begin_anew(9);
         assert_eq!((copy.log(), copy.epoch()), (&Log::default(), Epoch(2)));
         let answer = copy.on_message(&rules, &lead(SELF, 5)).answer.unwrap();
-        assert_eq!((answer.begun, answer.word), (9, holds(Seq(0), 0)));
+        assert_eq!((answer.tenure, answer.word), (9, holds(Seq(0), 0)));
     }
 
     #[test]

@@ -50,16 +50,16 @@ pub enum Step {
 
 impl Follower {
     /// A copy as a start finds it, or as a primary leaves it that is none any more. `epoch` as in
-    /// [`Copy::open`], `begun` as in [`Copy::begun`].
+    /// [`Copy::open`], `tenure` as in [`Copy::of_tenure`].
     #[must_use]
     pub fn open(
         node_epoch: NodeEpoch,
-        (epoch, begun): (Epoch, u64),
+        (epoch, tenure): (Epoch, u64),
         messages: Log,
         cursors: Log,
     ) -> Self {
         let side = |log: Log| Side {
-            copy: Copy::begun(node_epoch, epoch, log, begun),
+            copy: Copy::of_tenure(node_epoch, epoch, log, tenure),
             leader: None,
             waits: None,
         };
@@ -110,16 +110,16 @@ impl Follower {
         self.messages.copy.damaged()
     }
 
-    /// As of which version of the manager's record it began anew.
-    pub(crate) const fn begun(&self) -> u64 {
-        self.messages.copy.begun_anew()
+    /// Its tenure.
+    pub(crate) const fn tenure(&self) -> u64 {
+        self.messages.copy.tenure()
     }
 
     /// Both logs begin anew, and are empty.
-    pub(crate) fn begin_anew(&mut self, begun: u64) {
+    pub(crate) fn begin_anew(&mut self, tenure: u64) {
         for log in LOGS {
             let side = self.side(log);
-            side.copy.begin_anew(begun);
+            side.copy.begin_anew(tenure);
             side.waits = None;
         }
     }

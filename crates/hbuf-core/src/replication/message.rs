@@ -85,9 +85,9 @@ pub struct FromCopy {
     pub epoch: Epoch,
     /// Its registration.
     pub node_epoch: NodeEpoch,
-    /// The version of the manager's record for which it began anew, since damage was found in it;
-    /// 0 when none was in this registration. What it said with a lower one counts for nothing.
-    pub begun: u64,
+    /// Its tenure in this registration, as in [`super::Assignment::tenures`], as far as it knows of
+    /// it. What it says of a lower one than the record has counts for nothing.
+    pub tenure: u64,
     /// What it says.
     pub word: Word,
 }
@@ -99,7 +99,7 @@ impl FromCopy {
         Self {
             epoch,
             node_epoch,
-            begun: 0,
+            tenure: 0,
             word: Word::Fenced,
         }
     }

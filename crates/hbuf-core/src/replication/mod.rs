@@ -30,3 +30,6 @@ pub use leader::{LOGS, Leader};
 pub use log::Log;
 pub use message::{FromCopy, Position, ToCopy, Word};
 pub use primary::{Base, Primary, Told};
+
+#[cfg(test)]
+mod added_again;

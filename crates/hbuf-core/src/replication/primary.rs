@@ -14,8 +14,8 @@ use crate::rules::Rules;
 struct Standing {
     /// The registration that has spoken.
     node_epoch: NodeEpoch,
-    /// As of which version it began anew.
-    begun: u64,
+    /// The tenure in which it has.
+    tenure: u64,
     /// What it holds, once it has compared its log in this epoch.
     holds: Option<Held>,
     /// The newest round that it has answered.
@@ -151,7 +151,7 @@ impl Primary {
         self.proposal = None;
         let it = &self.assignment;
         let counts = |node: &NodeId, copy: &mut Standing| {
-            it.copies.contains(node) && copy.begun >= it.begun_anew(*node)
+            it.copies.contains(node) && copy.tenure >= it.tenure(*node)
         };
         self.copies.retain(counts);
     }
@@ -166,19 +166,26 @@ impl Primary {
         if answer.epoch < self.epoch() && answer.word != Word::NotLed {
             return;
         }
-        // Said before damage was found in it, and so of what it holds no more.
-        if answer.begun < self.assignment.begun_anew(from) {
+        // Said before it was removed and added again, or before damage was found in it, and so of
+        // what it holds no more, or will have to give up.
+        if answer.tenure < self.assignment.tenure(from) {
+            // It has registered anew, perhaps, and that ended the tenure: what the life before said
+            // counts no more, and it is asked again until this node knows.
+            let copy = self.copies.get(&from);
+            if copy.is_some_and(|copy| copy.node_epoch < answer.node_epoch) {
+                self.copies.remove(&from);
+            }
             return;
         }
         let fresh = Standing {
             node_epoch: answer.node_epoch,
-            begun: answer.begun,
+            tenure: answer.tenure,
             holds: None,
             round: 0,
         };
         let copy = self.copies.entry(from).or_insert(fresh);
-        let life = (answer.node_epoch, answer.begun);
-        let known = (copy.node_epoch, copy.begun);
+        let life = (answer.node_epoch, answer.tenure);
+        let known = (copy.node_epoch, copy.tenure);
         if life < known {
             return;
         }
@@ -505,7 +512,7 @@ mod tests {
         FromCopy {
             epoch: Epoch(epoch),
             node_epoch: NodeEpoch(node_epoch),
-            begun: 0,
+            tenure: 0,
             word,
         }
     }
@@ -560,7 +567,7 @@ mod tests {
         assert_eq!(primary.may_add(&rules, OTHER), None);
         assert!(primary.owes(OTHER), "it is asked again");
         let anew = |word| FromCopy {
-            begun: version,
+            tenure: version,
             ..says(3, 2, word)
         };
         primary.on_answer(OTHER, anew(holds(0)));

@@ -74,11 +74,11 @@ impl Shard {
         // An appointment that is still to be taken up is of a higher epoch than what is known.
         let appointed = opening.leads();
         let known = if appointed { epoch.before() } else { epoch };
-        let begun = opening.assignment.begun_anew(opening.node);
+        let tenure = opening.assignment.tenure(opening.node);
         let copied = Copied {
             node: opening.node,
             assignment: Arc::clone(&opening.assignment),
-            follower: Follower::open(opening.node_epoch, (known, begun), messages, cursors),
+            follower: Follower::open(opening.node_epoch, (known, tenure), messages, cursors),
         };
         self.copies.insert(uuid, copied);
         if let Some(newer) = newer {
@@ -298,10 +298,10 @@ impl Copied {
             return;
         }
         self.assignment = Arc::clone(assignment);
-        let begun = assignment.begun_anew(self.node);
+        let tenure = assignment.tenure(self.node);
         let outside = !assignment.in_sync.contains_key(&self.node);
-        if begun > self.follower.begun() && outside && assignment.copies.contains(&self.node) {
-            self.follower.begin_anew(begun);
+        if tenure > self.follower.tenure() && outside && assignment.copies.contains(&self.node) {
+            self.follower.begin_anew(tenure);
             let (buffer, wish) = (uuid, Wish::Clear);
             out.push(Effect::Replication { buffer, wish });
             return;

@@ -12,8 +12,8 @@ use crate::replication::{Assignment, NodeEpoch, Wish};
 /// Damage in a copy of this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Found {
-    /// As of which version of the record the copy had begun anew for the damage before.
-    begun: u64,
+    /// The tenure of the copy.
+    tenure: u64,
     /// When the manager is told next.
     pub(super) due: Micros,
 }
@@ -27,8 +27,8 @@ impl Shard {
             copied.follower.spoil();
         }
         if let Some((node, assignment)) = self.known(&uuid) {
-            let (begun, due) = (assignment.begun_anew(node), now);
-            self.damaged.insert(uuid, Found { begun, due });
+            let (tenure, due) = (assignment.tenure(node), now);
+            self.damaged.insert(uuid, Found { tenure, due });
             self.tell_damaged(now, out);
         }
     }
@@ -54,7 +54,7 @@ impl Shard {
             return;
         };
         if let Some(found) = self.damaged.get(uuid)
-            && assignment.knows_damage(node, found.begun)
+            && assignment.knows_damage(node, found.tenure)
         {
             self.damaged.remove(uuid);
         }

@@ -62,10 +62,10 @@ fn write(uuid: Uuid, it: &Assignment, out: &mut Writer) {
         "in-sync",
         members.map(|(node, member)| member_text(*node, *member)),
     );
-    let damaged = it.damaged.iter();
+    let tenures = it.tenures.iter();
     out.list(
-        "damaged",
-        damaged.map(|(node, version)| format!("{}:{version}", node.0)),
+        "tenures",
+        tenures.map(|(node, version)| format!("{}:{version}", node.0)),
     );
     out.field("min-in-sync", it.min_in_sync);
     out.field("kept-from", it.kept_from);
@@ -84,7 +84,7 @@ fn read(fields: &mut Fields<'_>) -> Result<(Uuid, Assignment), FieldError> {
         leaving: fields.list("leaving", read_node)?.into_iter().collect(),
         whole_min: fields.parse("whole-min")?,
         in_sync: fields.list("in-sync", read_member)?.into_iter().collect(),
-        damaged: fields.list("damaged", read_damaged)?.into_iter().collect(),
+        tenures: fields.list("tenures", read_tenure)?.into_iter().collect(),
         min_in_sync: fields.parse("min-in-sync")?,
         kept_from: Seq(fields.parse("kept-from")?),
         preferred: fields.list("preferred", read_node)?,
@@ -111,7 +111,7 @@ pub(super) fn read_first_assignment(
     })
 }
 
-fn read_damaged(text: &str) -> Option<(NodeId, u64)> {
+fn read_tenure(text: &str) -> Option<(NodeId, u64)> {
     let (node, version) = text.split_once(':')?;
     Some((read_node(node)?, version.parse().ok()?))
 }

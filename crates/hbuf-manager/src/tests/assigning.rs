@@ -404,7 +404,7 @@ fn damage_that_a_node_finds_while_it_runs_takes_its_copy_out() {
     let it = world.assignment(1);
     assert_eq!((it.primary, it.epoch), (Some(NodeId(2)), Epoch(2)));
     assert!(!it.in_sync.contains_key(&NodeId(1)) && it.copies.contains(&NodeId(1)));
-    assert_eq!(it.damaged.get(&NodeId(1)), Some(&2));
+    assert_eq!(it.tenures.get(&NodeId(1)), Some(&2));
     let read = text::read_back(&world.catalog, 80);
     assert_eq!(read, Ok(world.catalog.clone()));
 }

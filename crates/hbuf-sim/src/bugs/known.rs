@@ -230,6 +230,10 @@ bugs! {
         => Walk(Mood::Plain, Rule::AckedNeverLost),
         Swarm("acked-never-lost", "nodes=3 copies=3 min-in-sync=2 pace=5ms reformat=1s down-last=1s \
             safety=10s");
+    ReusedTenure "reused-tenure" [added_begin_a_tenure]
+        "a copy that was removed and added again counts for what it held before"
+        => Swarm("acked-never-lost", "nodes=5 copies=2 min-in-sync=2 buffers=4 pace=5ms move=500ms \
+            reformat=1s down-last=300ms safety=10s");
     TailUnasked "tail-unasked" [tail_reads_ask_a_round]
         "the tail is read without asking anybody"
         => Walk(Mood::Deaf, Rule::TailIsFresh),

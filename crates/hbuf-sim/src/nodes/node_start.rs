@@ -281,12 +281,12 @@ impl World {
         self.propose(cause, host, Action::Assign(action));
     }
 
-    /// A damaged copy is given up, to begin anew.
+    /// A copy that is damaged, or was added again, is given up, to begin anew.
     pub(super) fn clear_damaged(&mut self, cause: EventId, host: usize, buffer: usize) {
         let about = About {
             host: Some(host),
             buffer: Some(buffer),
-            note: "anew, for it was damaged",
+            note: "anew",
             ..About::default()
         };
         self.event(&[cause], Kind::CopyRemoved, &about);

@@ -121,6 +121,7 @@ bugs! {
     a_primary_that_cuts_its_log_is_noticed: AppointedCut,
     a_copy_cut_back_to_its_commit_is_noticed: CutToCommit,
     a_member_that_lost_its_disk_is_noticed: ReusedMember,
+    a_copy_that_counts_for_what_it_held_before_is_noticed: ReusedTenure,
     a_tail_read_without_a_round_is_noticed: TailUnasked,
     a_copy_that_cuts_what_it_knows_as_committed_is_noticed: CommittedCut,
 }

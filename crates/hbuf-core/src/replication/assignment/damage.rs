@@ -19,7 +19,7 @@ impl Assignment {
             Some(member) if last => member.node_epoch = NodeEpoch(0),
             _ => {
                 self.in_sync.remove(&node);
-                self.damaged.insert(node, self.version + 1);
+                self.tenures.insert(node, self.version + 1);
             }
         }
         if self.primary == Some(node) {
@@ -29,19 +29,19 @@ impl Assignment {
         true
     }
 
-    /// Whether damage of a copy was noted that had begun anew as of `begun` before, or nothing is
-    /// to be noted of it: it is no copy any more.
+    /// Whether the damage is known that was found in a copy of this tenure, or nothing is to be
+    /// known of it: it is no copy any more.
     #[must_use]
-    pub fn knows_damage(&self, node: NodeId, begun: u64) -> bool {
+    pub fn knows_damage(&self, node: NodeId, tenure: u64) -> bool {
         let member = self.in_sync.get(&node);
         let last = member.is_some_and(|member| member.node_epoch == NodeEpoch(0));
-        last || self.begun_anew(node) > begun || !self.copies.contains(&node)
+        last || self.tenure(node) > tenure || !self.copies.contains(&node)
     }
 
-    /// The version as of which what a copy says counts: 0 unless damage was found in it.
+    /// A copy's tenure, as in [`Self::tenures`]; 0 without an entry.
     #[must_use]
-    pub fn begun_anew(&self, node: NodeId) -> u64 {
-        self.damaged.get(&node).copied().unwrap_or(0)
+    pub fn tenure(&self, node: NodeId) -> u64 {
+        self.tenures.get(&node).copied().unwrap_or(0)
     }
 }
 
@@ -79,13 +79,13 @@ mod tests {
         it.settle(&rules, up);
         assert_eq!((it.primary, it.epoch), (Some(TWO), Epoch(2)));
         assert_eq!((it.in_sync.len(), it.copies.len()), (1, 2));
-        assert_eq!((it.begun_anew(ONE), it.begun_anew(TWO)), (2, 0));
+        assert_eq!((it.tenure(ONE), it.tenure(TWO)), (2, 0));
         assert_eq!(it.broken(), None);
         // A second time, before it is back.
         assert!(it.found_damaged(ONE));
-        assert_eq!(it.begun_anew(ONE), it.version);
+        assert_eq!(it.tenure(ONE), it.version);
         it.registered(&rules, ONE, NodeEpoch(7), Disk::Same);
-        assert_eq!(it.begun_anew(ONE), 0, "its words name that registration");
+        assert_eq!(it.tenure(ONE), 0, "its words name that registration");
         assert!(!it.found_damaged(NodeId(9)), "it has no copy");
     }
 

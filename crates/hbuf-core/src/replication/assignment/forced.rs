@@ -127,8 +127,7 @@ impl Assignment {
         }
         self.end_history(force);
         self.in_sync = [(node, force.member)].into();
-        // Somebody has looked at it.
-        self.damaged.remove(&node);
+        // Somebody has looked at it; its tenure stays, for words of before may still be under way.
         // Also when retention had left less: the new history keeps what this log holds.
         self.kept_from = from;
         self.appoint(node);

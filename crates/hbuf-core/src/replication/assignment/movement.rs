@@ -83,8 +83,13 @@ impl Assignment {
             true => 0,
             false => whole.max(self.whole_min).min(got),
         };
-        (self.copies, self.leaving, self.preferred) = (copies, leaving, wanted.into());
         self.version += 1;
+        for node in copies.difference(&self.copies).copied() {
+            if rules.added_begin_a_tenure {
+                self.tenures.insert(node, self.version);
+            }
+        }
+        (self.copies, self.leaving, self.preferred) = (copies, leaving, wanted.into());
         Ok(true)
     }
 
@@ -101,7 +106,7 @@ impl Assignment {
             self.copies.remove(&node);
             self.leaving.remove(&node);
             self.in_sync.remove(&node);
-            self.damaged.remove(&node);
+            self.tenures.remove(&node);
             if self.leaving.is_empty() {
                 self.whole_min = 0;
             }
