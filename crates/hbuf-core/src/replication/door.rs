@@ -90,7 +90,8 @@ pub enum Wish {
     /// Tell the manager that damage was found in this copy, until it knows.
     TellDamaged(NodeEpoch),
     /// The copy begins anew, for it is damaged, or was removed and added again: remove both its
-    /// logs, its marks and tables, durably, before anything else is taken into it. Whoever wants to look at what was damaged puts it aside.
+    /// logs, its marks and tables, durably, before anything else is taken into it. Whoever wants to
+    /// look at what was damaged puts it aside.
     Clear,
     /// Append the records of a message behind the log's end, and sync them.
     TakeRecords {
