@@ -14,6 +14,7 @@ use hbuf_sim::{Bug, Kind};
 use serde_json::{Value, json};
 
 use crate::commands::sim_hand::{HandArgs, quoted};
+use crate::commands::sim_hunt::shown_in;
 use crate::commands::sim_scenario;
 use crate::commands::sim_shrink;
 use crate::commands::sim_sweep::{self, Counts, Failure, Report, Sums, say_on_panic};
@@ -36,7 +37,12 @@ impl Asked<'_> {
         let options = self.hand.options(options, self.set)?;
         let setup = self.world.setup(self.seed, options);
         let setup = match self.bug {
-            Some(bug) => setup.with_bug(bug),
+            Some(bug) => {
+                if matches!(self.world, World::Swarm) {
+                    shown_in(bug, "swarm")?;
+                }
+                setup.with_bug(bug)
+            }
             None => setup,
         };
         self.hand.changed(setup)

@@ -262,5 +262,5 @@ fn an_option_that_there_is_not_is_refused_with_those_that_there_are() {
     let elsewhere = hbuf(&["sim", "run", "--seed", "3", "--set", "nodes=4"]);
     assert!(text(&elsewhere.stderr).contains("swarm"), "{elsewhere:?}");
     let bug = hbuf(&["sim", "run", "swarm", "--seed", "3", "--bug", "half-batch"]);
-    assert!(text(&bug.stderr).contains("one node"), "{bug:?}");
+    assert!(text(&bug.stderr).contains("(one-node)"), "{bug:?}");
 }
