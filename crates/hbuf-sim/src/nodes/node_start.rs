@@ -342,6 +342,10 @@ impl World {
         self.hosts[host].decided.insert(buffer, version);
         self.hosts[host].states.insert(buffer, opening.state);
         self.shard(event, host, Input::Open(Box::new(opening)));
+        if self.hosts[host].bad.contains(&buffer) {
+            // It was found before there was a copy that could be said to be damaged.
+            self.replication(event, host, buffer, Event::Damaged);
+        }
         let uuid = self.buffers[buffer];
         if let Some(led) = self.hosts[host].shard.buffer(&uuid) {
             let epoch = led.epoch();
