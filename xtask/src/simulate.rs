@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::shell;
 
 /// Worlds, and how many seeds of each.
-const SWEEPS: [(&str, &str); 2] = [("one-node", "400"), ("swarm", "200")];
+const SWEEPS: [(&str, &str); 2] = [("one-node", "1000"), ("swarm", "200")];
 /// First seeds lie below this, so that they stay short enough to type.
 const FIRST_SEEDS: u64 = 1_000_000;
 
