@@ -1,6 +1,6 @@
 //! The manager: who owns which name, where each buffer's copies are, and who leads it.
 //!
-//! A [`Catalog`] changes only by [`Catalog::apply`] of a [`Command`]; commands are kept as records
+//! A [`Catalog`] changes only by [`State::apply`] of a [`Command`]; commands are kept as records
 //! of a log, so every node that applies the same log holds the same catalog, byte for byte.
 //!
 //! Architecture invariants: nothing here reads a clock, a file, a socket or a random number; maps
