@@ -50,6 +50,7 @@ pub mod cluster;
 mod disk;
 mod draw;
 mod filters;
+mod founding;
 mod group_files;
 pub mod history;
 mod invariants;

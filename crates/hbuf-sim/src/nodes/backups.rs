@@ -16,7 +16,6 @@ use super::host::{Host, Lives};
 use super::node_start::TICK_US;
 use super::{About, Due, World};
 use crate::disk::Disk;
-use crate::draw::Purpose;
 use crate::kinds::Kind;
 use crate::scenario::NodeRef;
 use crate::tracefile::EventId;
@@ -106,16 +105,8 @@ impl World {
 
     /// The process on a copy of a disk begins.
     pub(super) fn start_copy(&mut self, cause: EventId, host: usize) {
-        let about = About {
-            host: Some(host),
-            ..About::default()
-        };
-        let event = self.event(&[cause], Kind::NodeStarted, &about);
-        let draw = self.draw(Purpose::Delay, host as u64, self.hosts[host].life);
+        let (event, draw) = self.process_begins(cause, host);
         let this = &mut self.hosts[host];
-        this.up = true;
-        this.life += 1;
-        this.clock.resume();
         let mut life = [0x22; 16];
         life[..8].copy_from_slice(&draw.next().0.to_be_bytes());
         this.lives.begin(Uuid::from_random(life));
@@ -137,7 +128,7 @@ impl World {
             copy.asked = true;
             let number = copy.number;
             let start = RegisterNode {
-                node: super::cluster_run::node_name(of),
+                node: crate::founding::node_name(of),
                 disk: this.disk_id,
                 life: this.lives.now,
                 earlier: this.lives.earlier.clone(),

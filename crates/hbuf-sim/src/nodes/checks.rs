@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use hbuf_core::ids::{Epoch, Hash, Seq, Uuid};
-use hbuf_core::record::{Kind as RecordKind, Line, State, decode};
+use hbuf_core::record::Kind as RecordKind;
 use hbuf_core::replication::{Assignment, LOGS};
 use hbuf_core::segment::LogKind;
 use hbuf_manager::State as _;
 
 use super::files::LogId;
+use super::reads::each_message;
 use super::states::Halts;
 use super::{About, World};
 use crate::history::{FinalLog, HistoryStart, LogRecord, check_logs};
@@ -501,22 +502,15 @@ fn histories(assignment: &Assignment, first: Uuid) -> Vec<HistoryStart> {
 }
 
 fn records_of(stream: &[u8]) -> Vec<LogRecord> {
-    let (mut at, mut found) = (0, Vec::new());
-    while let Ok(line) = Line::parse(stream.get(at..).unwrap_or_default()) {
-        let len = usize::try_from(line.record_len()).unwrap_or(usize::MAX);
-        let Some(Ok(record)) = stream.get(at..at.saturating_add(len)).map(decode) else {
-            break;
-        };
-        at += len;
-        if record.line.state != State::Head {
-            found.push(LogRecord {
-                seq: record.line.seq,
-                epoch: record.line.epoch,
-                content: record.commitment(),
-                id: record.id(),
-                is_message: record.facts.kind == RecordKind::Data,
-            });
-        }
-    }
+    let mut found = Vec::new();
+    each_message(stream, |record| {
+        found.push(LogRecord {
+            seq: record.line.seq,
+            epoch: record.line.epoch,
+            content: record.commitment(),
+            id: record.id(),
+            is_message: record.facts.kind == RecordKind::Data,
+        });
+    });
     found
 }

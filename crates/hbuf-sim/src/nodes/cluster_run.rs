@@ -4,16 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hbuf_core::ids::{Hash, Micros, Uuid};
+use hbuf_core::ids::{Hash, Uuid};
 use hbuf_core::limits::NODE_PROBATION_MICROS_MAX;
 use hbuf_core::name::Name;
 use hbuf_core::retention::Retention;
 use hbuf_core::rules::Rules;
 use hbuf_manager::raft::{GroupConfig, MemberId, Members};
-use hbuf_manager::{
-    Action, BufferConfig, CLUSTER_VERSIONS, Catalog, Command, CreateBuffer, NodeChange,
-    RegisterNode, State,
-};
+use hbuf_manager::{Action, BufferConfig, CLUSTER_VERSIONS, Catalog, CreateBuffer, RegisterNode};
 
 use super::asks::Asks;
 use super::checks::{ClusterBroken, Watch};
@@ -27,6 +24,7 @@ use super::{About, Due, EPOCH, Names, World};
 use crate::bugs::Bug;
 use crate::clock::Clock;
 use crate::draw::Draws;
+use crate::founding::{FOUNDER, give, node_name};
 use crate::history::LogHistory;
 use crate::kinds::Kind;
 use crate::net::{Net, Weather};
@@ -39,8 +37,6 @@ use crate::tracefile::{EventId, Header, TraceWriter};
 const CLOSING_US: u64 = 3_000_000;
 /// How long it may take until a node is taken back that was often away, in microseconds.
 const RETURNED_US: u64 = 2 * NODE_PROBATION_MICROS_MAX;
-/// Who founds and registers before the run.
-const FOUNDER: Uuid = Uuid([0xf0; 16]);
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -415,37 +411,19 @@ fn header(setup: &ClusterSetup) -> Header {
 /// The catalog of a cluster whose nodes and buffers are known.
 fn founded(options: &Options, buffers: &[Uuid]) -> Catalog {
     let mut catalog = Catalog::new();
-    let mut number = 0;
-    let mut apply = |catalog: &mut Catalog, action: Action| {
-        number += 1;
-        let command = Command {
-            client: FOUNDER,
-            number,
-            time: Micros(0),
-            action,
-        };
-        let applied = catalog.apply(number, &command);
-        applied.expect("a new cluster takes this");
-    };
     let version = match u32::try_from(options.get(Opt::ClusterVersion)) {
         Ok(version) if version > 0 => version,
         _ => CLUSTER_VERSIONS.max,
     };
     let cluster = FOUNDER;
-    apply(&mut catalog, Action::FoundCluster { cluster, version });
+    give(&mut catalog, Action::FoundCluster { cluster, version });
     let nodes = options.count(Opt::Nodes);
     for host in 0..nodes {
         let start = RegisterNode {
-            node: node_name(host),
-            disk: disk_of(host),
-            life: None,
-            earlier: Vec::new(),
             clean: true,
-            bad: Vec::new(),
-            versions: CLUSTER_VERSIONS,
-            change: NodeChange::default(),
+            ..RegisterNode::new(node_name(host), disk_of(host), CLUSTER_VERSIONS)
         };
-        apply(&mut catalog, Action::RegisterNode(start));
+        give(&mut catalog, Action::RegisterNode(start));
     }
     let copies = options.count(Opt::Copies).min(nodes);
     for (at, uuid) in buffers.iter().enumerate() {
@@ -467,18 +445,14 @@ fn founded(options: &Options, buffers: &[Uuid]) -> Catalog {
             mirror: None,
             region: None,
         };
-        apply(&mut catalog, Action::CreateBuffer(Box::new(create)));
+        give(&mut catalog, Action::CreateBuffer(Box::new(create)));
         let confirmed = Action::ConfirmBuffer {
             uuid: *uuid,
             reserved: None,
         };
-        apply(&mut catalog, confirmed);
+        give(&mut catalog, confirmed);
     }
     catalog
-}
-
-pub(super) fn node_name(host: usize) -> Name {
-    Name::parse(&format!("n{}", host + 1)).expect("a letter and digits are a name")
 }
 
 fn disk_of(host: usize) -> Uuid {

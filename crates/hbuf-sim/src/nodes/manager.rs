@@ -64,33 +64,25 @@ impl Manager {
         let (_, steps) = LogFile::found(GROUP, members, catalog, Micros(0));
         let mut disk = GroupFiles::default();
         steps.iter().for_each(|step| disk.perform(step));
+        let catalog = catalog.clone().obeying(rules);
+        Self::stopped(config, rules, catalog, disk)
+    }
+
+    /// Beside a copy of a disk there is no member: the group's files are on another one.
+    pub(super) fn of_a_copy(&self) -> Self {
+        let disk = GroupFiles::default();
+        Self::stopped(self.config, self.rules, self.catalog.clone(), disk)
+    }
+
+    /// Before its process starts.
+    fn stopped(config: GroupConfig, rules: Rules, catalog: Catalog, disk: GroupFiles) -> Self {
         Self {
             config,
             rules,
             group: None,
             log: None,
-            catalog: catalog.clone().obeying(rules),
+            catalog,
             disk,
-            todo: VecDeque::new(),
-            outbox: VecDeque::new(),
-            number: 0,
-            client: Uuid([0; 16]),
-            asked_at: None,
-            ticks: 0,
-            sessions: None,
-            register_at: None,
-        }
-    }
-
-    /// Beside a copy of a disk there is no member: the group's files are on another one.
-    pub(super) fn of_a_copy(&self) -> Self {
-        Self {
-            config: self.config,
-            rules: self.rules,
-            group: None,
-            log: None,
-            catalog: self.catalog.clone(),
-            disk: GroupFiles::default(),
             todo: VecDeque::new(),
             outbox: VecDeque::new(),
             number: 0,
@@ -200,7 +192,7 @@ impl World {
         let bad = this.bad.iter().map(|buffer| self.buffers[*buffer]);
         let bad = bad.collect();
         let start = RegisterNode {
-            node: super::cluster_run::node_name(host),
+            node: crate::founding::node_name(host),
             disk: this.disk_id,
             life: this.lives.now,
             earlier: this.lives.earlier.clone(),

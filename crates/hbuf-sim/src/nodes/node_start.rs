@@ -14,7 +14,7 @@ use hbuf_manager::{Action, Assign};
 use super::files::{LogFiles, LogId};
 use super::{About, Due, World};
 use crate::disk::{Directory, Losses, Name};
-use crate::draw::Purpose;
+use crate::draw::{Draw, Purpose};
 use crate::kinds::Kind;
 use crate::swarm::Opt;
 use crate::tracefile::EventId;
@@ -23,11 +23,8 @@ use crate::tracefile::EventId;
 pub(super) const TICK_US: u64 = 20_000;
 
 impl World {
-    /// The process of a node begins.
-    pub(super) fn start(&mut self, cause: EventId, host: usize) {
-        if self.hosts[host].copy_of.is_some() {
-            return self.start_copy(cause, host);
-        }
+    /// Another process runs, on a node or a copy of its disk; with what it draws its life from.
+    pub(super) fn process_begins(&mut self, cause: EventId, host: usize) -> (EventId, Draw) {
         let about = About {
             host: Some(host),
             ..About::default()
@@ -38,6 +35,16 @@ impl World {
         this.up = true;
         this.life += 1;
         this.clock.resume();
+        (event, draw)
+    }
+
+    /// The process of a node begins.
+    pub(super) fn start(&mut self, cause: EventId, host: usize) {
+        if self.hosts[host].copy_of.is_some() {
+            return self.start_copy(cause, host);
+        }
+        let (event, draw) = self.process_begins(cause, host);
+        let this = &mut self.hosts[host];
         let mut life = [0x11; 16];
         life[..8].copy_from_slice(&draw.next().next().0.to_be_bytes());
         life[8..].copy_from_slice(&this.life.to_be_bytes());

@@ -13,11 +13,12 @@ use hbuf_core::ids::{Hash, Micros, NodeId, Uuid};
 use hbuf_core::name::Name;
 use hbuf_manager::raft::{GroupConfig, MemberId, Members};
 use hbuf_manager::region::{Region, RegionAction};
-use hbuf_manager::{Action, CLUSTER_VERSIONS, Catalog, Command, RegisterNode, State};
+use hbuf_manager::{Action, CLUSTER_VERSIONS, Catalog, RegisterNode, State};
 
 use self::makers::Maker;
 use self::member::{Member, Which};
 use crate::draw::{Draw, Draws, Purpose};
+use crate::founding::{FOUNDER, give, node_name};
 use crate::net::{Cut, Delivery, Endpoint, Net, Packet, Weather};
 
 mod makers;
@@ -35,8 +36,6 @@ const STORM_US: u64 = 12_000_000;
 const CALM_US: u64 = 20_000_000;
 /// The name of the region.
 const REGION: &str = "eu";
-/// Who founds and registers before the run.
-const FOUNDER: Uuid = Uuid([0xf0; 16]);
 
 /// What a run leaves out, to show that the checks notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -407,21 +406,8 @@ fn founded(nodes: usize) -> (Catalog, Region) {
     (catalog, region)
 }
 
-fn give<S: State>(state: &mut S, action: S::Action) {
-    let number = state.applied() + 1;
-    let command = Command {
-        client: FOUNDER,
-        number,
-        time: Micros(0),
-        action,
-    };
-    let applied = state.apply(number, &command);
-    applied.expect("a new cluster takes this");
-}
-
 fn start_of(host: usize) -> RegisterNode {
-    let name = Name::parse(&format!("n{}", host + 1)).expect("a letter and digits are a name");
-    RegisterNode::new(name, disk_of(host), CLUSTER_VERSIONS)
+    RegisterNode::new(node_name(host), disk_of(host), CLUSTER_VERSIONS)
 }
 
 fn id_of(host: usize) -> NodeId {

@@ -47,34 +47,15 @@ impl Assignment {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
+    use super::super::tests::{ONE, TWO, of, up};
     use super::*;
-    use crate::ids::{Epoch, Uuid};
+    use crate::ids::Epoch;
     use crate::replication::{Disk, NodeFacts};
     use crate::rules::Rules;
 
-    const ONE: NodeId = NodeId(1);
-    const TWO: NodeId = NodeId(2);
-
-    fn of(nodes: &[NodeId]) -> Assignment {
-        let registration = |node: &NodeId| (*node, NodeEpoch(u64::from(node.0)));
-        let copies: Vec<_> = nodes.iter().map(registration).collect();
-        Assignment::new(Uuid([1; 16]), &copies, 1)
-    }
-
-    fn up(node: NodeId) -> Option<NodeFacts> {
-        Some(NodeFacts {
-            node_epoch: NodeEpoch(u64::from(node.0)),
-            alive: true,
-            draining: false,
-            clock_off: false,
-        })
-    }
-
     #[test]
     fn a_damaged_primary_is_replaced_and_begins_anew() {
-        let (rules, mut it) = (Rules::correct(), of(&[ONE, TWO]));
+        let (rules, mut it) = (Rules::correct(), of(&[ONE, TWO], 1));
         assert!(it.found_damaged(ONE));
         it.settle(&rules, up);
         assert_eq!((it.primary, it.epoch), (Some(TWO), Epoch(2)));
@@ -91,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_last_member_stays_and_leads_again_when_it_registers_without_the_damage() {
-        let (rules, mut it) = (Rules::correct(), of(&[ONE]));
+        let (rules, mut it) = (Rules::correct(), of(&[ONE], 1));
         assert!(it.found_damaged(ONE));
         it.settle(&rules, up);
         assert_eq!((it.primary, it.in_sync.len()), (None, 1));

@@ -1,7 +1,7 @@
 use super::*;
 
-const ONE: NodeId = NodeId(1);
-const TWO: NodeId = NodeId(2);
+pub(super) const ONE: NodeId = NodeId(1);
+pub(super) const TWO: NodeId = NodeId(2);
 const THREE: NodeId = NodeId(3);
 const FOUR: NodeId = NodeId(4);
 
@@ -20,13 +20,13 @@ fn assignment() -> Assignment {
 }
 
 /// All in sync; a node's registration is its number.
-fn of(nodes: &[NodeId], min_in_sync: usize) -> Assignment {
+pub(super) fn of(nodes: &[NodeId], min_in_sync: usize) -> Assignment {
     let registration = |node: &NodeId| (*node, NodeEpoch(u64::from(node.0)));
     let copies: Vec<_> = nodes.iter().map(registration).collect();
     Assignment::new(Uuid([1; 16]), &copies, min_in_sync)
 }
 
-fn up(node: NodeId) -> Option<NodeFacts> {
+pub(super) fn up(node: NodeId) -> Option<NodeFacts> {
     Some(NodeFacts {
         node_epoch: NodeEpoch(u64::from(node.0)),
         alive: true,
