@@ -123,8 +123,14 @@ impl Clock {
     /// process stands still. `None` when it does so until somebody resumes it.
     #[must_use]
     pub fn fires(&self, now: u64, delay_us: u64) -> Option<u64> {
+        self.runs_at(self.would_fire(now, delay_us))
+    }
+
+    /// When it fires if the process never stands still.
+    #[must_use]
+    pub fn would_fire(&self, now: u64, delay_us: u64) -> u64 {
         let reading = self.monotonic(now).saturating_add(delay_us);
-        self.runs_at(self.when(reading).max(now))
+        self.when(reading).max(now)
     }
 
     /// The first time from `at` on at which the process runs; `None` when that is not known.

@@ -56,7 +56,7 @@ impl World {
             }
             Action::Resume(node) => match self.client_named(node) {
                 Some(client) => self.clients[client].paused_until = self.t,
-                None => self.at_node(node, |world, host| world.hosts[host].clock.resume()),
+                None => self.at_node(node, Self::go_on),
             },
             Action::Reformat(node) => self.at_node(node, |world, host| world.reformat(event, host)),
             Action::Jump { node, by } => {

@@ -9,12 +9,16 @@ use hbuf_core::segment::LogKind;
 use hbuf_manager::State as _;
 
 use super::files::LogId;
+use super::host::Host;
 use super::reads::each_message;
 use super::states::Halts;
 use super::{About, World};
 use crate::history::{FinalLog, HistoryStart, LogRecord, check_logs};
 use crate::kinds::Kind;
 use crate::tracefile::EventId;
+
+/// A node that has not ticked for so many microseconds stands still.
+const STANDS_US: u64 = 1_000_000;
 
 /// Something that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -442,6 +446,9 @@ impl World {
     /// on running nodes hold what it holds.
     pub(super) fn at_rest(&self) -> Result<(), String> {
         self.moves_at_rest()?;
+        if let Some(host) = self.hosts.iter().position(|host| self.stands(host)) {
+            return Err(format!("{} stands still", self.names.nodes[host]));
+        }
         for (buffer, uuid) in self.buffers.iter().enumerate() {
             let name = &self.names.buffers[buffer];
             let Some(assignment) = self.newest(buffer) else {
@@ -480,6 +487,14 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+impl World {
+    /// Nothing that it says is the last word before it has come back from where it stood still.
+    const fn stands(&self, host: &Host) -> bool {
+        let ticks = host.up && host.copy_of.is_none();
+        ticks && self.t.saturating_sub(host.ticked_at) > STANDS_US
     }
 }
 

@@ -335,8 +335,8 @@ impl World {
         let wall = EPOCH.plus(self.t);
         let now = self.t;
         for host in 0..self.hosts.len() {
+            self.go_on(host);
             let this = &mut self.hosts[host];
-            this.clock.resume();
             this.clock.correct(now, wall);
             (this.fail_sync, this.slow_us) = (false, 0);
             // An operator restarts what stopped using its disk.

@@ -283,7 +283,8 @@ impl World {
         }
         if later > 0 {
             planned.moved = true;
-            self.plan(self.t + later, planned);
+            planned.meant = self.t + later;
+            self.plan(planned.meant, planned);
             return None;
         }
         Some(planned)

@@ -84,8 +84,8 @@ impl World {
     }
 
     fn heal_host(&mut self, cause: EventId, host: usize) {
+        self.go_on(host);
         let this = &mut self.hosts[host];
-        this.clock.resume();
         (this.fail_sync, this.slow_us) = (false, 0);
         if this.failed {
             self.crash(cause, host, false);

@@ -63,6 +63,8 @@ pub(super) struct Host {
     /// Buffers that are being recovered.
     pub(super) opening: BTreeSet<usize>,
     pub(super) failed: bool,
+    /// When it ticked last.
+    pub(super) ticked_at: u64,
     /// The power is about to go: nothing more is done.
     pub(super) cut_off: bool,
     /// Copies in which damage was found: their files are put aside.
@@ -172,6 +174,7 @@ impl Host {
             states: BTreeMap::new(),
             opening: BTreeSet::new(),
             failed: false,
+            ticked_at: 0,
             cut_off: false,
             bad: BTreeSet::new(),
             power_loss: PowerLoss::default(),

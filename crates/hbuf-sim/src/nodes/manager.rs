@@ -143,6 +143,7 @@ impl Manager {
 impl World {
     /// A node's tick: elections, heartbeats, sessions, what is asked again, what has come due.
     pub(super) fn tick(&mut self, cause: EventId, host: usize) {
+        self.hosts[host].ticked_at = self.t;
         if self.hosts[host].copy_of.is_some() {
             return self.tick_of_copy(cause, host);
         }

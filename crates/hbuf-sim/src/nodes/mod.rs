@@ -172,6 +172,14 @@ impl Due {
         }
     }
 
+    /// The node whose process it waits for while that stands still.
+    fn waits_for(&self) -> Option<usize> {
+        match self {
+            Self::Arrive { packet, .. } => node_of(packet.link.to),
+            due => due.host(),
+        }
+    }
+
     /// What tells it from others with the same cause when it is no event by itself; 0 for nothing.
     fn scope(&self, hosts: &[Host]) -> u64 {
         match self {
@@ -195,6 +203,8 @@ struct Planned {
     eid: EventId,
     /// A hand has moved it: it is not moved again.
     moved: bool,
+    /// When it comes if nobody stands still.
+    meant: u64,
     due: Due,
 }
 
@@ -348,10 +358,16 @@ impl World {
 
     /// What will be an event of this id.
     fn due_as(&mut self, cause: EventId, eid: EventId, at: u64, due: Due) {
+        self.due_unless(cause, eid, (at, at), due);
+    }
+
+    /// The same, at the second time, for somebody stands still at the first.
+    fn due_unless(&mut self, cause: EventId, eid: EventId, (meant, at): (u64, u64), due: Due) {
         let planned = Planned {
             cause,
             eid,
             moved: false,
+            meant,
             due,
         };
         self.plan(at, planned);
@@ -368,9 +384,26 @@ impl World {
     }
 
     fn due_as_on(&mut self, cause: EventId, eid: EventId, host: usize, after: u64, due: Due) {
-        let at = self.hosts[host].clock.fires(self.t, after);
-        // Nobody resumes what stands still for ever but the end of all faults, which asks again.
-        self.due_as(cause, eid, at.unwrap_or(self.t + after), due);
+        let clock = &self.hosts[host].clock;
+        let meant = clock.would_fire(self.t, after);
+        let at = clock.runs_at(meant).unwrap_or(meant);
+        self.due_unless(cause, eid, (meant, at), due);
+    }
+
+    /// The process of a node goes on, if it stood still: what was put off comes now.
+    fn go_on(&mut self, host: usize) {
+        self.hosts[host].clock.resume();
+        let now = self.t;
+        let put_off = |planned: &Planned, at: u64| {
+            at > planned.meant.max(now) && planned.due.waits_for() == Some(host)
+        };
+        let queue = self.queue.iter();
+        let put_off = queue.filter(|((at, _), planned)| put_off(planned, *at));
+        for place in put_off.map(|(place, _)| *place).collect::<Vec<_>>() {
+            if let Some(planned) = self.queue.remove(&place) {
+                self.plan(planned.meant, planned);
+            }
+        }
     }
 
     /// A text for the notes of events, made only when somebody reads lines.

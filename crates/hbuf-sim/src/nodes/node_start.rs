@@ -34,7 +34,7 @@ impl World {
         let this = &mut self.hosts[host];
         this.up = true;
         this.life += 1;
-        this.clock.resume();
+        self.go_on(host);
         (event, draw)
     }
 
