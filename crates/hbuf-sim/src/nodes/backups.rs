@@ -250,6 +250,11 @@ impl Lives {
 }
 
 impl Host {
+    /// The node of whose disk it runs a copy.
+    pub(super) fn copies(&self) -> Option<usize> {
+        self.copy_of.map(|copy| copy.of)
+    }
+
     fn kept(&self) -> Kept {
         Kept {
             disk: self.disk.clone(),

@@ -77,10 +77,14 @@ impl World {
         (0..=nodes / 2).map(|at| (first + at) % nodes).collect()
     }
 
-    /// All of them are registered; whoever leads them.
+    /// All of them are registered, whoever leads them, but one whose name several processes ask
+    /// for: who has copies of one disk running takes turns until he stops them.
     fn core_stands(&self, core: &BTreeSet<usize>) -> bool {
-        let mut hosts = core.iter().map(|host| &self.hosts[*host]);
-        hosts.all(|host| host.up && host.node_epoch.is_some())
+        core.iter().all(|host| {
+            let this = &self.hosts[*host];
+            let contested = self.hosts.iter().any(|other| other.copies() == Some(*host));
+            this.up && (this.node_epoch.is_some() || contested)
+        })
     }
 
     fn heal_host(&mut self, cause: EventId, host: usize) {
