@@ -55,6 +55,10 @@ pub const PENDING_APPENDS_MAX: usize = 65_536;
 
 /// Records that one message to a copy names at most; they are sent in as many pieces as fit.
 pub const COPY_RECORDS_MAX: u64 = 10_000;
+/// Old records that one message to a copy which began near the tail names at most.
+pub const FILL_RECORDS_MAX: u64 = 1_000;
+/// Bytes a second of old records that a node sends to such copies unless it is set otherwise.
+pub const FILL_BYTES_PER_SECOND: u64 = 32 << 20;
 /// A copy that owes an answer for so many microseconds is sent again what it has not answered.
 pub const COPY_SILENT_MICROS: u64 = 500_000;
 /// A member of the in-sync set that has not held everything for so many microseconds keeps every

@@ -102,6 +102,8 @@ pub struct Rules {
     pub tail_reads_ask_a_round: bool,
     /// Only a member that holds all that is kept is appointed.
     pub whole_members_are_appointed: bool,
+    /// What a copy fills in of before its first record counts when all of a segment is durable.
+    pub filled_segments_are_whole: bool,
     /// A copy leaves when enough others hold all that is kept.
     pub moves_wait_for_whole: bool,
     /// No election is forced while the session of the old primary lives.
@@ -160,6 +162,7 @@ impl Rules {
             added_begin_a_tenure: true,
             tail_reads_ask_a_round: true,
             whole_members_are_appointed: true,
+            filled_segments_are_whole: true,
             moves_wait_for_whole: true,
             forced_waits_for_primary: true,
         }

@@ -157,6 +157,8 @@ fn staying(it: &Assignment) -> impl Iterator<Item = NodeId> {
 /// What is on its way.
 struct Underway {
     buffers: BTreeSet<Uuid>,
+    /// Those of them that nobody leads: nothing of them moves, so they take nobody's turn.
+    stand: BTreeSet<Uuid>,
     arrivals: BTreeMap<NodeId, usize>,
 }
 
@@ -164,6 +166,7 @@ impl Underway {
     fn of(catalog: &Catalog, held: &[(&Buffer, &Assignment)]) -> Self {
         let mut all = Self {
             buffers: BTreeSet::new(),
+            stand: BTreeSet::new(),
             arrivals: BTreeMap::new(),
         };
         // A copy on a node that is down waits for the node, which is not what is throttled.
@@ -176,6 +179,10 @@ impl Underway {
             let behind: Vec<NodeId> = behind.collect();
             if !it.leaving.is_empty() || !behind.is_empty() {
                 all.buffers.insert(buffer.uuid);
+            }
+            if it.primary.is_none() && all.buffers.contains(&buffer.uuid) {
+                all.stand.insert(buffer.uuid);
+                continue;
             }
             for node in behind {
                 *all.arrivals.entry(node).or_insert(0) += 1;
@@ -198,13 +205,14 @@ impl Underway {
             let turned = on_its_way && step.why == Why::Draining;
             let first = moved.insert(step.buffer) && (!on_its_way || turned);
             let arrivals = self.arrivals.get(&step.to).copied().unwrap_or_default();
-            let room = turned || self.buffers.len() < throttle.buffers;
+            let moving = self.buffers.len() - self.stand.len();
+            let room = turned || moving < throttle.buffers;
             let room = room && arrivals < throttle.arrivals;
             let it = catalog.assignment(step.buffer).filter(|_| first && room);
             if let Some(it) = it {
                 self.buffers.insert(step.buffer);
                 self.arrivals.insert(step.to, arrivals + 1);
-                steps.commands.push(moving(it, step));
+                steps.commands.push(set_copies(it, step));
             }
         }
         for step in &plan.primaries {
@@ -219,7 +227,7 @@ impl Underway {
 }
 
 /// The new copy takes the place of the old one also in the order of preference.
-fn moving(it: &Assignment, step: &Move) -> Assign {
+fn set_copies(it: &Assignment, step: &Move) -> Assign {
     let mut copies: Vec<NodeId> = it.preferred.clone();
     copies.retain(|node| staying(it).any(|copy| copy == *node));
     let unnamed = staying(it).filter(|node| !it.preferred.contains(node));

@@ -177,6 +177,8 @@ pub enum Kind {
     /// …
     CopyBegan,
     /// …
+    CopyFilled,
+    /// …
     CopyRemoved,
     /// …
     TailAsked,
@@ -208,7 +210,7 @@ impl Kind {
     }
 
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 95] = [
+    pub const ALL: [Self; 96] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -293,6 +295,7 @@ impl Kind {
         Self::CopyTook,
         Self::CopyCut,
         Self::CopyBegan,
+        Self::CopyFilled,
         Self::CopyRemoved,
         Self::TailAsked,
         Self::TailShown,

@@ -69,6 +69,20 @@ impl Buffer {
         }
     }
 
+    /// There is room and time for old records to a copy. Those of the segment that holds the one
+    /// before its first come next.
+    pub(crate) fn on_pull_fill(&mut self, now: Micros, to: NodeId, out: &mut Effects) {
+        let Some(from) = self.leader.begins_late(to) else {
+            return;
+        };
+        let before = self.segments.iter().rev().find(|it| it.first < from);
+        let message = before.and_then(|it| self.leader.pull_fill(now, to, it.first));
+        if let Some(message) = message {
+            let log = LogKind::Messages;
+            self.wish(Wish::ToCopy { log, to, message }, out);
+        }
+    }
+
     /// Where a copy begins that lacks so much that it would drag old segments through the cache:
     /// behind the newest mark, which has the tables of the log before.
     fn messages_base(&self) -> Option<Base> {
@@ -101,6 +115,7 @@ impl Buffer {
     /// A mark was written that covers the log through `through`.
     pub(crate) fn on_marked(&mut self, through: Seq) {
         self.written_mark = self.written_mark.max(Some(through));
+        self.leader.primary(LogKind::Messages).on_marked(through);
     }
 
     /// When [`Self::on_copies_due`] has something to do next.
@@ -128,10 +143,22 @@ impl Buffer {
         self.advance_both(rules, out);
     }
 
+    /// Who joins later holds what is left, and can lead only when the manager knows that this is
+    /// all there is.
+    pub(crate) fn tell_kept(&self, out: &mut Effects) {
+        let assignment = self.leader.assignment();
+        if assignment.copies.len() > 1 && self.first > assignment.kept_from {
+            self.wish(Wish::TellKept(self.epoch, self.first), out);
+        }
+    }
+
     /// Says for whom there is something to tell, unless it was said.
     pub(crate) fn tell(&mut self, out: &mut Effects) {
         for (to, log) in self.leader.news() {
             self.wish(Wish::News { log, to }, out);
+        }
+        for to in self.leader.fills() {
+            self.wish(Wish::Fill { to }, out);
         }
     }
 

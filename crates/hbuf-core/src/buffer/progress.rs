@@ -155,7 +155,7 @@ mod tests {
     use crate::ids::{Epoch, Hash, Micros, NodeId, Uuid};
     use crate::input::{BufferConfig, BufferState, DiskHealth, Token};
     use crate::record::Kind;
-    use crate::replication::{Assignment, FromCopy, Member, NodeEpoch, Word};
+    use crate::replication::{Assignment, FromCopy, Member, NodeEpoch, Wish, Word};
 
     const SELF: NodeId = NodeId(1);
     const OTHER: NodeId = NodeId(2);
@@ -339,6 +339,24 @@ mod tests {
         };
         assert_eq!(out.iter().find_map(fence), Some(9));
         assert_eq!(buffer.state(), BufferState::Paused);
+    }
+
+    #[test]
+    fn what_retention_left_is_told_to_the_manager_when_there_are_copies() {
+        let (mut buffer, mut out) = (two_copies(), Effects::new());
+        for _ in 0..12 {
+            append(&mut buffer, 1, &mut out);
+        }
+        ack(&mut buffer, SELF, 12, &mut out);
+        ack(&mut buffer, OTHER, 12, &mut out);
+        let first = buffer.segments[1].first;
+        out.clear();
+        buffer.keep_from(first, &mut out);
+        let told = Effect::Replication {
+            buffer: buffer.uuid(),
+            wish: Wish::TellKept(Epoch(1), first),
+        };
+        assert_eq!(out.last(), Some(&told));
     }
 
     #[test]

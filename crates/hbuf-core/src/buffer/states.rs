@@ -95,7 +95,7 @@ impl Buffer {
         let plan = retention::plan(&self.config.retention, &self.segments, self.end, bound, now);
         let Some(plan) = plan else { return };
         if plan.roll_open && self.units.is_empty() {
-            self.roll_empty(now, out);
+            self.roll_empty(out);
         } else if plan.roll_open {
             return;
         }
@@ -103,10 +103,10 @@ impl Buffer {
     }
 
     /// Starts a segment without a message, so that the expired one can go.
-    fn roll_empty(&mut self, now: Micros, out: &mut Effects) {
+    fn roll_empty(&mut self, out: &mut Effects) {
         let first = self.end.next();
-        // The head's time counts as the log's: no message behind it may be earlier.
-        self.last_time = now.max(self.last_time);
+        // Not the time of now: a copy whose clock is behind may be primary next, and no message
+        // behind a head may be earlier than it.
         let head = self.roll(first, self.last_time, out);
         self.empty_segment = Some((first, head.len() as u64));
         out.push(Effect::WriteBytes(WriteBytes {
@@ -144,6 +144,7 @@ impl Buffer {
             buffer: self.buffer,
             keep_from: first,
         });
+        self.tell_kept(out);
     }
 
     /// Whether the buffer is about to be paused.

@@ -32,7 +32,7 @@ pub(super) struct Messages {
     pub(super) unreadable: Vec<Unreadable>,
     file: Seq,
     position: Position,
-    covered: Seq,
+    pub(super) covered: Seq,
     /// The highest commit that a record was framed with.
     known: Seq,
     /// Nothing is known of the tree yet: the head of the first file says it.
@@ -153,6 +153,7 @@ impl Messages {
         replay: &mut Replay<'_>,
         (repairs, damage): (&mut Vec<Repair>, &mut Option<Damage>),
     ) -> Result<(), ReadFailed> {
+        self.find_behind_mark(found)?;
         self.sealed_before_mark(found, damage);
         let stop = loop {
             let stop = self.walk_file(found)?;
@@ -233,7 +234,13 @@ impl Messages {
         Ok(Some(stop))
     }
 
-    fn present<'a>(&self, found: &Found<'a>) -> Option<FoundFile<'a>> {
+    /// Goes on in another file than that of the mark, behind the last record that it covers.
+    pub(super) const fn goes_on_in(&mut self, file: Seq, (offset, time): (u64, Micros)) {
+        self.file = file;
+        (self.position.offset, self.position.time) = (offset, time);
+    }
+
+    pub(super) fn present<'a>(&self, found: &Found<'a>) -> Option<FoundFile<'a>> {
         found
             .segments
             .iter()

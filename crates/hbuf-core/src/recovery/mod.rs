@@ -13,6 +13,7 @@
 //!                                          └─▶ classify: clean, torn (cut), corrupt (read only)
 //! ```
 
+mod before_mark;
 #[cfg(test)]
 mod cursor_damage_tests;
 #[cfg(test)]

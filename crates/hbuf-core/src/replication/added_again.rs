@@ -100,7 +100,9 @@ impl World {
             Step::Take(_, through) => copy.on_synced(&self.rules, log, through),
             Step::Answer(to, answer) => Some((to, answer)),
             Step::Commit(_) => None,
-            Step::Cut(_) | Step::Begin(_) => panic!("it holds what the primary holds"),
+            Step::Cut(_) | Step::Begin(_) | Step::Mark(..) | Step::Drop(_) | Step::Fill(_) => {
+                panic!("it holds what the primary holds")
+            }
         };
         if let Some((to, answer)) = answer {
             assert_eq!(to, ONE);
@@ -169,4 +171,18 @@ fn a_copy_that_registers_anew_is_heard_although_the_primary_hears_of_that_later(
     world.talk(&mut copy).expect("it holds all");
     assert_eq!(world.leader.registration(TWO), Some(now));
     assert_eq!(copy.log(LogKind::Messages).durable, END);
+}
+
+#[test]
+fn one_that_was_no_copy_when_its_connection_had_room_is_greeted_when_it_is_one_again() {
+    let mut world = World::new();
+    world.decide(&[ONE, TWO]);
+    let news = world.leader.news();
+    assert_eq!(news.len(), 2);
+    world.decide(&[ONE]);
+    for (to, log) in news.iter().copied() {
+        assert_eq!(world.leader.pull(world.now, to, log, None), None);
+    }
+    world.decide(&[ONE, TWO]);
+    assert_eq!(world.leader.news(), news);
 }

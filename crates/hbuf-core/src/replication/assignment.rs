@@ -73,8 +73,8 @@ pub struct Assignment {
     pub copies: BTreeSet<NodeId>,
     /// The copies that go when enough others hold everything.
     pub leaving: BTreeSet<NodeId>,
-    /// While copies leave: as many members as the move began with, those that it ends with at
-    /// most, hold all that is kept before one goes. 0 while nobody leaves.
+    /// While copies leave: as many members as the move began with and as a commit needs, those that
+    /// it ends with at most, hold all that is kept before one goes. 0 while nobody leaves.
     pub whole_min: usize,
     /// Who must hold a message before it is committed.
     pub in_sync: BTreeMap<NodeId, Member>,

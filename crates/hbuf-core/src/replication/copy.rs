@@ -2,6 +2,7 @@
 
 use super::assignment::NodeEpoch;
 use super::epochs::Epochs;
+use super::filling::{Fill, Filling};
 use super::log::Log;
 use super::message::{FromCopy, Position, ToCopy, Word};
 use crate::ids::{Epoch, Seq};
@@ -19,6 +20,10 @@ pub struct Copy {
     log: Log,
     round: u64,
     quarantined: bool,
+    /// What the newest mark covers that it took in this life.
+    marked: Seq,
+    /// The segment of before its first that it takes just now.
+    pub(super) filling: Option<Filling>,
     /// Its tenure.
     tenure: u64,
     /// Damage was found in it: it says nothing of what it holds until it begins anew.
@@ -32,8 +37,14 @@ pub struct Taken {
     pub cut: Option<Seq>,
     /// Give the log up and begin another one behind this seq, durably.
     pub begin: Option<Seq>,
+    /// Take the mark that came with the message, which covers the log from `.1` through `.0`.
+    pub mark: Option<(Seq, Seq)>,
+    /// Then drop what is before this seq, whole segments of it.
+    pub drop: Option<Seq>,
     /// Append the message's records behind `.0` through `.1`.
     pub append: Option<(Seq, Seq)>,
+    /// Put the message's records into a segment of before the first.
+    pub fill: Option<Fill>,
     /// What is answered at once; records are answered when the disk holds them.
     pub answer: Option<FromCopy>,
 }
@@ -61,6 +72,8 @@ impl Copy {
             },
             round: 0,
             quarantined: false,
+            marked: Seq::ZERO,
+            filling: None,
             tenure,
             damaged: false,
         }
@@ -81,6 +94,16 @@ impl Copy {
     #[must_use]
     pub const fn tenure(&self) -> u64 {
         self.tenure
+    }
+
+    /// What it holds begins here from now on.
+    pub(super) const fn begins_at(&mut self, first: Seq) {
+        self.log.from = first;
+    }
+
+    /// Whether its log was compared with the primary's in this epoch and life.
+    pub(super) const fn led(&self) -> bool {
+        self.led
     }
 
     /// Begins anew with an empty log, in a tenure in which it is none of the in-sync set.
@@ -124,7 +147,10 @@ impl Copy {
         let nothing = Taken {
             cut: None,
             begin: None,
+            mark: None,
+            drop: None,
             append: None,
+            fill: None,
             answer: None,
         };
         let epoch = message.epoch();
@@ -143,10 +169,8 @@ impl Copy {
         }
         let led = self.led && epoch == self.epoch;
         match message {
-            ToCopy::Greet { .. } => nothing.answering(match led {
-                true => self.holds(rules),
-                false => self.says(Word::NotLed),
-            }),
+            ToCopy::Greet { .. } if led => nothing.answering(self.holds(rules)),
+            ToCopy::Greet { .. } => nothing.answering(self.says(Word::NotLed)),
             ToCopy::Lead { to, .. } | ToCopy::Begin { to, .. }
                 if *to != self.node_epoch && rules.leads_name_a_life =>
             {
@@ -158,17 +182,34 @@ impl Copy {
                 commit,
                 ..
             } => self.on_lead(rules, epoch, (*end, epochs), *commit, nothing),
-            ToCopy::Begin { .. } if !led => nothing.answering(self.says(Word::NotLed)),
+            _ if !led => nothing.answering(self.says(Word::NotLed)),
+            _ => self.on_led(rules, message, nothing),
+        }
+    }
+
+    /// What only a copy takes whose log was compared with the primary's.
+    fn on_led(&mut self, rules: &Rules, message: &ToCopy, nothing: Taken) -> Taken {
+        match message {
+            ToCopy::Greet { .. } | ToCopy::Lead { .. } => nothing,
             // What was under way while the log grew is needed no more.
             ToCopy::Begin { at, .. } if *at <= self.log.end => nothing.answering(self.holds(rules)),
             ToCopy::Begin { at, epochs, .. } => {
                 self.log = Log::behind(*at, epochs.clone());
+                self.filling = None;
                 let taken = Taken {
                     begin: Some(*at),
                     ..nothing
                 };
                 taken.answering(self.holds(rules))
             }
+            ToCopy::Mark { at, first, .. } => self.on_mark(*at, *first, nothing),
+            ToCopy::Fill {
+                first,
+                last,
+                after,
+                through,
+                ..
+            } => self.on_fill(rules, (*first, *last), (*after, *through), nothing),
             ToCopy::Append {
                 prev,
                 through,
@@ -177,9 +218,6 @@ impl Copy {
                 round,
                 ..
             } => {
-                if !led {
-                    return nothing.answering(self.says(Word::NotLed));
-                }
                 self.round = self.round.max(*round);
                 self.on_append(rules, (*prev, *through), epochs, *commit, nothing)
             }
@@ -216,6 +254,7 @@ impl Copy {
         self.led = true;
         self.round = 0;
         let cut = (common < self.log.end).then_some(common);
+        self.filling = self.filling.filter(|_| common >= self.log.from.prev());
         self.log.cut(common.min(self.log.end));
         self.learn(commit);
         Taken { cut, ..nothing }.answering(self.holds(rules))
@@ -256,6 +295,30 @@ impl Copy {
         }
     }
 
+    /// A mark vouches for what a crash would leave, and for no log but the one of which it is: it
+    /// is taken when the disk holds all that it covers, and once.
+    fn on_mark(&mut self, at: Seq, first: Seq, nothing: Taken) -> Taken {
+        let news = at > self.marked && at <= self.log.durable && at >= self.log.from;
+        let drop = Some(first.min(at)).filter(|first| news && *first > self.log.from);
+        if news {
+            self.marked = at;
+        }
+        if let Some(first) = drop {
+            self.log.from = first;
+            self.filling = None;
+        }
+        // What was filled in counts for the mark as soon as it is to be on disk: that comes first.
+        let filled = self.filling.filter(|filling| filling.whole);
+        let from = filled.map_or(self.log.from, |filling| filling.first);
+        let mark = news.then_some((at, from));
+        Taken {
+            mark,
+            drop,
+            ..nothing
+        }
+        .answering(self.says(Word::Marked { at }))
+    }
+
     /// What is committed is known as soon as all of it is here: a part could be a part of a batch.
     fn learn(&mut self, commit: Seq) {
         if commit <= self.log.end {
@@ -263,7 +326,7 @@ impl Copy {
         }
     }
 
-    const fn holds(&self, rules: &Rules) -> FromCopy {
+    pub(super) const fn holds(&self, rules: &Rules) -> FromCopy {
         let durable = match rules.copies_answer_by_disk {
             true => self.log.durable,
             false => self.log.end,
@@ -278,7 +341,7 @@ impl Copy {
         })
     }
 
-    const fn says(&self, word: Word) -> FromCopy {
+    pub(super) const fn says(&self, word: Word) -> FromCopy {
         FromCopy {
             epoch: self.epoch,
             node_epoch: self.node_epoch,
@@ -289,7 +352,7 @@ impl Copy {
 }
 
 impl Taken {
-    fn answering(self, answer: FromCopy) -> Self {
+    pub(super) fn answering(self, answer: FromCopy) -> Self {
         Self {
             answer: Some(answer),
             ..self
@@ -380,6 +443,28 @@ mod tests {
         assert_eq!((copy.log(), copy.epoch()), (&Log::default(), Epoch(2)));
         let answer = copy.on_message(&rules, &lead(SELF, 5)).answer.unwrap();
         assert_eq!((answer.tenure, answer.word), (9, holds(Seq(0), 0)));
+    }
+
+    #[test]
+    fn a_mark_is_taken_when_the_disk_holds_what_it_covers_and_retention_goes_with_it() {
+        let (rules, mut copy) = (Rules::correct(), copy(4));
+        let mark = |at, first| ToCopy::Mark {
+            epoch: Epoch(2),
+            at: Seq(at),
+            first: Seq(first),
+        };
+        assert_eq!(word(copy.on_message(&rules, &mark(4, 1))), Word::NotLed);
+        copy.on_message(&rules, &lead(SELF, 5));
+        copy.on_message(&rules, &append((5, 1), 7));
+        let early = copy.on_message(&rules, &mark(6, 3));
+        assert_eq!((early.mark, copy.log().from), (None, Seq(1)));
+        assert_eq!(word(early), Word::Marked { at: Seq(6) });
+        copy.on_synced(&rules, Seq(7));
+        let taken = copy.on_message(&rules, &mark(6, 3));
+        assert_eq!(taken.mark, Some((Seq(6), Seq(3))));
+        assert_eq!(taken.drop, Some(Seq(3)));
+        assert_eq!(copy.log().from, Seq(3));
+        assert_eq!(copy.on_message(&rules, &mark(6, 3)).mark, None, "once");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use alloc::sync::Arc;
 
 use super::assignment::{Alter, Assignment, NodeEpoch};
+use super::filling::Fill;
 use super::message::{FromCopy, ToCopy};
-use crate::ids::{NodeId, Seq};
+use crate::ids::{Epoch, NodeId, Seq};
 use crate::input::Token;
 use crate::segment::LogKind;
 
@@ -51,6 +52,13 @@ pub enum Event {
     Damaged,
     /// A mark is on disk that covers the messages through this seq.
     Marked(Seq),
+    /// There is room, and time, for old records to a copy: what is it to be sent of them next?
+    PullFill {
+        /// The copy.
+        to: NodeId,
+    },
+    /// The last [`Wish::TakeFill`] of the segment that begins at this seq is done.
+    Filled(Seq),
     /// Somebody wants to know where the log ends, whoever else may have been appointed meanwhile.
     ReadTail(Token),
 }
@@ -122,6 +130,35 @@ pub enum Wish {
         /// Behind which seq.
         at: Seq,
     },
+    /// There is something of before its first record to send to a copy: [`Event::PullFill`] when
+    /// nothing that is new waits for the connection. Said once until then. How fast old records go
+    /// is for whoever has the disk to say, over all buffers of the node ([`super::FillPace`]).
+    Fill {
+        /// The copy.
+        to: NodeId,
+    },
+    /// Put the records of a message into the segment of before the first record that begins at
+    /// [`super::Fill::first`]. With the last of them: sync it, then write the newest mark anew,
+    /// with this segment as its first; then [`Event::Filled`].
+    TakeFill {
+        /// The message.
+        token: Token,
+        /// Which records.
+        fill: Fill,
+    },
+    /// Write the mark that came with a message as this copy's own, with its tables: where it ends
+    /// is where the record `at` does here. Not while anything of the log is being cut.
+    TakeMark {
+        /// The message.
+        token: Token,
+        /// What it covers; the disk holds it.
+        at: Seq,
+        /// The first seq that is kept here.
+        first: Seq,
+    },
+    /// Tell the manager, until it knows, that retention has left nothing before this seq, as the
+    /// primary of this epoch.
+    TellKept(Epoch, Seq),
     /// This node is the primary from now on: make everything durable that was written, recover the
     /// buffer and open it.
     Promote,

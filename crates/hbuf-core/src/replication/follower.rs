@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::assignment::NodeEpoch;
 use super::copy::{Copy, Taken};
+use super::filling::Fill;
 use super::leader::LOGS;
 use super::log::Log;
 use super::message::{FromCopy, ToCopy};
@@ -40,8 +41,14 @@ pub enum Step {
     Cut(Seq),
     /// Give a log up and begin another one behind this seq, durably.
     Begin(Seq),
+    /// Take the message's mark, which covers the log from the second seq through the first.
+    Mark(Seq, Seq),
+    /// Drop what is before this seq, whole segments of it.
+    Drop(Seq),
     /// Append the message's records behind the first seq through the second.
     Take(Seq, Seq),
+    /// Put the message's records into a segment of before the first.
+    Fill(Fill),
     /// Answer.
     Answer(NodeId, FromCopy),
     /// What is committed and here has grown.
@@ -190,6 +197,13 @@ impl Follower {
         }
     }
 
+    /// A segment of before the first is durable, and the mark by which the log begins there.
+    pub(crate) fn on_filled(&mut self, rules: &Rules, first: Seq) -> Option<(NodeId, FromCopy)> {
+        let side = &mut self.messages;
+        let answer = side.copy.on_filled(rules, first)?;
+        Some((side.leader?, answer))
+    }
+
     /// A log was cut back, or begun anew, durably.
     pub fn on_cut(&mut self, log: LogKind) -> Option<(NodeId, FromCopy)> {
         self.side(log).waits.take()
@@ -201,13 +215,19 @@ impl Side {
         let Taken {
             cut,
             begin,
+            mark,
+            drop,
             append,
+            fill,
             answer,
         } = taken;
         let mut steps = Vec::new();
         steps.extend(cut.map(Step::Cut));
         steps.extend(begin.map(Step::Begin));
+        steps.extend(mark.map(|(at, first)| Step::Mark(at, first)));
+        steps.extend(drop.map(Step::Drop));
         steps.extend(append.map(|(after, through)| Step::Take(after, through)));
+        steps.extend(fill.map(Step::Fill));
         let Some(answer) = answer else { return steps };
         if cut.is_some() || begin.is_some() || self.waits.is_some() {
             self.waits = Some((from, answer));

@@ -10,6 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::assignment::{Alter, Assignment, Change, NodeEpoch};
+use super::filling::Fills;
 use super::log::Log;
 use super::message::{FromCopy, ToCopy, Word};
 use super::primary::{Base, Primary, Told};
@@ -28,9 +29,12 @@ pub struct Leader {
     cursors: Primary,
     lines: BTreeMap<(NodeId, LogKind), Line>,
     copies: BTreeMap<NodeId, Pace>,
+    fills: Fills,
     reads: VecDeque<TailRead>,
     /// When the manager was asked last what it has not decided.
     asked: Option<Micros>,
+    /// Whom it asked to be taken in last; node 0 for nobody.
+    asked_in: NodeId,
 }
 
 /// What one copy was told of one log.
@@ -79,8 +83,10 @@ impl Leader {
             cursors: Primary::appointed(rules, me, Arc::clone(assignment), cursors),
             lines: BTreeMap::new(),
             copies: BTreeMap::new(),
+            fills: Fills::default(),
             reads: VecDeque::new(),
             asked: None,
+            asked_in: NodeId(0),
         }
     }
 
@@ -149,6 +155,9 @@ impl Leader {
     /// What a copy says of a log.
     pub fn on_answer(&mut self, now: Micros, log: LogKind, from: NodeId, answer: FromCopy) {
         self.primary(log).on_answer(from, answer);
+        if log == LogKind::Messages {
+            self.fills.on_answer(from, answer.word);
+        }
         let held = (
             self.messages.holds(from).unwrap_or_default(),
             self.cursors.holds(from).unwrap_or_default(),
@@ -185,6 +194,7 @@ impl Leader {
     /// The connection to a copy was lost: what it has not answered is sent again.
     pub fn on_silence(&mut self, node: NodeId) {
         LOGS.into_iter().for_each(|log| self.say_again(node, log));
+        self.fills.on_silence(node);
     }
 
     fn say_again(&mut self, node: NodeId, log: LogKind) {
@@ -234,15 +244,39 @@ impl Leader {
         let primary = self.primary(log);
         let message = primary.next_for(node, COPY_RECORDS_MAX, base);
         let told = primary.told(node);
+        let Some(message) = message else {
+            // It is no copy any more. If it is one again, it was told nothing.
+            self.lines.remove(&(node, log));
+            return None;
+        };
         let line = self.lines.entry((node, log)).or_default();
         line.noticed = false;
-        if message.is_some() {
-            line.begins = matches!(message, Some(ToCopy::Begin { .. }));
-            line.told = told;
-            line.silent_since.get_or_insert(now);
-            self.pace(now, node);
+        line.begins = matches!(message, ToCopy::Begin { .. });
+        line.told = match message {
+            ToCopy::Mark { .. } => line.told.of_mark(told),
+            _ => told,
+        };
+        line.silent_since.get_or_insert(now);
+        self.pace(now, node);
+        Some(message)
+    }
+
+    /// To whom there is something to send of before its first record, and nobody knows yet.
+    pub(crate) fn fills(&mut self) -> Vec<NodeId> {
+        match self.appends() {
+            true => self.fills.news(&self.messages),
+            false => Vec::new(),
         }
-        message
+    }
+
+    /// Where a copy begins that lacks something of before.
+    pub(crate) fn begins_late(&self, node: NodeId) -> Option<Seq> {
+        self.messages.begins_late(node)
+    }
+
+    /// What a copy is sent next of a segment of before its first record.
+    pub(crate) fn pull_fill(&mut self, now: Micros, node: NodeId, first: Seq) -> Option<ToCopy> {
+        self.fills.pull(now, node, first, &self.messages)
     }
 
     /// Begins a read of the tail (rule 11); `false` when too many wait.
@@ -281,6 +315,7 @@ impl Leader {
             pace.whole_at = pace.whole_at.min(now);
             pace.mark.2 = pace.mark.2.min(now);
         }
+        self.fills.on_clock_back(now);
         self.asked = self.asked.map(|asked| asked.min(now));
     }
 
@@ -294,7 +329,8 @@ impl Leader {
             member.then(|| pace.whole_at.plus(COPY_LAG_MICROS))
         });
         let asked = self.asked.map(|at| at.plus(ASK_AGAIN_MICROS));
-        silent.chain(behind).chain(asked).min()
+        let fills = self.fills.due();
+        silent.chain(behind).chain(asked).chain(fills).min()
     }
 
     /// Time passed: who is silent is told again, and the manager is asked to take out whoever keeps
@@ -314,6 +350,7 @@ impl Leader {
         for (node, log) in silent {
             self.say_again(node, log);
         }
+        self.fills.on_time(now);
         if let Some(proposal) = self.messages.proposal() {
             // It was lost, or refused: whoever was to join has started anew, perhaps. Taken back,
             // it can be asked anew, once the manager says that it will never come to be.
@@ -322,7 +359,8 @@ impl Leader {
             let back = Alter { change, ..proposal };
             return (wait >= ASK_AGAIN_MICROS).then(|| self.asks(now, back));
         }
-        let alter = self.who_joins(rules).or_else(|| self.who_leaves(now))?;
+        let alter = self.who_joins(rules).or_else(|| self.who_leaves(now));
+        let alter = alter.or_else(|| self.who_holds_more())?;
         Some(self.asks(now, alter))
     }
 
@@ -331,17 +369,32 @@ impl Leader {
         alter
     }
 
-    /// Both logs count whoever is being added.
+    /// Both logs count whoever is being added. The manager may refuse one again and again, as one
+    /// whose node leaves: the others come first then.
     fn who_joins(&mut self, rules: &Rules) -> Option<Alter> {
         let assignment = Arc::clone(self.messages.assignment());
         let outside = assignment.copies.iter().copied();
-        let mut outside = outside.filter(|node| !assignment.in_sync.contains_key(node));
-        outside.find_map(|node| {
+        let outside = outside.filter(|node| !assignment.in_sync.contains_key(node));
+        let mut outside: Vec<NodeId> = outside.collect();
+        outside.sort_by_key(|node| (*node <= self.asked_in, *node));
+        outside.into_iter().find_map(|node| {
             self.cursors.may_add(rules, node)?;
             let alter = self.messages.ask_add(rules, node)?;
             self.cursors.proposes(alter);
+            self.asked_in = node;
             Some(alter)
         })
+    }
+
+    /// A member that began near the tail holds all by now.
+    fn who_holds_more(&mut self) -> Option<Alter> {
+        let members = self.messages.assignment().in_sync.keys().copied();
+        let alter = members
+            .collect::<Vec<_>>()
+            .into_iter()
+            .find_map(|node| self.messages.ask_holds(node))?;
+        self.cursors.proposes(alter);
+        Some(alter)
     }
 
     fn who_leaves(&mut self, now: Micros) -> Option<Alter> {

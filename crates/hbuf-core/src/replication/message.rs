@@ -48,6 +48,30 @@ pub enum ToCopy {
         /// The epochs of the log through `at`.
         epochs: Epochs,
     },
+    /// A mark of the primary's, which travels beside it with its tables: the copy's log through
+    /// `at` is that of which it is, and retention has left nothing below `first`.
+    Mark {
+        /// The primary's epoch.
+        epoch: Epoch,
+        /// What it covers; committed.
+        at: Seq,
+        /// The first seq that is left.
+        first: Seq,
+    },
+    /// Records of before the copy's first, which are committed: those of a segment that ends right
+    /// before it, behind `after` through `through`.
+    Fill {
+        /// The primary's epoch.
+        epoch: Epoch,
+        /// The segment's first seq.
+        first: Seq,
+        /// The segment's last seq, or the last one that the copy lacks of it.
+        last: Seq,
+        /// The records behind this seq,
+        after: Seq,
+        /// through this one.
+        through: Seq,
+    },
     /// Records behind `prev` through `through`, possibly none.
     Append {
         /// The primary's epoch.
@@ -73,6 +97,8 @@ impl ToCopy {
             Self::Greet { epoch }
             | Self::Lead { epoch, .. }
             | Self::Begin { epoch, .. }
+            | Self::Mark { epoch, .. }
+            | Self::Fill { epoch, .. }
             | Self::Append { epoch, .. } => *epoch,
         }
     }
@@ -118,6 +144,19 @@ pub enum Word {
         commit: Seq,
         /// The newest round that it was asked for.
         round: u64,
+    },
+    /// It has the mark of `at`, or one that covers more, or its log does not reach so far.
+    Marked {
+        /// What the mark covers.
+        at: Seq,
+    },
+    /// It has taken the records of a segment of before its first through this one. They count when
+    /// all of it is durable.
+    Filled {
+        /// The segment's first seq.
+        first: Seq,
+        /// The last record that it has.
+        through: Seq,
     },
     /// The records do not follow its log, which ends at `end`: send those behind it.
     Gap {

@@ -12,11 +12,13 @@ mod assignment;
 mod copy;
 mod door;
 mod epochs;
+mod filling;
 mod follower;
 mod leader;
 mod log;
 mod message;
 mod primary;
+mod standing;
 
 pub use assignment::{
     Alter, AlterRefused, Assignment, Change, Checkpoint, Disk, Ended, Force, ForceRefused,
@@ -25,6 +27,7 @@ pub use assignment::{
 pub use copy::{Copy, Taken};
 pub use door::{Event, Wish};
 pub use epochs::Epochs;
+pub use filling::{Fill, FillPace};
 pub use follower::{Follower, Step};
 pub use leader::{LOGS, Leader};
 pub use log::Log;
@@ -33,3 +36,5 @@ pub use primary::{Base, Primary, Told};
 
 #[cfg(test)]
 mod added_again;
+#[cfg(test)]
+mod filling_tests;

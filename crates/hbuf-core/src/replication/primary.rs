@@ -6,34 +6,9 @@ use alloc::sync::Arc;
 use super::assignment::{Alter, Assignment, Change, Member, NodeEpoch};
 use super::log::Log;
 use super::message::{FromCopy, Position, ToCopy, Word};
+use super::standing::{Held, Standing};
 use crate::ids::{Epoch, NodeId, Seq};
 use crate::rules::Rules;
-
-/// How a copy stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Standing {
-    /// The registration that has spoken.
-    node_epoch: NodeEpoch,
-    /// The tenure in which it has.
-    tenure: u64,
-    /// What it holds, once it has compared its log in this epoch.
-    holds: Option<Held>,
-    /// The newest round that it has answered.
-    round: u64,
-}
-
-/// What a copy holds whose log is the beginning of the primary's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Held {
-    /// The first seq.
-    from: Seq,
-    /// The last that its disk holds.
-    durable: Seq,
-    /// What it knows as committed.
-    commit: Seq,
-    /// The last that was sent.
-    sent: Seq,
-}
 
 /// Where copies begin that lack too much: behind a committed record, of which the primary still has
 /// the tables of its log.
@@ -56,6 +31,17 @@ pub struct Told {
     sent: Seq,
     commit: Seq,
     round: u64,
+    mark: Seq,
+}
+
+impl Told {
+    /// A mark says nothing of the rest.
+    pub(super) const fn of_mark(self, told: Self) -> Self {
+        Self {
+            mark: told.mark,
+            ..self
+        }
+    }
 }
 
 /// The primary's view of one log in one epoch.
@@ -70,6 +56,8 @@ pub struct Primary {
     log: Log,
     copies: BTreeMap<NodeId, Standing>,
     round: u64,
+    /// What the newest mark on this node's disk covers.
+    marked: Seq,
     /// A copy knows a higher epoch.
     deposed: bool,
 }
@@ -93,6 +81,7 @@ impl Primary {
             log,
             copies: BTreeMap::new(),
             round: 0,
+            marked: Seq::ZERO,
             deposed: false,
         }
     }
@@ -130,6 +119,11 @@ impl Primary {
     /// Its own disk holds the log through `through`.
     pub fn on_synced(&mut self, through: Seq) {
         self.log.durable = self.log.durable.max(through);
+    }
+
+    /// A mark is on this node's disk that covers the log through `at`.
+    pub fn on_marked(&mut self, at: Seq) {
+        self.marked = self.marked.max(at);
     }
 
     /// Retention dropped what is before `from`.
@@ -192,37 +186,7 @@ impl Primary {
         if life > known {
             *copy = fresh;
         }
-        match answer.word {
-            Word::Holds {
-                from,
-                durable,
-                commit,
-                round,
-            } => {
-                let fresh = Held {
-                    from,
-                    durable,
-                    commit,
-                    sent: durable,
-                };
-                let held = copy.holds.get_or_insert(fresh);
-                // Where it begins follows from how far it has come: later words count.
-                if durable >= held.durable {
-                    held.from = from;
-                }
-                held.durable = held.durable.max(durable);
-                held.commit = held.commit.max(commit);
-                held.sent = held.sent.max(durable);
-                copy.round = copy.round.max(round);
-            }
-            Word::Gap { end } => {
-                if let Some(held) = &mut copy.holds {
-                    held.sent = end.max(held.durable);
-                }
-            }
-            Word::NotLed | Word::Quarantined => copy.holds = None,
-            Word::Fenced => {}
-        }
+        copy.hears(answer.word);
     }
 
     /// The connection to a copy is gone, or it has not answered for long: what was sent and not
@@ -230,6 +194,7 @@ impl Primary {
     pub fn on_silence(&mut self, copy: NodeId) {
         if let Some(held) = self.copies.get_mut(&copy).and_then(|it| it.holds.as_mut()) {
             held.sent = held.durable;
+            held.mark_sent = held.marked;
         }
     }
 
@@ -248,12 +213,17 @@ impl Primary {
                 node_epoch,
                 ..Told::default()
             },
-            Some(_) => Told {
+            Some(held) => Told {
                 stage: 2,
                 node_epoch,
                 sent: self.log.end,
                 commit: self.log.commit,
                 round: self.round,
+                // It must hold all that a mark covers before it is told of it.
+                mark: match held.durable >= self.marked {
+                    true => self.marked,
+                    false => held.mark_sent,
+                },
             },
         }
     }
@@ -288,6 +258,11 @@ impl Primary {
                 epochs: self.log.epochs.through(base.at),
             });
         }
+        if held.durable >= self.marked && held.mark_sent < self.marked {
+            held.mark_sent = self.marked;
+            let (at, first) = (self.marked, self.log.from);
+            return Some(ToCopy::Mark { epoch, at, first });
+        }
         let after = held.sent;
         let through = self.log.end.min(after.plus(records)).max(after);
         held.sent = through;
@@ -311,6 +286,7 @@ impl Primary {
         let told = self.would_tell(copy);
         Told {
             sent: held.map_or(told.sent, |held| held.sent),
+            mark: held.map_or(told.mark, |held| held.mark_sent),
             ..told
         }
     }
@@ -323,7 +299,8 @@ impl Primary {
         standing.is_none_or(|standing| {
             let owes = |held: Held| {
                 let unknown = held.commit < self.log.commit;
-                held.durable < held.sent || standing.round < self.round || unknown
+                let answered = held.durable >= held.sent && held.marked >= held.mark_sent;
+                !answered || standing.round < self.round || unknown
             };
             // The first word of an epoch is answered with what the copy holds.
             standing.holds.is_none_or(owes)
@@ -376,6 +353,23 @@ impl Primary {
     pub fn ask_remove(&mut self, node: NodeId) -> Option<Alter> {
         let member = self.assignment.in_sync.contains_key(&node) && node != self.me;
         member.then(|| self.propose(Change::Remove(node)))?
+    }
+
+    /// Where a copy begins that lacks something of before, when that is known in this epoch.
+    #[must_use]
+    pub fn begins_late(&self, copy: NodeId) -> Option<Seq> {
+        let held = self.copies.get(&copy)?.holds?;
+        (held.from > self.log.from).then_some(held.from)
+    }
+
+    /// Asks to note that a member has filled in all that it lacked (rule 5).
+    pub fn ask_holds(&mut self, node: NodeId) -> Option<Alter> {
+        let copy = self.copies.get(&node)?;
+        let (from, member) = (copy.holds?.from, *self.assignment.in_sync.get(&node)?);
+        let same = member.node_epoch == copy.node_epoch;
+        let whole = from <= self.log.from && from < member.from;
+        let now = Member { from, ..member };
+        (same && whole).then(|| self.propose(Change::Holds(node, now)))?
     }
 
     /// Asks to take a copy in that holds all that is committed (rule 5). From now on it is waited
@@ -544,6 +538,38 @@ mod tests {
         primary.on_answer(OTHER, says(3, 9, holds(Seq(2))));
         primary.on_committed(Seq(1));
         assert_eq!(primary.agreed(&rules), Seq(1), "it has restarted");
+    }
+
+    #[test]
+    fn a_copy_gets_a_mark_when_it_holds_what_that_covers_and_again_until_it_answers() {
+        let mut primary = primary();
+        let holds = |durable| Word::Holds {
+            from: Seq::FIRST,
+            durable: Seq(durable),
+            commit: Seq(0),
+            round: 0,
+        };
+        primary.on_framed(Seq(4));
+        primary.on_answer(OTHER, says(3, 2, holds(2)));
+        primary.on_marked(Seq(3));
+        let sent = primary.next_for(OTHER, 9, None);
+        assert!(matches!(sent, Some(ToCopy::Append { .. })), "{sent:?}");
+        primary.on_answer(OTHER, says(3, 2, holds(4)));
+        assert_ne!(primary.would_tell(OTHER), primary.told(OTHER));
+        let mark = Some(ToCopy::Mark {
+            epoch: Epoch(3),
+            at: Seq(3),
+            first: Seq(1),
+        });
+        assert_eq!(primary.next_for(OTHER, 9, None), mark);
+        assert_eq!(primary.would_tell(OTHER), primary.told(OTHER));
+        assert!(primary.owes(OTHER));
+        primary.on_silence(OTHER);
+        assert_eq!(primary.next_for(OTHER, 9, None), mark);
+        primary.on_answer(OTHER, says(3, 2, Word::Marked { at: Seq(3) }));
+        assert!(!primary.owes(OTHER));
+        let next = primary.next_for(OTHER, 9, None);
+        assert!(matches!(next, Some(ToCopy::Append { .. })), "{next:?}");
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl Shard {
         let stale = epoch > Some(opening.assignment.epoch) || newer.is_some();
         if opening.leads() && !stale {
             let buffer = Buffer::open(&self.rules, opening);
+            buffer.tell_kept(out);
             self.buffers.insert(uuid, buffer);
             self.tell(&uuid, out);
             return;
@@ -139,6 +140,9 @@ impl Shard {
             Event::Pull { log, to } => self.lead(now, &uuid, out, |buffer, out| {
                 buffer.on_pull(now, to, log, out);
             }),
+            Event::PullFill { to } => self.lead(now, &uuid, out, |buffer, out| {
+                buffer.on_pull_fill(now, to, out);
+            }),
             Event::Silence(node) => self.lead(now, &uuid, out, |buffer, _| {
                 buffer.on_silence(node);
             }),
@@ -159,12 +163,17 @@ impl Shard {
                     out.push(answering(uuid, log, to, answer));
                 }
             }
-            Event::Damaged => self.on_damaged(now, uuid, out),
-            Event::Marked(through) => {
-                if let Some(buffer) = self.buffers.get_mut(&uuid) {
-                    buffer.on_marked(through);
+            Event::Filled(first) => {
+                let copied = self.copies.get_mut(&uuid);
+                let answer = copied.and_then(|it| it.follower.on_filled(&rules, first));
+                if let Some((to, answer)) = answer {
+                    out.push(answering(uuid, LogKind::Messages, to, answer));
                 }
             }
+            Event::Damaged => self.on_damaged(now, uuid, out),
+            Event::Marked(through) => self.lead(now, &uuid, out, |buffer, _| {
+                buffer.on_marked(through);
+            }),
             Event::ReadTail(token) => match self.buffers.contains_key(&uuid) {
                 true => self.lead(now, &uuid, out, |buffer, out| {
                     buffer.on_read_tail(&rules, token, out);
@@ -270,7 +279,14 @@ impl Shard {
                     after,
                     through,
                 },
+                Step::Fill(fill) => Wish::TakeFill { token, fill },
+                Step::Mark(at, first) => Wish::TakeMark { token, at, first },
                 Step::Answer(to, answer) => Wish::ToPrimary { log, to, answer },
+                Step::Drop(keep_from) => {
+                    let buffer = uuid;
+                    out.push(Effect::DropSegments { buffer, keep_from });
+                    continue;
+                }
                 Step::Commit(_) if log == LogKind::Cursors => continue,
                 Step::Commit(commit) => Wish::Known(commit),
             };

@@ -160,7 +160,11 @@ impl Cluster {
                 let found = node.records.get(index(prev.seq)..index(*through));
                 found.unwrap_or_default().to_vec()
             }
-            ToCopy::Greet { .. } | ToCopy::Lead { .. } | ToCopy::Begin { .. } => Vec::new(),
+            ToCopy::Greet { .. }
+            | ToCopy::Lead { .. }
+            | ToCopy::Begin { .. }
+            | ToCopy::Mark { .. }
+            | ToCopy::Fill { .. } => Vec::new(),
         };
         let packet = Packet::ToCopy {
             from,

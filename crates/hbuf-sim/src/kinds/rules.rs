@@ -36,6 +36,9 @@ impl Kind {
             Self::CopyRemoved => "rule 12: a buffer moves by its record alone",
             Self::NodeRegistered | Self::NodeRefused => "rule 14: a session is one process",
             Self::CopyBegan => "rule 17: a copy that lacks much begins anew near the tail",
+            Self::CopyFilled => {
+                "rule 19: what was before the tail is filled in, segment by segment"
+            }
             _ => return None,
         })
     }

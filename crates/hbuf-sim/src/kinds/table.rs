@@ -3,7 +3,7 @@
 use super::Kind;
 
 /// What is known of each variant, in their order.
-pub(super) const TABLE: [(Kind, &str, &str); 95] = [
+pub(super) const TABLE: [(Kind, &str, &str); 96] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -383,6 +383,11 @@ pub(super) const TABLE: [(Kind, &str, &str); 95] = [
         Kind::CopyBegan,
         "copy.began",
         "a copy that lacks much begins anew near the tail",
+    ),
+    (
+        Kind::CopyFilled,
+        "copy.filled",
+        "a copy that began near the tail has a whole segment of before",
     ),
     (
         Kind::CopyRemoved,

@@ -174,7 +174,7 @@ impl World {
     }
 
     /// A durable byte of a message changes; noticed when it is read next. Only of one that a later
-    /// record vouches for: the last ones look like what a loss of power tears.
+    /// record or a mark vouches for: the last ones look like what a loss of power tears.
     fn rot(&mut self, cause: EventId, host: usize) {
         let draw = self.draw(Purpose::Rot, host as u64, self.t);
         let buffer = usize::try_from(draw.below(self.buffers.len() as u64)).unwrap_or(0);
@@ -184,7 +184,11 @@ impl World {
         };
         self.hosts[host].log(id);
         let this = &mut self.hosts[host];
-        let vouched = this.files[&id].vouched(&this.disk);
+        let marked = this
+            .disk
+            .mark(buffer)
+            .map_or(Seq::ZERO, |mark| mark.durable);
+        let vouched = this.files[&id].vouched(&this.disk).max(marked);
         let seq = Seq(1 + draw.next().below(vouched.0.max(1)));
         let Some((name, at, len)) = this.files[&id].place(seq).filter(|_| seq <= vouched) else {
             return;

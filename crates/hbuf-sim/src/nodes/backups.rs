@@ -148,8 +148,22 @@ impl World {
         self.due_on(cause, host, TICK_US, Due::Tick { host, life });
     }
 
+    /// An operator finds the copies of disks that run, and stops all of them but one: with several,
+    /// each of which takes the node's place as soon as that stops to do so, there is no end.
+    pub(super) fn stop_copies(&mut self, cause: EventId) {
+        let copies = (0..self.hosts.len()).filter(|at| self.hosts[*at].copy_of.is_some());
+        let copies: Vec<usize> = copies.collect();
+        let Some((_, others)) = copies.split_last() else {
+            return;
+        };
+        for copy in others {
+            self.crash(cause, *copy, false);
+        }
+    }
+
     fn ask_leader(&mut self, cause: EventId, host: usize, command: &Asked) {
-        let leads = |at: &usize| self.hosts[*at].up && self.hosts[*at].manager.leads();
+        let answers = |at: usize| self.hosts[at].up && self.stands_still(at).is_none();
+        let leads = |at: &usize| answers(*at) && self.hosts[*at].manager.leads();
         let about = About {
             host: Some(host),
             note: command.action.name(),

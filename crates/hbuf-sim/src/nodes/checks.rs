@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hbuf_core::ids::{Epoch, Hash, Seq, Uuid};
+use hbuf_core::ids::{Epoch, Hash, NodeId, Seq, Uuid};
 use hbuf_core::record::Kind as RecordKind;
-use hbuf_core::replication::{Assignment, LOGS};
+use hbuf_core::replication::{Assignment, LOGS, Member};
 use hbuf_core::segment::LogKind;
 use hbuf_manager::State as _;
 
@@ -246,7 +246,9 @@ impl World {
             let known = list.and_then(|list| list.get(usize::try_from(seq - 1).ok()?));
             let known = known.copied().filter(|known| *known != (0, 0));
             let here = files.identity(Seq(*seq));
-            known.is_some() && here.is_some() && known != here
+            // What rotted below a mark is damage that nobody has read yet, and no other message.
+            let other = known.is_some() && here.is_some() && known != here;
+            other && files.is_sound_at(&self.hosts[host].disk, Seq(*seq))
         });
         if let Some(seq) = differs {
             let node = self.names.nodes[host].clone();
@@ -310,6 +312,10 @@ impl World {
             let (one, two) = (&self.names.nodes[known], &self.names.nodes[host]);
             let what = format!("buffer {buffer}: {one} and {two} lead in epoch {epoch}");
             self.broke(cause, "one-primary-per-epoch", what);
+        }
+        // Who hears late that it was appointed leads in an epoch of before.
+        if self.newest(buffer).is_some_and(|it| it.epoch > epoch) {
+            return;
         }
         let committed = self.watch.committed_through(buffer);
         let uuid = self.buffers[buffer];
@@ -397,19 +403,28 @@ impl World {
         }
     }
 
-    /// The last member of the in-sync set lost what it held, or cannot use it: nobody else can say
-    /// what was committed, so nobody leads until an operator decides.
-    fn is_offline(&self, buffer: usize) -> bool {
-        let Some(assignment) = self.newest(buffer) else {
+    /// Every member of the in-sync set lost what it held, cannot use it, or began near the tail and
+    /// nobody is left who holds the rest: nobody can lead, until an operator decides.
+    pub(super) fn is_offline(&self, buffer: usize) -> bool {
+        let Some(assignment) = self.newest(buffer).filter(|it| it.primary.is_none()) else {
             return false;
+        };
+        let kept = assignment.kept_from.max(Seq::FIRST);
+        let is_gone = |(node, member): (&NodeId, &Member)| {
+            let host = self.hosts.iter().find(|host| host.id == *node);
+            let other = host.is_some_and(|host| host.node_epoch != Some(member.node_epoch));
+            other || member.from == Member::NOTHING
         };
         let mut members = assignment.in_sync.iter();
-        let (Some((node, member)), None) = (members.next(), members.next()) else {
-            return false;
+        let uuid = self.buffers[buffer];
+        let committed = self.watch.committed_through(buffer);
+        let holds_all = |host: &Host| {
+            let copy = host.shard.copy(&uuid).map(|it| it.log(LogKind::Messages));
+            copy.is_some_and(|log| log.from <= kept && log.durable >= committed)
         };
-        let host = self.hosts.iter().find(|host| host.id == *node);
-        let other_life = host.is_some_and(|host| host.node_epoch != Some(member.node_epoch));
-        assignment.primary.is_none() && other_life
+        let lost = members.clone().all(|it| is_gone(it) || it.1.from > kept);
+        let late_only = members.all(|it| !is_gone(it));
+        lost && (!late_only || !self.hosts.iter().any(holds_all))
     }
 
     pub(super) fn final_log(&self, host: usize, buffer: usize) -> Option<FinalLog> {

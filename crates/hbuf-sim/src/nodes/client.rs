@@ -297,7 +297,12 @@ impl World {
             ask,
         };
         let from = Endpoint::Client(u32::try_from(client + 1).unwrap_or(1));
-        self.send(event, from, node(host), message);
+        let once = message.is_unrepeatable();
+        // What is refused now may be taken when it arrives again.
+        if self.send(event, from, node(host), message) && !once {
+            let pending = self.clients[client].pending.get_mut(&operation);
+            pending.expect("it was just asked").doubtful = true;
+        }
         let eid = self.reserve(event, Kind::AppendUnknown);
         let at = self.t + PATIENCE_US;
         self.due_as(event, eid, at, Due::GiveUp { client, operation });

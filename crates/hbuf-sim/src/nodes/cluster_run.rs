@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hbuf_core::ids::{Hash, Uuid};
 use hbuf_core::limits::NODE_PROBATION_MICROS_MAX;
 use hbuf_core::name::Name;
+use hbuf_core::replication::FillPace;
 use hbuf_core::retention::Retention;
 use hbuf_core::rules::Rules;
 use hbuf_manager::raft::{GroupConfig, MemberId, Members};
@@ -203,7 +204,10 @@ impl World {
             };
             let manager = Manager::founded(config, &members, &catalog, setup.rules);
             let clock = Clock::new(0, EPOCH);
-            Host::new(number, disk_of(number), setup.rules, clock, manager)
+            Host {
+                fill_pace: FillPace::new(options.get(Opt::FillRate)),
+                ..Host::new(number, disk_of(number), setup.rules, clock, manager)
+            }
         };
         let numbered = |letter: &str, count: usize| {
             let names = (1..=count).map(|number| format!("{letter}{number}"));
@@ -345,6 +349,7 @@ impl World {
             }
         }
         self.start_all(event);
+        self.stop_copies(event);
         for host in 0..self.hosts.len() {
             self.scrub(event, host);
         }

@@ -4,7 +4,7 @@
 use hbuf_core::ids::{Epoch, NodeId, Seq};
 use hbuf_core::input::{Input, Token};
 use hbuf_core::mark::{Mark, SLOT_LEN};
-use hbuf_core::replication::{Event, ToCopy, Wish};
+use hbuf_core::replication::{Event, Position, ToCopy, Wish};
 use hbuf_core::segment::{FORMAT, LogKind, SegmentHead};
 use hbuf_manager::{Action, Assign};
 
@@ -69,6 +69,15 @@ impl World {
                 let due = Due::Recover { host, life, buffer };
                 self.due_on(cause, host, 200, due);
             }
+            Wish::Fill { to } => self.fill_soon(cause, host, buffer, to),
+            Wish::TakeFill { token, fill } => self.take_fill(cause, host, buffer, token, fill),
+            Wish::TakeMark { token, at, first } => {
+                self.take_mark(cause, host, buffer, token, (at, first));
+            }
+            Wish::TellKept(epoch, from) => {
+                let kept = vec![(self.buffers[buffer], epoch, from)];
+                self.propose(cause, host, Action::Assign(Assign::NoteKept { kept }));
+            }
             Wish::TellDamaged(epoch) => self.tell_damaged(cause, host, buffer, epoch),
             Wish::Clear => self.clear_damaged(cause, host, buffer),
             Wish::RemoveCopy => self.remove_copy(cause, host, buffer),
@@ -111,8 +120,15 @@ impl World {
         let id = LogId { buffer, log };
         let (mut body, mut tables) = (Vec::new(), None);
         match &message {
-            ToCopy::Append { prev, through, .. } if *through > prev.seq => {
-                let (after, through) = (prev.seq, *through);
+            ToCopy::Append {
+                prev: Position { seq: after, .. },
+                through,
+                ..
+            }
+            | ToCopy::Fill { after, through, .. }
+                if through > after =>
+            {
+                let (after, through) = (*after, *through);
                 self.hosts[host].log(id);
                 let this = &self.hosts[host];
                 body = this.files[&id].stream(&this.disk, after, through);
@@ -121,7 +137,7 @@ impl World {
                     return;
                 }
             }
-            ToCopy::Begin { .. } if log == LogKind::Messages => {
+            ToCopy::Begin { .. } | ToCopy::Mark { .. } if log == LogKind::Messages => {
                 let disk = &self.hosts[host].disk;
                 let Some(mark) = disk.mark(buffer) else {
                     return;
@@ -133,6 +149,9 @@ impl World {
                 tables = disk.read(name).cloned().filter(|_| mark.table.is_some());
             }
             _ => {}
+        }
+        if matches!(message, ToCopy::Fill { .. }) {
+            self.filled_from(host, body.len());
         }
         let message = Message::ToCopy {
             buffer,

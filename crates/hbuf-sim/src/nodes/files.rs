@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hbuf_core::ids::Seq;
+use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::record::{Line, State, decode};
 use hbuf_core::segment::LogKind;
 
@@ -118,6 +118,12 @@ impl LogFiles {
         self.records.get(&seq).map(|place| place.identity)
     }
 
+    /// What comes next stands here, whatever can be read of what is before.
+    pub(super) fn ends_at(&mut self, file: Seq, offset: u64) {
+        let offset = usize::try_from(offset).expect("files are short");
+        self.end = Some((file, offset));
+    }
+
     /// Records of a new file come next, whatever is between.
     pub(super) fn jump(&mut self) {
         self.end = None;
@@ -182,6 +188,13 @@ impl LogFiles {
         Some((self.id.name(place.file), place.at as u64, place.len as u64))
     }
 
+    /// The time of a record.
+    pub(super) fn time(&self, disk: &Disk, seq: Seq) -> Option<Micros> {
+        let place = self.records.get(&seq)?;
+        let bytes = disk.read(self.id.name(place.file))?;
+        Some(Line::parse(bytes.get(place.at..)?).ok()?.time)
+    }
+
     /// Through where the last record shows that the log was committed.
     pub(super) fn vouched(&self, disk: &Disk) -> Seq {
         let last = self.records.last_key_value().map(|(_, place)| place);
@@ -194,12 +207,17 @@ impl LogFiles {
 
     /// Whether every record of the log is as it was framed.
     pub(super) fn is_sound(&self, disk: &Disk) -> bool {
-        let sound = self.records.values().all(|place| {
-            let bytes = disk.read(self.id.name(place.file));
-            let record = bytes.and_then(|bytes| bytes.get(place.at..place.at + place.len));
-            record.is_some_and(|record| decode(record).is_ok())
+        let mut all = self.records.keys();
+        all.all(|seq| self.is_sound_at(disk, *seq)) && !self.unreadable
+    }
+
+    /// Whether a record is there, and as it was framed.
+    pub(super) fn is_sound_at(&self, disk: &Disk, seq: Seq) -> bool {
+        let record = self.records.get(&seq).and_then(|place| {
+            let bytes = disk.read(self.id.name(place.file))?;
+            bytes.get(place.at..place.at + place.len)
         });
-        sound && !self.unreadable
+        record.is_some_and(|record| decode(record).is_ok())
     }
 
     /// Appends those of a stream's records that are behind `after` and through `through`. What is
@@ -208,61 +226,75 @@ impl LogFiles {
         &mut self,
         disk: &mut Disk,
         stream: &[u8],
-        (after, through): (Seq, Seq),
+        span: (Seq, Seq),
     ) -> Result<(), DiskError> {
-        let (mut at, mut head) = (0, None);
-        while let Ok(line) = Line::parse(&stream[at..]) {
-            let len = usize::try_from(line.record_len()).expect("records are short");
-            let Some(bytes) = stream.get(at..at + len) else {
-                break;
-            };
-            at += len;
-            if line.state == State::Head {
-                head = Some(bytes);
-                continue;
-            }
-            let head = head.take();
-            if line.seq <= after || line.seq > through || decode(bytes).is_err() {
-                continue;
-            }
+        for (seq, head, record) in records_within(stream, span) {
             match head {
                 Some(head) => {
-                    self.write(disk, line.seq, 0, &[head, bytes].concat())?;
+                    self.write(disk, seq, 0, &[head, record].concat())?;
                 }
                 None => {
                     // A log begins with a head line; with a bent rule, something else comes.
                     let Some((file, end)) = self.end else {
                         continue;
                     };
-                    self.write(disk, file, end as u64, bytes)?;
+                    self.write(disk, file, end as u64, record)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Cuts the log back to `to`; the names that changed.
+    /// Puts those of a stream's records into the file of before the first one that begins at
+    /// `file`, which is made anew with the first of them.
+    pub(super) fn fill(
+        &mut self,
+        disk: &mut Disk,
+        stream: &[u8],
+        file: Seq,
+        span: (Seq, Seq),
+    ) -> Result<(), DiskError> {
+        let end = self.end;
+        if span.0.next() == file {
+            disk.remove(self.id.name(file));
+        }
+        for (_, head, record) in records_within(stream, span) {
+            let name = self.id.name(file);
+            let at = disk.read(name).map_or(0, Vec::len) as u64;
+            let head = head.filter(|_| at == 0).unwrap_or_default();
+            self.write(disk, file, at, &[head, record].concat())?;
+        }
+        self.end = end;
+        Ok(())
+    }
+
+    /// Cuts the log back to `to`; the names that changed. Of a log that begins behind `to` the head
+    /// line stays.
     pub(super) fn cut(&mut self, disk: &mut Disk, to: Seq) -> Vec<Name> {
         let gone: Vec<Place> = self.records.range(to.next()..).map(|(_, it)| *it).collect();
         self.records.retain(|seq, _| *seq <= to);
         let kept = self.records.last_key_value().map(|(_, place)| *place);
-        let mut changed = Vec::new();
+        let last = kept.map_or_else(|| to.next(), |place| place.file);
+        let (mut changed, mut end) = (Vec::new(), None);
         for name in self.id.names(disk) {
             let (Name::Segment(_, file) | Name::Cursors(_, file)) = name else {
                 continue;
             };
             let first = gone.iter().find(|place| place.file == file);
             match first {
-                Some(first) if kept.is_some_and(|kept| kept.file == file) => {
-                    disk.set_len(name, first.at as u64);
-                }
+                Some(first) if file == last => disk.set_len(name, first.at as u64),
                 Some(_) => disk.remove(name),
-                None if file > to => disk.remove(name),
-                None => continue,
+                None if file > to && file != last => disk.remove(name),
+                None => {}
             }
-            changed.push(name);
+            if file == last {
+                end = disk.read(name).map(|bytes| (file, bytes.len()));
+            }
+            if first.is_some() || file > to {
+                changed.push(name);
+            }
         }
-        self.end = kept.map(|place| (place.file, place.at + place.len));
+        self.end = kept.map(|place| (place.file, place.at + place.len)).or(end);
         changed
     }
 
@@ -274,6 +306,31 @@ impl LogFiles {
         (self.end, self.unreadable) = (None, false);
         names
     }
+}
+
+/// The sound records of a stream that are behind `after` and through `through`, with the head lines
+/// that stand before them.
+fn records_within(
+    stream: &[u8],
+    (after, through): (Seq, Seq),
+) -> impl Iterator<Item = (Seq, Option<&[u8]>, &[u8])> {
+    let (mut at, mut head) = (0, None);
+    core::iter::from_fn(move || {
+        while let Ok(line) = Line::parse(&stream[at..]) {
+            let len = usize::try_from(line.record_len()).expect("records are short");
+            let bytes = stream.get(at..at + len)?;
+            at += len;
+            if line.state == State::Head {
+                head = Some(bytes);
+                continue;
+            }
+            let head = head.take();
+            if line.seq > after && line.seq <= through && decode(bytes).is_ok() {
+                return Some((line.seq, head, bytes));
+            }
+        }
+        None
+    })
 }
 
 /// Whether a stream holds sound records through `through`, and nothing else.

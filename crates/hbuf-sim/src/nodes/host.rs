@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hbuf_core::effect::Effect;
 use hbuf_core::ids::{NodeId, Seq, Uuid};
 use hbuf_core::input::{BufferState, Token};
+use hbuf_core::limits::FILL_BYTES_PER_SECOND;
 use hbuf_core::recovery::Recovered;
-use hbuf_core::replication::NodeEpoch;
+use hbuf_core::replication::{FillPace, NodeEpoch};
 use hbuf_core::rules::Rules;
 use hbuf_core::shard::Shard;
 
@@ -19,6 +20,9 @@ use crate::disk::{Directory, Disk, Name, PowerLoss};
 use crate::net::Endpoint;
 use crate::scenario::Version;
 use crate::tracefile::EventId;
+
+/// Ticks after its registration in which a process reads through what marks vouch for.
+const SCRUB_TICKS: u64 = 25;
 
 /// A node.
 pub(super) struct Host {
@@ -67,6 +71,8 @@ pub(super) struct Host {
     pub(super) ticked_at: u64,
     /// The power is about to go: nothing more is done.
     pub(super) cut_off: bool,
+    /// Ticks of this life until it reads through all that it holds, below its marks too.
+    pub(super) scrubs_in: u64,
     /// Copies in which damage was found: their files are put aside.
     pub(super) bad: BTreeSet<usize>,
     /// What the next loss of power takes.
@@ -76,6 +82,8 @@ pub(super) struct Host {
     /// Each sync takes so much longer.
     pub(super) slow_us: u64,
     pub(super) effects: Vec<Effect>,
+    /// How fast old records leave it.
+    pub(super) fill_pace: FillPace,
 }
 
 /// The processes that a disk knows of.
@@ -176,11 +184,13 @@ impl Host {
             failed: false,
             ticked_at: 0,
             cut_off: false,
+            scrubs_in: SCRUB_TICKS,
             bad: BTreeSet::new(),
             power_loss: PowerLoss::default(),
             fail_sync: false,
             slow_us: 0,
             effects: Vec::new(),
+            fill_pace: FillPace::new(FILL_BYTES_PER_SECOND),
         }
     }
 
@@ -207,6 +217,8 @@ impl Host {
         self.opening.clear();
         self.failed = false;
         self.cut_off = false;
+        self.fill_pace.restart();
+        self.scrubs_in = SCRUB_TICKS;
     }
 
     /// Whether the sync that ends now fails: once, when that was wished.

@@ -17,6 +17,7 @@ use hbuf_manager::raft::{
 use hbuf_manager::sessions::{Heartbeat, HeartbeatRefused, Moment, Sessions};
 use hbuf_manager::{Action, Catalog, Command, NodeChange, RegisterNode, State};
 
+use super::marks::CHECKPOINT_TICKS;
 use super::message::Message;
 use super::node_start::TICK_US;
 use super::{About, Due, World};
@@ -176,6 +177,10 @@ impl World {
         self.go_on_draining(cause, host, ticks);
         if ticks.is_multiple_of(25) {
             self.shard(cause, host, hbuf_core::input::Input::Retention);
+        }
+        self.scrub_once(cause, host);
+        if ticks.is_multiple_of(CHECKPOINT_TICKS) {
+            self.checkpoint(cause, host);
         }
         let life = self.hosts[host].life;
         self.due_on(cause, host, TICK_US, Due::Tick { host, life });

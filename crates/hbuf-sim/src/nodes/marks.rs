@@ -1,9 +1,13 @@
 //! Marks and their tables as a node writes them, step by step: the power may go between any two.
 
 use hbuf_core::effect::MarkCause;
+use hbuf_core::ids::Seq;
+use hbuf_core::input::{Input, Token};
 use hbuf_core::mark::{Mark, SLOT_LEN};
 use hbuf_core::replication::Event;
+use hbuf_core::segment::LogKind;
 
+use super::files::LogId;
 use super::host::Host;
 use super::{About, Due, World};
 use crate::disk::{Directory, Name};
@@ -16,6 +20,8 @@ use crate::tracefile::EventId;
 /// Steps of writing a mark. A crash before the fifth leaves the mark of before; behind it the new
 /// one may be there or not, and all that it vouches for is durable.
 const STEPS: u64 = 7;
+/// Ticks between two looks for logs of which no mark vouches for the end.
+pub(super) const CHECKPOINT_TICKS: u64 = 50;
 /// Marks of a hundred during which the power goes, in runs in which it does.
 const CUT_PERCENT: u64 = 3;
 
@@ -96,14 +102,76 @@ impl World {
         if !self.write_mark(cause, host, buffer, write) {
             return;
         }
+        let event = self.marked(cause, host, buffer, through);
+        self.replication(event, host, buffer, Event::Marked(through));
+    }
+
+    /// What no mark vouches for gets one, as when a journal begins anew: what rots at the end of a
+    /// log is told from what a loss of power tears only by a mark.
+    pub(super) fn checkpoint(&mut self, cause: EventId, host: usize) {
+        for at in 0..self.buffers.len() {
+            let buffer = self.buffers[at];
+            let led = self.hosts[host].shard.buffer(&buffer);
+            if led.is_some_and(|led| led.marked() < Some(led.end())) {
+                let journal = 0;
+                self.shard(cause, host, Input::Checkpoint { buffer, journal });
+            }
+        }
+    }
+
+    /// A copy takes a mark of its primary's. Where it ends is where its record does here.
+    pub(super) fn take_mark(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        buffer: usize,
+        token: Token,
+        (at, first): (Seq, Seq),
+    ) {
+        let log = LogKind::Messages;
+        let id = LogId { buffer, log };
+        self.hosts[host].log(id);
+        let this = &self.hosts[host];
+        let end = this.files[&id].place(at);
+        let (Some(held), Some((Name::Segment(_, file), offset, len))) =
+            (this.held.get(&token), end)
+        else {
+            return;
+        };
+        // A newer one was written while this was under way: it comes too.
+        let Some(mark) = Mark::decode(&held.body).ok().filter(|it| it.durable == at) else {
+            return;
+        };
+        let time = this.files[&id].time(&this.disk, at);
+        let generation = this.disk.mark(buffer).map_or(0, |it| it.generation);
+        let write = MarkWrite {
+            mark: Mark {
+                generation: generation + 1,
+                first,
+                file,
+                offset: offset + len,
+                // Whoever leads next may have a clock that is behind.
+                time: time.unwrap_or(mark.time),
+                fence: 0,
+                clean: false,
+                ..mark
+            },
+            tables: held.tables.clone(),
+            files: vec![Name::Segment(buffer, file)],
+        };
+        if self.write_mark(cause, host, buffer, write) {
+            self.marked(cause, host, buffer, at);
+        }
+    }
+
+    fn marked(&mut self, cause: EventId, host: usize, buffer: usize, through: Seq) -> EventId {
         let about = About {
             host: Some(host),
             buffer: Some(buffer),
             seqs: Some((through.0, through.0)),
             ..About::default()
         };
-        let event = self.event(&[cause], Kind::MarkWritten, &about);
-        self.replication(event, host, buffer, Event::Marked(through));
+        self.event(&[cause], Kind::MarkWritten, &about)
     }
 
     /// Whether all steps were done. Otherwise the power goes at once, and comes back.

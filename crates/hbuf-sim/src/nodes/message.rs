@@ -137,6 +137,8 @@ impl Message {
                 ToCopy::Greet { .. } => "greet",
                 ToCopy::Lead { .. } => "lead",
                 ToCopy::Begin { .. } => "begin",
+                ToCopy::Mark { .. } => "mark",
+                ToCopy::Fill { .. } => "fill",
                 ToCopy::Append { .. } => "append",
             },
             Self::FromCopy { .. } => "answer",

@@ -8,7 +8,7 @@
 //! | the queue, time, what is due | `mod.rs` |
 //! | one node: what it has and what a crash leaves | `host.rs`, `files.rs` |
 //! | what a node answers to reads | `reads.rs` |
-//! | what the core asks for, done | `shell.rs`, `copies.rs`, `marks.rs` |
+//! | what the core asks for, done | `shell.rs`, `copies.rs`, `fills.rs`, `marks.rs` |
 //! | how a node starts | `node_start.rs` |
 //! | the manager's group, sessions, commands | `manager.rs` |
 //! | what nodes and clients say to each other | `message.rs` |
@@ -36,6 +36,7 @@ mod cluster_run;
 mod copies;
 mod expect;
 mod files;
+mod fills;
 mod hand;
 mod healed_core;
 mod host;
@@ -58,6 +59,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use hbuf_core::ids::{Micros, Uuid};
+use hbuf_core::replication::Event;
 use hbuf_core::rules::Rules;
 
 use self::asks::Asks;
@@ -109,6 +111,13 @@ enum Due {
         log: hbuf_core::segment::LogKind,
         to: hbuf_core::ids::NodeId,
     },
+    /// There is time for old records to a copy.
+    Fill {
+        host: usize,
+        life: u64,
+        buffer: usize,
+        to: hbuf_core::ids::NodeId,
+    },
     /// A buffer is recovered.
     Recover {
         host: usize,
@@ -152,6 +161,7 @@ impl Due {
             | Self::Synced { host, .. }
             | Self::Persisted { host, .. }
             | Self::Pull { host, .. }
+            | Self::Fill { host, .. }
             | Self::Recover { host, .. }
             | Self::CutDone { host, .. } => Some(*host),
             _ => None,
@@ -508,6 +518,14 @@ impl World {
                 log,
                 to,
             } if self.lives(host, life) => self.pull(cause, host, buffer, log, to),
+            Due::Fill {
+                host,
+                life,
+                buffer,
+                to,
+            } if self.lives(host, life) => {
+                self.replication(cause, host, buffer, Event::PullFill { to });
+            }
             Due::Recover { host, life, buffer } if self.lives(host, life) => {
                 self.recover_and_open(cause, host, buffer);
             }

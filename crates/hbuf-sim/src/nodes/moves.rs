@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use hbuf_core::ids::{NodeId, Seq, Uuid};
+use hbuf_core::ids::{NodeId, Uuid};
 use hbuf_core::placement::{Asked, Settings};
-use hbuf_core::replication::{Assignment, LOGS, Member};
+use hbuf_core::replication::{Assignment, LOGS};
 use hbuf_manager::moves::{DiskUse, Measured, Steps, Throttle, Weight, next_steps};
 use hbuf_manager::{Action as Command, Assign, Catalog, NodeChange};
 
@@ -90,7 +90,7 @@ impl World {
             let steps = self.steps(catalog, &rebalance(), &settings(placement));
             // Only who is ahead of all knows that nothing is left.
             let knows = catalog.applied() == self.newest_catalog().applied();
-            if is_done(catalog, &steps) && knows {
+            if steps.is_done() && knows {
                 self.rebalancing = None;
                 return;
             }
@@ -148,7 +148,9 @@ impl World {
 
     /// Whether all moves have come to their end, as far as they can.
     pub(super) fn moves_at_rest(&self) -> Result<(), String> {
-        if let Some(placement) = self.rebalancing {
+        // What moves of a buffer that nobody can lead waits for an operator, and who moves others.
+        let offline = (0..self.buffers.len()).any(|buffer| self.is_offline(buffer));
+        if let Some(placement) = self.rebalancing.filter(|_| !offline) {
             let steps = self.steps(self.newest_catalog(), &rebalance(), &settings(placement));
             let (left, under_way) = (steps.left, steps.under_way);
             return Err(format!(
@@ -158,7 +160,6 @@ impl World {
         for (buffer, name) in self.names.buffers.iter().enumerate() {
             if let Some(it) = self.newest(buffer)
                 && !it.leaving.is_empty()
-                && is_whole(it)
                 && it.primary.is_some()
             {
                 let (left, stay) = (numbers(&it.leaving), numbers(&it.copies));
@@ -166,11 +167,11 @@ impl World {
             }
         }
         let catalog = self.newest_catalog();
-        if !any_drains(catalog) {
+        if !any_drains(catalog) || offline {
             return Ok(());
         }
         let steps = self.steps(catalog, &drain(), &Settings::default());
-        if !is_done(catalog, &steps) {
+        if !steps.is_done() {
             let (left, under_way) = (steps.left, steps.under_way);
             return Err(format!(
                 "a drain has {left} moves left and {under_way} under way"
@@ -197,24 +198,6 @@ impl World {
 
 fn any_drains(catalog: &Catalog) -> bool {
     catalog.nodes().any(|(_, node)| node.draining)
-}
-
-/// Whether nothing is left to do, or somebody waits for who began at the tail, which holds up all
-/// that is planned for that buffer: nobody leaves before, and nobody of these is handed over to.
-fn is_done(catalog: &Catalog, steps: &Steps) -> bool {
-    let waits = |it: &Assignment| it.primary.is_none() || !is_whole(it);
-    let held_up = |it: &Assignment| {
-        let hands_over = steps.commands.is_empty() && !is_whole(it);
-        hands_over || (!it.leaving.is_empty() && waits(it))
-    };
-    let mut all = catalog.assigned().all();
-    steps.is_done() || all.any(|(_, it)| held_up(it))
-}
-
-/// Who began at the tail lets nobody go until it has filled in the rest.
-fn is_whole(it: &Assignment) -> bool {
-    let kept = it.kept_from.max(Seq::FIRST);
-    it.in_sync.values().all(|Member { from, .. }| *from <= kept)
 }
 
 fn numbers(nodes: &BTreeSet<NodeId>) -> String {

@@ -163,7 +163,11 @@ impl World {
                 LogKind::Cursors => found.opening.cursors.end,
                 _ => found.opening.end,
             };
-            let files = LogFiles::of(id, &self.hosts[host].disk, Seq::MAX);
+            let mut files = LogFiles::of(id, &self.hosts[host].disk, Seq::MAX);
+            if let (LogKind::Messages, Some(last)) = (log, found.opening.segments.last()) {
+                // A mark vouches for more than can be read, perhaps.
+                files.ends_at(last.first, last.bytes);
+            }
             self.hosts[host].files.insert(id, files);
             self.watch.recovered(host, id, last);
         }
@@ -316,6 +320,18 @@ impl World {
         let disk = &mut self.hosts[host].disk;
         disk.remove(Name::Mark(buffer));
         disk.sync_names(Directory::Buffer(buffer));
+    }
+
+    /// A start trusts its marks; some time later a process has read what they vouch for.
+    pub(super) fn scrub_once(&mut self, cause: EventId, host: usize) {
+        let this = &mut self.hosts[host];
+        if this.node_epoch.is_none() || this.scrubs_in == 0 {
+            return;
+        }
+        this.scrubs_in -= 1;
+        if this.scrubs_in == 0 {
+            self.scrub(cause, host);
+        }
     }
 
     /// Whoever has a record that is not as it was framed notices.

@@ -10,7 +10,14 @@ use crate::net::{Arrival, Delivery, Endpoint, NetFault, Packet};
 use crate::tracefile::EventId;
 
 impl World {
-    pub(super) fn send(&mut self, cause: EventId, from: Endpoint, to: Endpoint, message: Message) {
+    /// Says whether it is to arrive more than once.
+    pub(super) fn send(
+        &mut self,
+        cause: EventId,
+        from: Endpoint,
+        to: Endpoint,
+        message: Message,
+    ) -> bool {
         let sent = self.net.send(self.t, from, to, message.bytes());
         let message = Rc::new(message);
         let about = self.about_packet(from, sent.packet, &message);
@@ -18,6 +25,7 @@ impl World {
         let scope = std::mem::replace(&mut self.scope, mix(3 << 32, to.key()));
         let event = self.event(&[cause], Kind::PacketSent, &about);
         self.scope = scope;
+        let twice = sent.arrivals.len() > 1;
         for Arrival { at, packet } in sent.arrivals {
             let message = Rc::clone(&message);
             let eid = self.reserve_arrival(event);
@@ -29,6 +37,7 @@ impl World {
         if sent.reset {
             self.connection_lost(event, from, to);
         }
+        twice
     }
 
     /// Only what it was sent by tells an arrival from others.

@@ -157,18 +157,26 @@ impl World {
         };
         let (state, end) = (led.state(), led.end());
         let (wanted, version) = self.newest_state(buffer);
-        let complete = led.commit() == end && state != BufferState::Open && state == wanted;
+        let waits = |it: &Waiting| matches!(it, Waiting::State { buffer: of } if *of == buffer);
+        let told = self.state_known(host, buffer).1 == version
+            && !self.hosts[host].waiting.values().any(waits);
+        let complete = led.commit() == end && state != BufferState::Open && state == wanted && told;
         if !complete || self.watch.halts.halted.contains_key(&buffer) {
             return;
         }
-        let members: Vec<_> = led.leader().assignment().in_sync.keys().copied().collect();
-        let members: Vec<usize> = (0..self.hosts.len())
-            .filter(|at| members.contains(&self.hosts[*at].id))
+        let (first, members) = (led.first(), led.leader().assignment().in_sync.clone());
+        let members: Vec<(usize, bool)> = (0..self.hosts.len())
+            .filter_map(|at| {
+                let this = &self.hosts[at];
+                let member = members.get(&this.id)?;
+                let still = this.node_epoch == Some(member.node_epoch) && member.from <= first;
+                Some((at, still))
+            })
             .collect();
         // What a member has beyond the primary's log is still open: if that one leads next, it is
         // committed, as any new primary's log is.
         let ends_there = |at: &usize| !self.watch.holds_beyond(*at, buffer, end);
-        if !members.iter().all(ends_there) {
+        if !members.iter().all(|(at, _)| ends_there(at)) {
             return;
         }
         let halted = Halted {
@@ -180,7 +188,8 @@ impl World {
         if state != BufferState::Paused {
             return;
         }
-        for at in members {
+        // Who is down may come back with another disk, and who began near the tail is filled in.
+        for (at, _) in members.into_iter().filter(|(_, still)| *still) {
             let whole = at == host;
             let hash = fingerprint(&self.hosts[at].disk, buffer, whole);
             let still = Still { whole, hash };

@@ -10,7 +10,7 @@ use super::{Event, TraceFile};
 use crate::kinds::Kind;
 
 /// Kinds that turn a story.
-const TURNS: [Kind; 27] = [
+const TURNS: [Kind; 28] = [
     Kind::ActionTaken,
     Kind::NodeCrashed,
     Kind::NodeRegistered,
@@ -19,6 +19,7 @@ const TURNS: [Kind; 27] = [
     Kind::PrimaryAppointed,
     Kind::CopyCut,
     Kind::CopyBegan,
+    Kind::CopyFilled,
     Kind::CopyRemoved,
     Kind::BufferDamaged,
     Kind::BackupTaken,

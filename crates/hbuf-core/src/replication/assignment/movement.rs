@@ -4,8 +4,9 @@
 //!  copies 1 2 3      4 catches up, 1 goes    5 …, 2 goes     6 …, 3 hands over, then goes
 //!  in sync 1 2 3 ──▶ in sync 2 3 4 ────────▶ in sync 3 4 5 ─────────────────▶ in sync 4 5 6
 //! ```
-//! Nobody goes before as many members as the move began with hold everything without him. Where a
-//! move stands is in the record, so it survives every stop, and other wishes end it at any time.
+//! Nobody goes before as many members as the move began with, and as a commit needs, hold
+//! everything without him. Where a move stands is in the record, so it survives every stop, and
+//! other wishes end it at any time.
 
 use alloc::collections::BTreeSet;
 
@@ -81,7 +82,7 @@ impl Assignment {
         let whole = whole.filter(|node| self.is_whole(rules, **node)).count();
         self.whole_min = match leaving.is_empty() {
             true => 0,
-            false => whole.max(self.whole_min).min(got),
+            false => whole.max(self.whole_min).max(least).min(got),
         };
         self.version += 1;
         for node in copies.difference(&self.copies).copied() {
