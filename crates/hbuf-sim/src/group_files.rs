@@ -39,6 +39,11 @@ impl GroupFiles {
         self.queue.push_back((steps, number));
     }
 
+    /// Whether steps are under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// The oldest steps are durable; the number to report.
     pub(crate) fn end(&mut self) -> Option<u64> {
         let (steps, number) = self.queue.pop_front()?;

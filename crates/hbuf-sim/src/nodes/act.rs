@@ -35,8 +35,9 @@ impl World {
             ..About::default()
         };
         self.happens(eid, &[cause], Kind::ActionTaken, &about);
+        self.count_action(action);
         match action {
-            Action::Crash(node) => self.at_node(node, |world, host| world.crash(event, host, true)),
+            Action::Crash(node) => self.at_node(node, |world, host| world.lose_power(event, host)),
             Action::Kill(node) => self.at_node(node, |world, host| world.crash(event, host, false)),
             Action::Stop(node) => self.at_node(node, |world, host| world.stop(event, host)),
             Action::Version { node, version } => self.set_version(node, *version),

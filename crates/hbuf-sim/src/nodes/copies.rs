@@ -8,6 +8,7 @@ use hbuf_core::replication::{Event, ToCopy, Wish};
 use hbuf_core::segment::{FORMAT, LogKind, SegmentHead};
 use hbuf_manager::{Action, Assign};
 
+use super::aimed::Aim;
 use super::files::{LogFiles, LogId, is_whole};
 use super::host::Held;
 use super::marks::MarkWrite;
@@ -66,6 +67,7 @@ impl World {
             }
             Wish::Promote => {
                 let life = self.hosts[host].life;
+                self.is_about(cause, host, Aim::Promote);
                 let due = Due::Recover { host, life, buffer };
                 self.due_on(cause, host, 200, due);
             }
@@ -313,6 +315,7 @@ impl World {
 
     fn cut_soon(&mut self, cause: EventId, host: usize, id: LogId) {
         let life = self.hosts[host].life;
+        self.is_about(cause, host, Aim::Cut);
         let LogId { buffer, log } = id;
         let due = Due::CutDone {
             host,

@@ -10,6 +10,7 @@ use hbuf_core::replication::NodeEpoch;
 use hbuf_core::rules::Rules;
 use hbuf_core::shard::Shard;
 
+use super::aimed::Doom;
 use super::backups::CopyOf;
 use super::files::{LogFiles, LogId};
 use super::manager::Manager;
@@ -60,13 +61,13 @@ pub(super) struct Host {
     pub(super) decided: BTreeMap<usize, u64>,
     /// The state of each buffer that the shard was told.
     pub(super) states: BTreeMap<usize, BufferState>,
-    /// Buffers that are being recovered.
-    pub(super) opening: BTreeSet<usize>,
     pub(super) failed: bool,
     /// The power is about to go: nothing more is done.
     pub(super) cut_off: bool,
     /// Copies in which damage was found: their files are put aside.
     pub(super) bad: BTreeSet<usize>,
+    /// A loss of power that is to come.
+    pub(super) doom: Option<Doom>,
     /// What the next loss of power takes.
     pub(super) power_loss: PowerLoss,
     /// The next sync fails.
@@ -170,10 +171,10 @@ impl Host {
             last_token: 0,
             decided: BTreeMap::new(),
             states: BTreeMap::new(),
-            opening: BTreeSet::new(),
             failed: false,
             cut_off: false,
             bad: BTreeSet::new(),
+            doom: None,
             power_loss: PowerLoss::default(),
             fail_sync: false,
             slow_us: 0,
@@ -201,9 +202,9 @@ impl Host {
         self.held.clear();
         self.decided.clear();
         self.states.clear();
-        self.opening.clear();
         self.failed = false;
         self.cut_off = false;
+        self.doom = None;
     }
 
     /// Whether the sync that ends now fails: once, when that was wished.

@@ -17,6 +17,7 @@ use hbuf_manager::raft::{
 use hbuf_manager::sessions::{Heartbeat, HeartbeatRefused, Moment, Sessions};
 use hbuf_manager::{Action, Catalog, Command, NodeChange, RegisterNode, State};
 
+use super::aimed::Aim;
 use super::message::Message;
 use super::node_start::TICK_US;
 use super::{About, Due, World};
@@ -125,6 +126,11 @@ impl Manager {
         Some((role, term))
     }
 
+    /// Whether something is being written to its files.
+    pub(super) fn writes(&self) -> bool {
+        self.disk.is_busy()
+    }
+
     /// Ticks so far.
     pub(super) const fn ticks(&self) -> u64 {
         self.ticks
@@ -150,6 +156,7 @@ impl World {
         let manager = &mut self.hosts[host].manager;
         manager.ticks += 1;
         let ticks = manager.ticks;
+        self.waits_no_longer(cause, host);
         self.group_input(cause, host, Input::Tick);
         if self.hosts[host]
             .manager
@@ -337,6 +344,7 @@ impl World {
         let this = &mut self.hosts[host];
         this.manager.disk.begin(steps, number);
         let life = this.life;
+        self.is_about(cause, host, Aim::ManagerLog);
         self.due_on(cause, host, after, Due::Persisted { host, life });
     }
 
@@ -380,6 +388,7 @@ impl World {
             return;
         };
         let command = Command::decode(command).expect("this binary wrote it");
+        self.used.ask_manager(&manager.catalog, index, &command);
         let result = manager.catalog.apply(index, &command);
         if let Some(sessions) = &mut manager.sessions {
             sessions.on_applied(moment, manager.catalog.assigned());

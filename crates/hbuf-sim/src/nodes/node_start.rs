@@ -117,7 +117,9 @@ impl World {
             journal_stays: false,
             tables: tables.map(Vec::as_slice),
         };
-        recover(&self.rules, &found).expect("memory can be read")
+        let recovered = recover(&self.rules, &found).expect("memory can be read");
+        self.ask_recovery(&found, &recovered);
+        recovered
     }
 
     pub(super) fn config(&self) -> BufferConfig {
@@ -363,6 +365,7 @@ impl World {
                 ..About::default()
             };
             self.event(&[event], Kind::PrimaryAppointed, &about);
+            self.ask_appointed(host, uuid);
             self.check_appointed(event, host, buffer, epoch);
         }
     }
@@ -399,6 +402,9 @@ impl World {
         let event = self.event(&[cause], Kind::NodeCrashed, &about);
         let entity = (host as u64) << 32 | self.hosts[host].life;
         let draws = crate::draw::Draws::new(self.draw(Purpose::Crash, entity, 0).0);
+        if power {
+            self.count_power_loss(host);
+        }
         let rules = self.rules;
         let this = &mut self.hosts[host];
         // After a failed sync the page cache shows what the disk does not have, also to the next

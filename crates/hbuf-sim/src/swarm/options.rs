@@ -71,6 +71,7 @@ pub enum Opt {
     Upgrade,
     UpgradeLast,
     Core,
+    CrashAimed,
 }
 
 /// How a seed chooses a value.
@@ -115,7 +116,7 @@ type Entry = (
 
 /// What is known of each option, in their order: name, unit, range, calm value, choice, about.
 #[rustfmt::skip]
-const TABLE: [Entry; 60] = [
+const TABLE: [Entry; 61] = [
     (Opt::Nodes, "nodes", Count, (1, 9), 3, Within(3, 5), "nodes"),
     (Opt::Copies, "copies", Count, (1, 8), 3, Within(1, 4), "copies of each buffer, at most one a node"),
     (Opt::MinInSync, "min-in-sync", Count, (1, 8), 2, Within(1, 2), "members of the in-sync set that a commit needs"),
@@ -176,6 +177,7 @@ const TABLE: [Entry; 60] = [
     (Opt::Upgrade, "upgrade", Micros, (0, PHASE_MAX), 0, Maybe(20, S, 4 * S), "mean time until all nodes in turn run other programs"),
     (Opt::UpgradeLast, "upgrade-last", Micros, (1, PHASE_MAX), 2 * S, Within(500 * MS, 4 * S), "mean duration of that"),
     (Opt::Core, "core", Micros, (0, PHASE_MAX), 0, Maybe(50, 10 * S, 15 * S), "how long a healed majority may take to decide something while the others go on with their faults; off without such a phase"),
+    (Opt::CrashAimed, "crash-aimed", Percent, (0, 100), 0, Maybe(75, 30, 90), "losses of power that wait until the node writes, syncs, cuts back or is promoted"),
 ];
 
 in_order_of_variants!(TABLE);
