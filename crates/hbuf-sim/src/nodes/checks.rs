@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hbuf_core::ids::{Epoch, Hash, Seq, Uuid};
+use hbuf_core::ids::{Epoch, Hash, NodeId, Seq, Uuid};
 use hbuf_core::record::Kind as RecordKind;
-use hbuf_core::replication::{Assignment, LOGS};
+use hbuf_core::replication::{Assignment, LOGS, Member};
 use hbuf_core::segment::LogKind;
 use hbuf_manager::State as _;
 
@@ -29,7 +29,7 @@ pub struct ClusterBroken {
 
 /// What must hold in a world of several nodes while it runs, each with what it says. What clients
 /// were told is judged in the end by [`crate::history::Check`]s.
-pub const CLUSTER_INVARIANTS: [(&str, &str); 11] = [
+pub const CLUSTER_INVARIANTS: [(&str, &str); 12] = [
     (
         "one-primary-per-epoch",
         "no two nodes are a buffer's primary in one epoch",
@@ -53,6 +53,10 @@ pub const CLUSTER_INVARIANTS: [(&str, &str); 11] = [
     (
         "committed-never-cut",
         "no member of the in-sync set cuts off what is committed, nor comes to where it would have to",
+    ),
+    (
+        "moves-leave-enough",
+        "no copy leaves a buffer before as many that stay hold all of it as its move began with",
     ),
     (
         "halted-takes-nothing",
@@ -89,6 +93,8 @@ pub(super) struct Watch {
     primaries: BTreeMap<(usize, Epoch), usize>,
     leaders: BTreeMap<u64, usize>,
     catalogs: BTreeMap<u64, Hash>,
+    /// Each buffer's record as of this index of the manager's log.
+    records: (u64, BTreeMap<usize, Assignment>),
     pub(super) broken: Option<ClusterBroken>,
 }
 
@@ -321,6 +327,13 @@ impl World {
                 format!("buffer {buffer}: {node} leads with {end}, {committed} is committed");
             self.broke(cause, "acked-never-lost", what);
         }
+        let kept = self.newest(buffer).map(|it| it.kept_from);
+        let first = self.hosts[host].shard.buffer(&uuid).map(|it| it.first());
+        if first > kept {
+            let (node, first) = (&self.names.nodes[host], first.unwrap_or_default());
+            let what = format!("buffer {buffer}: {node} leads with what is from {first} on");
+            self.broke(cause, "acked-never-lost", what);
+        }
         let id = LogId {
             buffer,
             log: LogKind::Messages,
@@ -347,6 +360,34 @@ impl World {
         if known != hash {
             let what = format!("another catalog at index {index}");
             self.broke(EventId(0), "catalogs-agree", what);
+        }
+    }
+
+    /// A node has applied the log through this index, perhaps before all others: was a copy taken
+    /// away? What a snapshot brought at once was not one step.
+    pub(super) fn check_moves(&mut self, cause: EventId, host: usize, index: u64) {
+        let through = self.watch.records.0;
+        if index <= through {
+            return;
+        }
+        self.watch.records.0 = index;
+        for buffer in 0..self.buffers.len() {
+            let Some(now) = self.hosts[host].manager.assignment(self.buffers[buffer]) else {
+                continue;
+            };
+            let now = now.clone();
+            let before = self.watch.records.1.insert(buffer, now.clone());
+            let Some(before) = before.filter(|_| index == through + 1) else {
+                continue;
+            };
+            let whole = |(_, member): &(&NodeId, &Member)| member.from <= now.kept_from;
+            let whole = now.in_sync.iter().filter(whole).count();
+            let went = before.copies.iter().any(|node| !now.copies.contains(node));
+            if went && whole < before.whole_min {
+                let (name, least) = (&self.names.buffers[buffer], before.whole_min);
+                let what = format!("a copy of {name} leaves: {whole} hold all of it, not {least}");
+                self.broke(cause, "moves-leave-enough", what);
+            }
         }
     }
 

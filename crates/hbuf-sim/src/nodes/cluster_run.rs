@@ -222,6 +222,7 @@ impl World {
         Self {
             draws: Draws::new(setup.seed),
             rules: setup.rules,
+            bug: setup.bug,
             trace: match setup.lines {
                 true => TraceWriter::writing(&header(setup)),
                 false => TraceWriter::counting(),

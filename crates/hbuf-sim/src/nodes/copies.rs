@@ -14,6 +14,7 @@ use super::host::Held;
 use super::marks::MarkWrite;
 use super::message::Message;
 use super::{About, Due, World, node};
+use crate::bugs::Bug;
 use crate::disk::Name;
 use crate::draw::{Purpose, mix};
 use crate::kinds::Kind;
@@ -26,7 +27,11 @@ impl World {
             Wish::News { log, to } => {
                 let life = self.hosts[host].life;
                 let entity = mix(((host as u64) << 32) | u64::from(to.0), buffer as u64);
-                let after = 10 + self.draw(Purpose::Delay, entity, cause.0).below(60);
+                let draw = self.draw(Purpose::Delay, entity, cause.0);
+                if self.does(Bug::NewsForgotten) && draw.next().below(50) == 0 {
+                    return;
+                }
+                let after = 10 + draw.below(60);
                 let due = Due::Pull {
                     host,
                     life,
@@ -235,11 +240,17 @@ impl World {
         (after, through): (Seq, Seq),
     ) {
         self.hosts[host].log(id);
+        let forgot = self.does(Bug::CutForgotten);
         let this = &mut self.hosts[host];
         let Some(held) = this.held.get(&token) else {
             return;
         };
         let files = this.files.get_mut(&id).expect("it was just made");
+        let after = if forgot {
+            after.max(files.last())
+        } else {
+            after
+        };
         let appended = files.append(&mut this.disk, &held.body, (after, through));
         appended.expect("disks of this world have room");
         let last = files.last().min(through);
@@ -271,10 +282,12 @@ impl World {
         };
         let event = self.event(&[cause], Kind::CopyCut, &about);
         self.check_cut(event, host, id, to);
+        let forgets = self.does(Bug::CutForgotten);
         self.hosts[host].log(id);
         let this = &mut self.hosts[host];
         let files = this.files.get_mut(&id).expect("it was just made");
         let changed = match to {
+            _ if forgets => Vec::new(),
             Seq::ZERO => files.clear(&mut this.disk),
             to => files.cut(&mut this.disk, to),
         };

@@ -21,6 +21,7 @@ use super::aimed::Aim;
 use super::message::Message;
 use super::node_start::TICK_US;
 use super::{About, Due, World};
+use crate::bugs::Bug;
 use crate::draw::{Draws, Purpose, mix};
 use crate::group_files::GroupFiles;
 use crate::kinds::Kind;
@@ -126,6 +127,11 @@ impl Manager {
         Some((role, term))
     }
 
+    /// A vote that was given is not on disk.
+    pub(super) fn forget_vote(&mut self) {
+        self.disk.forget_vote::<Catalog>(GROUP);
+    }
+
     /// Whether something is being written to its files.
     pub(super) fn writes(&self) -> bool {
         self.disk.is_busy()
@@ -157,7 +163,9 @@ impl World {
         manager.ticks += 1;
         let ticks = manager.ticks;
         self.waits_no_longer(cause, host);
-        self.group_input(cause, host, Input::Tick);
+        if life == 1 || !self.does(Bug::TimerForgotten) {
+            self.group_input(cause, host, Input::Tick);
+        }
         if self.hosts[host]
             .manager
             .register_at
@@ -382,9 +390,13 @@ impl World {
 
     fn apply(&mut self, cause: EventId, host: usize, index: u64, command: Option<&[u8]>) {
         let moment = self.moment(host);
+        let entity = mix(host as u64, index);
+        let passes =
+            self.does(Bug::CommandPassed) && self.draw(Purpose::Faults, entity, 0).below(50) == 0;
         let manager = &mut self.hosts[host].manager;
-        let Some(command) = command else {
+        let Some(command) = command.filter(|_| !passes) else {
             manager.catalog.pass(index);
+            self.check_moves(cause, host, index);
             return;
         };
         let command = Command::decode(command).expect("this binary wrote it");
@@ -407,6 +419,7 @@ impl World {
         };
         let event = self.event(&[cause], Kind::CommandApplied, &about);
         self.check_catalog(host, index);
+        self.check_moves(event, host, index);
         if let Action::RegisterNode(start) = &command.action {
             let result = result.as_ref().map(|applied| &applied.outcome);
             match result {
@@ -491,7 +504,7 @@ impl World {
             if told >= Some(assignment.version) {
                 continue;
             }
-            let assignment = Arc::new(assignment.clone());
+            let assignment = Arc::new(self.as_told(host, assignment));
             if told.is_none() {
                 self.open_assigned(cause, host, buffer);
                 continue;
@@ -500,6 +513,16 @@ impl World {
             self.replication(cause, host, buffer, Event::Decided(assignment));
         }
         self.tell_states(cause, host);
+    }
+
+    /// What a node is told that the manager has decided.
+    pub(super) fn as_told(&self, host: usize, assignment: &Assignment) -> Assignment {
+        let mut told = assignment.clone();
+        let me = self.hosts[host].id;
+        if self.does(Bug::TakesAppointments) && told.in_sync.contains_key(&me) {
+            told.primary = told.primary.map(|_| me);
+        }
+        told
     }
 
     fn heartbeat(&mut self, cause: EventId, host: usize) {

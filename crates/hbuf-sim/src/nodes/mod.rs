@@ -77,6 +77,7 @@ use self::message::Message;
 use self::play::Play;
 use self::tally::Tally;
 use self::used_rules::UsedRules;
+use crate::bugs::Bug;
 use crate::draw::{Draw, Draws, Purpose, mix};
 use crate::history::LogHistory;
 use crate::kinds::Kind;
@@ -215,6 +216,8 @@ pub(crate) struct World {
     draws: Draws,
     options: Options,
     rules: Rules,
+    /// What is done wrong on purpose.
+    bug: Option<Bug>,
     trace: TraceWriter,
     t: u64,
     queue: BTreeMap<(u64, u64), Planned>,
@@ -385,6 +388,11 @@ impl World {
         let at = self.hosts[host].clock.fires(self.t, after);
         // Nobody resumes what stands still for ever but the end of all faults, which asks again.
         self.due_as(cause, eid, at.unwrap_or(self.t + after), due);
+    }
+
+    /// Whether this is done wrong on purpose.
+    fn does(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
     }
 
     /// A text for the notes of events, made only when somebody reads lines.
