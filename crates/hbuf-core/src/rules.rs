@@ -104,6 +104,8 @@ pub struct Rules {
     pub whole_members_are_appointed: bool,
     /// A copy leaves when enough others hold all that is kept.
     pub moves_wait_for_whole: bool,
+    /// A copy is told what a forced election lost, and cuts it.
+    pub forced_loss_is_told: bool,
     /// No election is forced while the session of the old primary lives.
     pub forced_waits_for_primary: bool,
 }
@@ -161,6 +163,7 @@ impl Rules {
             tail_reads_ask_a_round: true,
             whole_members_are_appointed: true,
             moves_wait_for_whole: true,
+            forced_loss_is_told: true,
             forced_waits_for_primary: true,
         }
     }

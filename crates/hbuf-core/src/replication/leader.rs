@@ -232,7 +232,13 @@ impl Leader {
         base: Option<Base>,
     ) -> Option<ToCopy> {
         let primary = self.primary(log);
-        let message = primary.next_for(node, COPY_RECORDS_MAX, base);
+        let mut message = primary.next_for(node, COPY_RECORDS_MAX, base);
+        if let (Some(ToCopy::Lead { ended, .. }), LogKind::Cursors) = (&mut message, log) {
+            // A forced election says what is kept of the messages; the cursors go with the copy.
+            for end in ended {
+                end.kept_through = Seq::ZERO;
+            }
+        }
         let told = primary.told(node);
         let line = self.lines.entry((node, log)).or_default();
         line.noticed = false;

@@ -28,7 +28,7 @@ pub use epochs::Epochs;
 pub use follower::{Follower, Step};
 pub use leader::{LOGS, Leader};
 pub use log::Log;
-pub use message::{FromCopy, Position, ToCopy, Word};
+pub use message::{FromCopy, HistoryEnd, Position, ToCopy, Word};
 pub use primary::{Base, Primary, Told};
 
 #[cfg(test)]

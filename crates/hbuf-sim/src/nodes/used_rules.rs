@@ -125,6 +125,8 @@ rules! {
     WholeMembersAreAppointed whole_members_are_appointed 30
         Reach::If(|it| copied(it) && goes_down(it));
     MovesWaitForWhole moves_wait_for_whole 419 Reach::If(|it| copied(it) && it.is_on(Opt::Move));
+    ForcedLossIsTold forced_loss_is_told 0
+        Reach::Nowhere("nobody forces an election in this world");
     ForcedWaitsForPrimary forced_waits_for_primary 0
         Reach::Nowhere("nobody forces an election in this world");
 }
