@@ -205,11 +205,8 @@ impl Copy {
             return false;
         }
         let before = self.log.commit;
-        let known = self.log.epochs.at(before);
-        let lost = ended.iter().filter(|end| end.epoch >= known);
-        if let Some(kept) = lost.map(|end| end.kept_through).min() {
-            self.log.commit = before.min(kept);
-        }
+        let ended = ended.iter().copied();
+        self.log.commit = HistoryEnd::kept_of(ended, before, self.log.epochs.at(before));
         self.log.commit < before
     }
 

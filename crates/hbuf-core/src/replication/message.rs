@@ -25,6 +25,15 @@ pub struct HistoryEnd {
     pub kept_through: Seq,
 }
 
+impl HistoryEnd {
+    /// Through where the history behind all of these has what was known as committed through
+    /// `commit`, when the record there is of this epoch.
+    pub(super) fn kept_of(ended: impl IntoIterator<Item = Self>, commit: Seq, epoch: Epoch) -> Seq {
+        let lost = ended.into_iter().filter(|end| end.epoch >= epoch);
+        lost.map(|end| end.kept_through).fold(commit, Seq::min)
+    }
+}
+
 /// From a primary to a copy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ToCopy {

@@ -283,4 +283,12 @@ bugs! {
     LivesElsewhere "lives-elsewhere" []
         "a disk that was set back passes for the one that ran last"
         => Swarm("acked-never-lost", "nodes=3 copies=3 min-in-sync=2 restore=500ms restore-last=1s safety=8s");
+    LossUntold "loss-untold" [forced_loss_is_told]
+        "a copy goes by what it knows as committed, whatever an election has lost"
+        => Swarm("converges", "nodes=5 copies=2 min-in-sync=1 buffers=4 pace=20ms elect=50ms \
+            kill=1s down-last=8s safety=60s");
+    KeptOverstated "kept-overstated" []
+        "an election is said to keep all that the copy holds"
+        => Swarm("prefix-agreement", "nodes=5 copies=2 min-in-sync=1 buffers=4 pace=20ms elect=50ms \
+            kill=1s down-last=8s safety=60s");
 }

@@ -88,8 +88,8 @@ pub(super) struct Watch {
     /// The furthest that each disk ever held a log: what a node said before it lost its disk counts
     /// as long as nobody knows that it did.
     ever: BTreeMap<(usize, LogId), Seq>,
-    /// Epoch and checksum of each committed message.
-    committed: BTreeMap<usize, Vec<(u32, u32)>>,
+    /// Epoch and checksum of each committed message, of each buffer and history.
+    committed: BTreeMap<(usize, usize), Vec<(u32, u32)>>,
     primaries: BTreeMap<(usize, Epoch), usize>,
     leaders: BTreeMap<u64, usize>,
     catalogs: BTreeMap<u64, Hash>,
@@ -135,8 +135,30 @@ impl Watch {
         self.durable.retain(|(of, _), _| *of != host);
     }
 
+    /// What is committed of a buffer in its newest history.
     pub(super) fn committed_through(&self, buffer: usize) -> Seq {
-        Seq(self.committed.get(&buffer).map_or(0, Vec::len) as u64)
+        let of_buffer = self.committed.range((buffer, 0)..=(buffer, usize::MAX));
+        Seq(of_buffer.last().map_or(0, |(_, list)| list.len()) as u64)
+    }
+
+    /// The same in one of its histories.
+    fn committed_in(&self, buffer: usize, history: usize) -> Seq {
+        Seq(self.committed.get(&(buffer, history)).map_or(0, Vec::len) as u64)
+    }
+
+    /// The history behind this one begins with what was kept of it.
+    pub(super) fn begin_history(&mut self, buffer: usize, before: usize, kept: Seq) {
+        if self.committed.contains_key(&(buffer, before + 1)) {
+            return;
+        }
+        let mut list = self
+            .committed
+            .get(&(buffer, before))
+            .cloned()
+            .unwrap_or_default();
+        list.truncate(usize::try_from(kept.0).unwrap_or(usize::MAX));
+        self.committed.insert((buffer, before + 1), list);
+        self.halts.ended(buffer);
     }
 }
 
@@ -187,7 +209,9 @@ impl World {
 
     /// A primary has committed.
     pub(super) fn committed(&mut self, cause: EventId, host: usize, buffer: usize, commit: Seq) {
-        let known = self.watch.committed_through(buffer);
+        let history = self.history_of(buffer, self.epoch_of(host, buffer));
+        self.begin_history(buffer, history);
+        let known = self.watch.committed_in(buffer, history);
         let about = About {
             host: Some(host),
             buffer: Some(buffer),
@@ -220,13 +244,21 @@ impl World {
             }
         }
         self.note_committed(event, host, id, commit);
-        self.check_halted(event, buffer, commit);
+        // What a primary of an older history goes on with is lost anyway.
+        if self.is_of_newest(buffer, history) {
+            self.check_halted(event, buffer, commit);
+        }
     }
 
     fn note_committed(&mut self, cause: EventId, host: usize, id: LogId, commit: Seq) {
         self.hosts[host].log(id);
+        let history = self.history_of(id.buffer, self.epoch_of(host, id.buffer));
         let files = &self.hosts[host].files[&id];
-        let list = self.watch.committed.entry(id.buffer).or_default();
+        let list = self
+            .watch
+            .committed
+            .entry((id.buffer, history))
+            .or_default();
         let mut at = list.len() as u64;
         while at < commit.0 {
             at += 1;
@@ -241,7 +273,8 @@ impl World {
         if id.log != LogKind::Messages {
             return;
         }
-        let list = self.watch.committed.get(&id.buffer);
+        let history = self.history_of(id.buffer, self.epoch_of(host, id.buffer));
+        let list = self.watch.committed.get(&(id.buffer, history));
         let files = &self.hosts[host].files[&id];
         let last = through.0.min(list.map_or(0, Vec::len) as u64);
         let differs = (after.0 + 1..=last).find(|seq| {
@@ -284,7 +317,8 @@ impl World {
             return;
         }
         self.hosts[host].log(id);
-        let committed = self.watch.committed.get(&id.buffer);
+        let newest = self.newest(id.buffer).map_or(0, |it| it.ended.len());
+        let committed = self.watch.committed.get(&(id.buffer, newest));
         let files = &self.hosts[host].files[&id];
         let lost = committed.and_then(|list| {
             let behind = list.iter().enumerate().skip(usize::try_from(to.0).ok()?);
@@ -313,7 +347,9 @@ impl World {
             let what = format!("buffer {buffer}: {one} and {two} lead in epoch {epoch}");
             self.broke(cause, "one-primary-per-epoch", what);
         }
-        let committed = self.watch.committed_through(buffer);
+        let history = self.history_of(buffer, epoch);
+        self.begin_history(buffer, history);
+        let committed = self.watch.committed_in(buffer, history);
         let uuid = self.buffers[buffer];
         let end = self.hosts[host].shard.buffer(&uuid).map(|it| it.end());
         let damaged = self.hosts[host]

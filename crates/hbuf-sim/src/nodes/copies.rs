@@ -282,6 +282,9 @@ impl World {
         };
         let event = self.event(&[cause], Kind::CopyCut, &about);
         self.check_cut(event, host, id, to);
+        if id.log == LogKind::Messages {
+            self.drop_mark(host, id.buffer, to);
+        }
         let forgets = self.does(Bug::CutForgotten);
         self.hosts[host].log(id);
         let this = &mut self.hosts[host];

@@ -18,6 +18,7 @@
 //! | what goes wrong | `act.rs`, `aimed.rs` |
 //! | what operators do to buffers | `states.rs` |
 //! | drains and rebalances | `moves.rs` |
+//! | elections that accept a loss | `forced.rs` |
 //! | disks that are kept, put back, copied | `backups.rs` |
 //! | nodes that stop in order, and which program they run | `upgrades.rs` |
 //! | what a hand changes, where somebody stops to look | `hand.rs` |
@@ -40,6 +41,7 @@ mod cluster_sweep;
 mod copies;
 mod expect;
 mod files;
+mod forced;
 mod hand;
 mod healed_core;
 mod host;

@@ -120,7 +120,7 @@ const FAULTS: [Row; 23] = [
 ];
 
 #[rustfmt::skip]
-const OPERATIONS: [Row; 21] = [
+const OPERATIONS: [Row; 22] = [
     ("move", on(|it| it.is_on(Opt::Move)), 851),
     ("drain", on(|it| it.is_on(Opt::Drain)), 850),
     ("undrain", on(|it| it.is_on(Opt::Drain)), 687),
@@ -137,6 +137,7 @@ const OPERATIONS: [Row; 21] = [
     ("version.previous", on(|it| it.is_on(Opt::Upgrade)), 524),
     ("version.current", on(|it| it.is_on(Opt::Upgrade)), 808),
     ("raise", on(|it| it.is_on(Opt::Upgrade)), 808),
+    ("elect", on(|it| it.is_on(Opt::Elect) && it.is_on(Opt::Crash)), 15),
     ("tail", on(|it| asks(it) && it.is_on(Opt::TailReads)), 907),
     ("append.batch", on(|it| asks(it) && it.is_on(Opt::Batches)), 940),
     ("append.producer", on(|it| asks(it) && it.is_on(Opt::Producers)), 970),

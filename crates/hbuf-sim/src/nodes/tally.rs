@@ -89,6 +89,11 @@ impl World {
         count(&mut self.tally.operations, operation);
     }
 
+    /// An operator does something that its action alone does not tell.
+    pub(super) fn count_operation(&mut self, operation: &'static str) {
+        count(&mut self.tally.operations, operation);
+    }
+
     /// A client asks for something.
     pub(super) fn count_ask(&mut self, ask: &Ask, tries: u32) {
         let operations = &mut self.tally.operations;

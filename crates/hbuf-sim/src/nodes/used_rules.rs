@@ -125,8 +125,7 @@ rules! {
     WholeMembersAreAppointed whole_members_are_appointed 30
         Reach::If(|it| copied(it) && goes_down(it));
     MovesWaitForWhole moves_wait_for_whole 419 Reach::If(|it| copied(it) && it.is_on(Opt::Move));
-    ForcedLossIsTold forced_loss_is_told 0
-        Reach::Nowhere("nobody forces an election in this world");
+    ForcedLossIsTold forced_loss_is_told 2 Reach::If(|it| copied(it) && it.is_on(Opt::Elect));
     ForcedWaitsForPrimary forced_waits_for_primary 0
         Reach::Nowhere("nobody forces an election in this world");
 }
@@ -145,7 +144,8 @@ fn goes_down(options: &Options) -> bool {
 }
 
 /// What a copy makes of a primary's message goes by these.
-const OF_COPIES: [RuleName; 5] = [
+const OF_COPIES: [RuleName; 6] = [
+    RuleName::ForcedLossIsTold,
     RuleName::CopiesTakeWhatFollows,
     RuleName::CopiesAnswerByDisk,
     RuleName::LeadsNameALife,

@@ -72,6 +72,7 @@ pub enum Opt {
     UpgradeLast,
     Core,
     CrashAimed,
+    Elect,
 }
 
 /// How a seed chooses a value.
@@ -116,7 +117,7 @@ type Entry = (
 
 /// What is known of each option, in their order: name, unit, range, calm value, choice, about.
 #[rustfmt::skip]
-const TABLE: [Entry; 61] = [
+const TABLE: [Entry; 62] = [
     (Opt::Nodes, "nodes", Count, (1, 9), 3, Within(3, 5), "nodes"),
     (Opt::Copies, "copies", Count, (1, 8), 3, Within(1, 4), "copies of each buffer, at most one a node"),
     (Opt::MinInSync, "min-in-sync", Count, (1, 8), 2, Within(1, 2), "members of the in-sync set that a commit needs"),
@@ -178,6 +179,7 @@ const TABLE: [Entry; 61] = [
     (Opt::UpgradeLast, "upgrade-last", Micros, (1, PHASE_MAX), 2 * S, Within(500 * MS, 4 * S), "mean duration of that"),
     (Opt::Core, "core", Micros, (0, PHASE_MAX), 0, Maybe(50, 10 * S, 15 * S), "how long a healed majority may take to decide something while the others go on with their faults; off without such a phase"),
     (Opt::CrashAimed, "crash-aimed", Percent, (0, 100), 0, Maybe(75, 30, 90), "losses of power that wait until the node writes, syncs, cuts back or is promoted"),
+    (Opt::Elect, "elect", Micros, (0, PHASE_MAX), 0, Maybe(30, 200 * MS, 2 * S), "mean time until an operator looks whether buffers have lost their last members, and goes on with what is left"),
 ];
 
 in_order_of_variants!(TABLE);

@@ -137,4 +137,6 @@ bugs! {
     a_cut_that_was_not_made_is_noticed: CutForgotten,
     news_that_nobody_tells_are_noticed: NewsForgotten,
     a_disk_that_was_set_back_and_counts_as_before_is_noticed: LivesElsewhere,
+    a_copy_that_is_not_told_what_an_election_lost_is_noticed: LossUntold,
+    an_election_that_keeps_less_than_it_says_is_noticed: KeptOverstated,
 }

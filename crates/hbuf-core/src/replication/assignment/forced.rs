@@ -40,7 +40,8 @@ pub struct Force {
     pub node: NodeId,
     /// Its registration, and the first seq that it holds: what is kept below it is lost.
     pub member: Member,
-    /// The last seq that it knows as committed: what was committed behind it is lost. It may hold
+    /// The last seq that it knows as committed in the history that ends
+    /// ([`Assignment::known_in_history`]): what was committed behind it is lost. It may hold
     /// more, of which nobody knows any more whether it is what was committed there; it stays, and
     /// is of the new history.
     pub through: Seq,
@@ -144,6 +145,14 @@ impl Assignment {
         self.kept_from = from;
         self.appoint(node);
         Ok(())
+    }
+
+    /// How much of what a copy knows as committed through `commit` the present history has, when
+    /// the record there is of this epoch. A copy may be of a history that ended long ago: what was
+    /// committed since is not what it holds.
+    #[must_use]
+    pub fn known_in_history(&self, commit: Seq, epoch: Epoch) -> Seq {
+        HistoryEnd::kept_of(self.ended.iter().map(Ended::end), commit, epoch)
     }
 
     fn end_history(&mut self, force: &Force) {
