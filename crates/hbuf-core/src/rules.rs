@@ -106,6 +106,8 @@ pub struct Rules {
     pub filled_segments_are_whole: bool,
     /// A copy leaves when enough others hold all that is kept.
     pub moves_wait_for_whole: bool,
+    /// A copy is told what a forced election lost, and cuts it.
+    pub forced_loss_is_told: bool,
     /// No election is forced while the session of the old primary lives.
     pub forced_waits_for_primary: bool,
 }
@@ -164,6 +166,7 @@ impl Rules {
             whole_members_are_appointed: true,
             filled_segments_are_whole: true,
             moves_wait_for_whole: true,
+            forced_loss_is_told: true,
             forced_waits_for_primary: true,
         }
     }

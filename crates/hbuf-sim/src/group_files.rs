@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use hbuf_core::ids::Uuid;
 use hbuf_core::segment::first_of_name;
 use hbuf_manager::State;
-use hbuf_manager::raft::{FileStep, Recovered, VOTES_FILE, recover};
+use hbuf_manager::raft::{FileStep, RecoverError, Recovered, VOTES_FILE, recover};
 
 use crate::draw::{Draws, Purpose};
 
@@ -13,11 +14,19 @@ use crate::draw::{Draws, Purpose};
 pub(crate) struct GroupFiles {
     files: BTreeMap<String, Vec<u8>>,
     queue: VecDeque<(Vec<FileStep>, Option<u64>)>,
+    /// Where the file of votes ended before what was done last, if that was a vote.
+    before_vote: Option<usize>,
 }
 
 impl GroupFiles {
     /// Does a step, durably.
     pub(crate) fn perform(&mut self, step: &FileStep) {
+        self.before_vote = match step {
+            FileStep::Append { file, .. } if file == VOTES_FILE => {
+                self.files.get(file).map(Vec::len)
+            }
+            _ => None,
+        };
         match step {
             FileStep::Append { file, at, bytes } => {
                 let content = self.files.get_mut(file).expect("it was made");
@@ -37,6 +46,26 @@ impl GroupFiles {
     /// Steps that take their time, and the number to report when they are done.
     pub(crate) fn begin(&mut self, steps: Vec<FileStep>, number: Option<u64>) {
         self.queue.push_back((steps, number));
+    }
+
+    /// The last vote is not there, as if it had not been synced; unless the log shows that there
+    /// was one, which a start would notice.
+    pub(crate) fn forget_vote<S: State>(&mut self, group: Uuid) {
+        let Some(end) = self.before_vote.take() else {
+            return;
+        };
+        let mut without = self.clone();
+        if let Some(votes) = without.files.get_mut(VOTES_FILE) {
+            votes.truncate(end);
+        }
+        if without.read::<S>(group).is_ok() {
+            *self = without;
+        }
+    }
+
+    /// Whether steps are under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// The oldest steps are durable; the number to report.
@@ -71,16 +100,19 @@ impl GroupFiles {
     }
 
     /// What a start finds, with the torn ends cut off.
-    pub(crate) fn recover<S: State>(&mut self, group: hbuf_core::ids::Uuid) -> Recovered<S> {
-        let mut logs = self.files.iter();
-        let log = logs.rfind(|(name, _)| *name != VOTES_FILE);
-        let (name, log) = log.expect("a founded member has a log");
-        let first = first_of_name(name).expect("it has a number");
-        let recovered = recover(group, first, log, &self.files[VOTES_FILE]);
-        let recovered = recovered.expect("what was written can be read");
+    pub(crate) fn recover<S: State>(&mut self, group: Uuid) -> Recovered<S> {
+        let recovered = self.read(group).expect("what was written can be read");
         for step in &recovered.steps {
             self.perform(step);
         }
         recovered
+    }
+
+    fn read<S: State>(&self, group: Uuid) -> Result<Recovered<S>, RecoverError> {
+        let mut logs = self.files.iter();
+        let log = logs.rfind(|(name, _)| *name != VOTES_FILE);
+        let (name, log) = log.expect("a founded member has a log");
+        let first = first_of_name(name).expect("it has a number");
+        recover(group, first, log, &self.files[VOTES_FILE])
     }
 }

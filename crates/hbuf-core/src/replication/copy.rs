@@ -4,7 +4,7 @@ use super::assignment::NodeEpoch;
 use super::epochs::Epochs;
 use super::filling::{Fill, Filling};
 use super::log::Log;
-use super::message::{FromCopy, Position, ToCopy, Word};
+use super::message::{FromCopy, HistoryEnd, Position, ToCopy, Word};
 use crate::ids::{Epoch, Seq};
 use crate::rules::Rules;
 
@@ -180,8 +180,13 @@ impl Copy {
                 end,
                 epochs,
                 commit,
+                ended,
                 ..
-            } => self.on_lead(rules, epoch, (*end, epochs), *commit, nothing),
+            } => {
+                let lost = self.forget_lost(rules, epoch, ended);
+                let taken = self.on_lead(rules, epoch, (*end, epochs), *commit, nothing);
+                self.cut_whole(rules, taken, lost)
+            }
             _ if !led => nothing.answering(self.says(Word::NotLed)),
             _ => self.on_led(rules, message, nothing),
         }
@@ -228,6 +233,31 @@ impl Copy {
     pub fn on_synced(&mut self, rules: &Rules, through: Seq) -> Option<FromCopy> {
         self.log.durable = self.log.durable.max(through.min(self.log.end));
         self.led.then(|| self.holds(rules))
+    }
+
+    /// What it knew as committed in a history that a forced election ended is lost behind what was
+    /// kept of that, and so may be cut (rule 13). The manager's record says so, and nothing else.
+    /// Says whether there was anything.
+    fn forget_lost(&mut self, rules: &Rules, epoch: Epoch, ended: &[HistoryEnd]) -> bool {
+        if (epoch <= self.epoch && self.led) || !rules.forced_loss_is_told {
+            return false;
+        }
+        let before = self.log.commit;
+        let ended = ended.iter().copied();
+        self.log.commit = HistoryEnd::kept_of(ended, before, self.log.epochs.at(before));
+        self.log.commit < before
+    }
+
+    /// A log that began near the tail is of no use without the mark with which it began, which may
+    /// vouch for what is lost: nothing of it stays.
+    fn cut_whole(&mut self, rules: &Rules, taken: Taken, lost: bool) -> Taken {
+        if !lost || taken.cut.is_none() || self.log.from == Seq::FIRST {
+            return taken;
+        }
+        self.log = Log::default();
+        self.filling = None;
+        let cut = Some(Seq::ZERO);
+        Taken { cut, ..taken }.answering(self.holds(rules))
     }
 
     fn on_lead(
@@ -388,6 +418,7 @@ mod tests {
             end: Seq(end),
             epochs: Epochs::of(vec![(Epoch(1), Seq(1))]),
             commit: Seq(0),
+            ended: vec![],
         }
     }
 
@@ -465,6 +496,46 @@ mod tests {
         assert_eq!(taken.drop, Some(Seq(3)));
         assert_eq!(copy.log().from, Seq(3));
         assert_eq!(copy.on_message(&rules, &mark(6, 3)).mark, None, "once");
+    }
+
+    #[test]
+    fn what_a_forced_election_lost_is_cut_although_it_was_known_as_committed() {
+        let told = |to: u64, epoch: u32, kept: u64| {
+            let mut lead = lead(SELF, to);
+            let ToCopy::Lead { ended, .. } = &mut lead else {
+                unreachable!("it is one");
+            };
+            ended.push(HistoryEnd {
+                epoch: Epoch(epoch),
+                kept_through: Seq(kept),
+            });
+            lead
+        };
+        let rules = Rules::correct();
+        let mut it = copy(5);
+        let taken = it.on_message(&rules, &told(3, 1, 3));
+        assert_eq!((taken.cut, it.log().commit), (Some(Seq(3)), Seq(3)));
+        assert!(!it.quarantined());
+        // It says nothing of what was committed since, nor of more than it says.
+        for told in [told(3, 0, 3), told(3, 1, 4)] {
+            let mut it = copy(5);
+            assert_eq!(word(it.on_message(&rules, &told)), Word::Quarantined);
+        }
+        let bent = Rules {
+            forced_loss_is_told: false,
+            ..rules
+        };
+        let mut it = copy(5);
+        assert_eq!(
+            word(it.on_message(&bent, &told(3, 1, 3))),
+            Word::Quarantined
+        );
+        // Without the mark with which it began, a log near the tail is none.
+        let mut it = copy(5);
+        it.log.from = Seq(2);
+        let taken = it.on_message(&rules, &told(3, 1, 3));
+        assert_eq!((taken.cut, it.log()), (Some(Seq::ZERO), &Log::default()));
+        assert_eq!(word(taken), holds(Seq(0), 0));
     }
 
     #[test]

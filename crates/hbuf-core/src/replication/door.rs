@@ -112,7 +112,8 @@ pub enum Wish {
         /// through this one.
         through: Seq,
     },
-    /// Cut a log back to this seq, durably, the journal's fence first; then [`Event::CutDone`].
+    /// Cut a log back to this seq, durably, the journal's fence first, and a mark that vouches for
+    /// more; then [`Event::CutDone`].
     /// Nothing of it stays when it began behind `to`.
     CutBack {
         /// Which of the two logs.

@@ -242,7 +242,13 @@ impl Leader {
         base: Option<Base>,
     ) -> Option<ToCopy> {
         let primary = self.primary(log);
-        let message = primary.next_for(node, COPY_RECORDS_MAX, base);
+        let mut message = primary.next_for(node, COPY_RECORDS_MAX, base);
+        if let (Some(ToCopy::Lead { ended, .. }), LogKind::Cursors) = (&mut message, log) {
+            // A forced election says what is kept of the messages; the cursors go with the copy.
+            for end in ended {
+                end.kept_through = Seq::ZERO;
+            }
+        }
         let told = primary.told(node);
         let Some(message) = message else {
             // It is no copy any more. If it is one again, it was told nothing.

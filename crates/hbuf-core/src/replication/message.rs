@@ -1,5 +1,7 @@
 //! What a primary and its copies say to each other about one log. Records travel beside it.
 
+use alloc::vec::Vec;
+
 use super::assignment::NodeEpoch;
 use super::epochs::Epochs;
 use crate::ids::{Epoch, Seq};
@@ -11,6 +13,25 @@ pub struct Position {
     pub seq: Seq,
     /// The epoch; 0 before the first record.
     pub epoch: Epoch,
+}
+
+/// A history that a forced election ended (rule 13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HistoryEnd {
+    /// The last epoch in it.
+    pub epoch: Epoch,
+    /// The last record that the next history surely has of it: what a copy knew as committed behind
+    /// that is lost.
+    pub kept_through: Seq,
+}
+
+impl HistoryEnd {
+    /// Through where the history behind all of these has what was known as committed through
+    /// `commit`, when the record there is of this epoch.
+    pub(super) fn kept_of(ended: impl IntoIterator<Item = Self>, commit: Seq, epoch: Epoch) -> Seq {
+        let lost = ended.into_iter().filter(|end| end.epoch >= epoch);
+        lost.map(|end| end.kept_through).fold(commit, Seq::min)
+    }
 }
 
 /// From a primary to a copy.
@@ -35,6 +56,8 @@ pub enum ToCopy {
         epochs: Epochs,
         /// What it knows as committed.
         commit: Seq,
+        /// The histories that forced elections ended, as the manager's record has them.
+        ended: Vec<HistoryEnd>,
     },
     /// The copy's log ends so far back that it is to begin anew behind `at`, which is committed.
     /// The tables that a log has behind `at` travel beside it.

@@ -31,7 +31,7 @@ pub use filling::{Fill, FillPace};
 pub use follower::{Follower, Step};
 pub use leader::{LOGS, Leader};
 pub use log::Log;
-pub use message::{FromCopy, Position, ToCopy, Word};
+pub use message::{FromCopy, HistoryEnd, Position, ToCopy, Word};
 pub use primary::{Base, Primary, Told};
 
 #[cfg(test)]

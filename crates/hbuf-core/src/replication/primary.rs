@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use super::assignment::{Alter, Assignment, Change, Member, NodeEpoch};
+use super::assignment::{Alter, Assignment, Change, Ended, Member, NodeEpoch};
 use super::log::Log;
 use super::message::{FromCopy, Position, ToCopy, Word};
 use super::standing::{Held, Standing};
@@ -245,6 +245,7 @@ impl Primary {
                 end: self.log.end,
                 epochs: self.log.epochs.clone(),
                 commit: self.log.commit,
+                ended: self.assignment.ended.iter().map(Ended::end).collect(),
             });
         };
         let asked = self.proposal.is_some_and(|alter| alter.change.adds(copy));

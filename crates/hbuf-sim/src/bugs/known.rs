@@ -81,10 +81,12 @@ bugs! {
         => OneNode(Invariant::NoDupAppend), Swarm("no-dup-append", "");
     AppendToClosed "append-to-closed" [closed_refuses]
         "a closed buffer takes messages"
-        => OneNode(Invariant::ClosedStaysClosed);
+        => OneNode(Invariant::ClosedStaysClosed),
+        Swarm("halted-takes-nothing", "state=300ms state-last=1s pace=2ms");
     AppendToPaused "append-to-paused" [paused_refuses]
         "a paused buffer takes messages"
-        => OneNode(Invariant::PauseMeansNoChange);
+        => OneNode(Invariant::PauseMeansNoChange),
+        Swarm("halted-takes-nothing", "state=300ms state-last=1s pace=2ms");
     RetainUncommitted "retain-uncommitted" [retention_spares_uncommitted]
         "retention drops what is not committed"
         => OneNode(Invariant::RetentionKeepsWhatItMust);
@@ -232,8 +234,8 @@ bugs! {
             safety=10s");
     ReusedTenure "reused-tenure" [added_begin_a_tenure]
         "a copy that was removed and added again counts for what it held before"
-        => Swarm("acked-never-lost", "nodes=5 copies=2 min-in-sync=2 buffers=4 pace=5ms move=500ms \
-            reformat=1s down-last=300ms safety=10s");
+        => Swarm("acked-never-lost", "nodes=4 copies=2 min-in-sync=2 buffers=4 pace=20ms \
+            segment-bytes=64KiB move=80ms pause=150ms pause-last=400ms safety=15s");
     TailUnasked "tail-unasked" [tail_reads_ask_a_round]
         "the tail is read without asking anybody"
         => Walk(Mood::Deaf, Rule::TailIsFresh),
@@ -242,4 +244,51 @@ bugs! {
     CommittedCut "committed-cut" [reconcile_by_epoch committed_is_never_cut]
         "a copy cuts off what it knows as committed"
         => Swarm("committed-never-cut", "");
+    EpochForgotten "epoch-forgotten" [registration_tells_the_epoch]
+        "a node that starts anew knows no epoch but that of its log"
+        => Walk(Mood::Returned, Rule::CommittedNeverCut);
+    LeftTooEarly "left-too-early" [moves_wait_for_whole]
+        "a copy leaves before enough others hold all that is kept"
+        => Swarm("moves-leave-enough", "copies=3 min-in-sync=1 move=500ms crash=500ms");
+    LedFromTheTail "led-from-the-tail" [whole_members_are_appointed]
+        "a copy that lacks the beginning of what is kept counts as one that holds all"
+        => Swarm("moves-leave-enough", "nodes=4 copies=3 min-in-sync=2 move=500ms crash=500ms \
+            segment-bytes=4KiB pace=1ms");
+    TakesAppointments "takes-appointments" []
+        "a member takes the appointment of another one for its own"
+        => Swarm("one-primary-per-epoch", "");
+    VoteForgotten "vote-forgotten" []
+        "a member of the manager's group that starts again has forgotten its last vote"
+        => Swarm("one-leader-per-term", "nodes=5 copies=3 kill=60ms crash=60ms down-last=10ms \
+            partition=200ms partition-last=300ms delay-mean=30ms delay-min=2ms safety=15s");
+    CommandPassed "command-passed" []
+        "now and then a node passes over a command of the manager's log"
+        => Swarm("catalogs-agree", "");
+    TimerForgotten "timer-forgotten" []
+        "the manager's group has no timer in a process that was started again"
+        => Swarm("core-makes-progress", "core=10s kill=300ms crash=300ms");
+    PausedTouched "paused-touched" []
+        "a start writes to a paused buffer"
+        => Swarm("paused-stays-as-it-is", "state=300ms state-last=2s kill=300ms");
+    StopsUnsynced "stops-unsynced" []
+        "a process that stops in order says so although not all is synced"
+        => Swarm("clean-start-mends-nothing", "nodes=3 copies=3 min-in-sync=1 clients=6 pace=500us \
+            stop=300ms slow-disk=200ms slow-last=2s");
+    CutForgotten "cut-forgotten" []
+        "a copy says that it has cut its log back, and has not"
+        => Swarm("prefix-agreement", "");
+    NewsForgotten "news-forgotten" []
+        "now and then nobody tells a copy that there is news"
+        => Swarm("converges", "");
+    LivesElsewhere "lives-elsewhere" []
+        "a disk that was set back passes for the one that ran last"
+        => Swarm("acked-never-lost", "nodes=3 copies=3 min-in-sync=2 restore=500ms restore-last=1s safety=8s");
+    LossUntold "loss-untold" [forced_loss_is_told]
+        "a copy goes by what it knows as committed, whatever an election has lost"
+        => Swarm("converges", "nodes=5 copies=2 min-in-sync=1 buffers=4 pace=20ms elect=50ms \
+            kill=1s down-last=8s safety=60s");
+    KeptOverstated "kept-overstated" []
+        "an election is said to keep all that the copy holds"
+        => Swarm("prefix-agreement", "nodes=5 copies=2 min-in-sync=1 buffers=4 pace=20ms elect=50ms \
+            kill=1s down-last=8s safety=60s");
 }

@@ -215,6 +215,14 @@ mod tests {
     }
 
     #[test]
+    fn every_invariant_of_clusters_is_broken_by_a_switch_in_a_swarm() {
+        for (name, _) in CLUSTER_INVARIANTS {
+            let mut shown = Bug::ALL.into_iter().filter_map(Bug::in_swarm);
+            assert!(shown.any(|(breaks, _)| breaks == name), "{name}");
+        }
+    }
+
+    #[test]
     fn what_a_swarm_shows_is_an_invariant_that_there_is() {
         let known = |name: &str| {
             CLUSTER_INVARIANTS.iter().any(|known| known.0 == name)

@@ -112,16 +112,19 @@ pub enum Mood {
     Churn,
     /// What the manager was asked long ago is decided once more.
     Late,
+    /// Who starts again is spoken to by a primary that is none any more.
+    Returned,
 }
 
 impl Mood {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Plain,
         Self::Stale,
         Self::Deaf,
         Self::Churn,
         Self::Late,
+        Self::Returned,
     ];
 
     /// How often kinds of steps are taken, in halves.
@@ -140,6 +143,7 @@ impl Mood {
                 (17, 0),
             ],
             Self::Late => &[(17, 0), (18, 40), (16, 6), (0, 8), (4, 1), (7, 6), (5, 1)],
+            Self::Returned => &[(4, 1), (7, 6), (5, 6), (6, 8), (17, 0)],
             Self::Churn => &[
                 (9, 12),
                 (10, 24),

@@ -45,6 +45,33 @@ const LATE: &[Next] = &[
     Next::DecideLast,
     Next::Step(|| Action::Learn(ONE)),
     Next::Decide,
+    Next::Step(|| Action::Append(ONE)),
+    Next::Step(|| Action::Sync(ONE)),
+    Next::Talk(ONE, TWO),
+];
+
+/// Nodes 1 and 3 have a record that node 2 never saw, which led in between and has not heard that
+/// node 3 leads now. Node 3 commits that record with node 1, which starts again.
+const RETURNED: &[Next] = &[
+    Next::Step(|| Action::Learn(ONE)),
+    Next::Step(|| Action::Append(ONE)),
+    Next::Step(|| Action::Sync(ONE)),
+    Next::Talk(ONE, THREE),
+    Next::Talk(ONE, THREE),
+    Next::Talk(ONE, THREE),
+    Next::Step(|| Action::Sync(THREE)),
+    Next::Step(|| Action::Suspect(ONE)),
+    Next::Step(|| Action::Learn(TWO)),
+    Next::Step(|| Action::Suspect(TWO)),
+    Next::Step(|| Action::Learn(THREE)),
+    Next::Step(|| Action::AskRemove(THREE, TWO)),
+    Next::Decide,
+    Next::Step(|| Action::Learn(THREE)),
+    Next::Talk(THREE, ONE),
+    Next::Talk(THREE, ONE),
+    Next::Talk(THREE, ONE),
+    Next::Step(|| Action::Crash(ONE, false)),
+    Next::Step(|| Action::Start(ONE, false)),
 ];
 
 impl Mood {
@@ -69,6 +96,7 @@ impl Mood {
                 Talk(THREE, TWO),
             ],
             Self::Late => LATE,
+            Self::Returned => RETURNED,
             // Node 3 is out of the set. Node 1 commits with node 2, who is not told, and is gone.
             Self::Churn => &[
                 Step(|| Action::Learn(ONE)),
@@ -202,6 +230,20 @@ mod tests {
         let three = &cluster.nodes[&THREE];
         assert!(three.up && three.records.len() == 1, "{path:#?}");
         assert_eq!(cluster.acked.len(), 1, "{path:#?}");
+    }
+
+    #[test]
+    fn who_starts_again_may_be_spoken_to_by_a_primary_that_is_none_any_more() {
+        let (cluster, path) = begun(Mood::Returned);
+        assert_eq!(cluster.acked.len(), 1, "{path:#?}");
+        let (one, two) = (&cluster.nodes[&ONE], &cluster.nodes[&TWO]);
+        assert!(one.up && one.records.len() == 1, "{path:#?}");
+        assert!(cluster.assignment.in_sync.contains_key(&ONE), "{path:#?}");
+        assert!(matches!(two.role, Role::Primary(_)), "{path:#?}");
+        assert!(two.epoch() < one.epoch(), "{path:#?}");
+        let (bent, _) =
+            Cluster::new(Bounds::WALK).begun(Mood::Returned, &Bug::EpochForgotten.rules());
+        assert!(bent.nodes[&ONE].epoch() < two.epoch());
     }
 
     #[test]

@@ -35,15 +35,14 @@ impl World {
             ..About::default()
         };
         self.happens(eid, &[cause], Kind::ActionTaken, &about);
+        self.count_action(action);
         match action {
-            Action::Crash(node) => self.at_node(node, |world, host| world.crash(event, host, true)),
+            Action::Crash(node) => self.at_node(node, |world, host| world.lose_power(event, host)),
             Action::Kill(node) => self.at_node(node, |world, host| world.crash(event, host, false)),
             Action::Stop(node) => self.at_node(node, |world, host| world.stop(event, host)),
             Action::Version { node, version } => self.set_version(node, *version),
             Action::Raise => self.raise_version(event),
-            Action::Start(node) => {
-                self.at_node(node, |world, host| world.start_if_down(event, host))
-            }
+            Action::Start(node) => self.at_node(node, |it, host| it.start_if_down(event, host)),
             Action::StartAll => self.start_all(event),
             Action::Pause { node, last } => {
                 let until = self.t + last.unwrap_or(10_000_000);
@@ -74,6 +73,8 @@ impl World {
             }
             Action::Move { buffer, to } => self.move_buffer(event, buffer, to),
             Action::HandOver { buffer, to } => self.hand_over(event, buffer, to),
+            Action::Elect(buffer) => self.force_any(event, buffer),
+            Action::Force { buffer, node } => self.force_named(event, buffer, node),
             Action::Clone { node, name } => self.clone_node(event, node, name),
             Action::Snapshot { node, name } => self.snapshot(event, node, name),
             Action::Restore { node, name } => self.restore(event, node, name),

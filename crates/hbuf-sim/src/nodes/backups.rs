@@ -15,6 +15,7 @@ use hbuf_manager::{
 use super::host::{Host, Lives};
 use super::node_start::TICK_US;
 use super::{About, Due, World};
+use crate::bugs::Bug;
 use crate::disk::Disk;
 use crate::kinds::Kind;
 use crate::scenario::NodeRef;
@@ -75,7 +76,11 @@ impl World {
             ..About::default()
         };
         self.event(&[cause], Kind::BackupRestored, &about);
+        let lives = self.hosts[host].lives.clone();
         self.hosts[host].exchange(kept);
+        if self.does(Bug::LivesElsewhere) {
+            self.hosts[host].lives = lives;
+        }
         self.watch.reformatted(host);
     }
 

@@ -33,7 +33,7 @@ pub struct ClusterBroken {
 
 /// What must hold in a world of several nodes while it runs, each with what it says. What clients
 /// were told is judged in the end by [`crate::history::Check`]s.
-pub const CLUSTER_INVARIANTS: [(&str, &str); 11] = [
+pub const CLUSTER_INVARIANTS: [(&str, &str); 12] = [
     (
         "one-primary-per-epoch",
         "no two nodes are a buffer's primary in one epoch",
@@ -57,6 +57,10 @@ pub const CLUSTER_INVARIANTS: [(&str, &str); 11] = [
     (
         "committed-never-cut",
         "no member of the in-sync set cuts off what is committed, nor comes to where it would have to",
+    ),
+    (
+        "moves-leave-enough",
+        "no copy leaves a buffer before as many that stay hold all of it as its move began with",
     ),
     (
         "halted-takes-nothing",
@@ -88,11 +92,13 @@ pub(super) struct Watch {
     /// The furthest that each disk ever held a log: what a node said before it lost its disk counts
     /// as long as nobody knows that it did.
     ever: BTreeMap<(usize, LogId), Seq>,
-    /// Epoch and checksum of each committed message.
-    committed: BTreeMap<usize, Vec<(u32, u32)>>,
+    /// Epoch and checksum of each committed message, of each buffer and history.
+    committed: BTreeMap<(usize, usize), Vec<(u32, u32)>>,
     primaries: BTreeMap<(usize, Epoch), usize>,
     leaders: BTreeMap<u64, usize>,
     catalogs: BTreeMap<u64, Hash>,
+    /// Each buffer's record as of this index of the manager's log.
+    records: (u64, BTreeMap<usize, Assignment>),
     pub(super) broken: Option<ClusterBroken>,
 }
 
@@ -133,8 +139,30 @@ impl Watch {
         self.durable.retain(|(of, _), _| *of != host);
     }
 
+    /// What is committed of a buffer in its newest history.
     pub(super) fn committed_through(&self, buffer: usize) -> Seq {
-        Seq(self.committed.get(&buffer).map_or(0, Vec::len) as u64)
+        let of_buffer = self.committed.range((buffer, 0)..=(buffer, usize::MAX));
+        Seq(of_buffer.last().map_or(0, |(_, list)| list.len()) as u64)
+    }
+
+    /// The same in one of its histories.
+    fn committed_in(&self, buffer: usize, history: usize) -> Seq {
+        Seq(self.committed.get(&(buffer, history)).map_or(0, Vec::len) as u64)
+    }
+
+    /// The history behind this one begins with what was kept of it.
+    pub(super) fn begin_history(&mut self, buffer: usize, before: usize, kept: Seq) {
+        if self.committed.contains_key(&(buffer, before + 1)) {
+            return;
+        }
+        let mut list = self
+            .committed
+            .get(&(buffer, before))
+            .cloned()
+            .unwrap_or_default();
+        list.truncate(usize::try_from(kept.0).unwrap_or(usize::MAX));
+        self.committed.insert((buffer, before + 1), list);
+        self.halts.ended(buffer);
     }
 }
 
@@ -185,7 +213,9 @@ impl World {
 
     /// A primary has committed.
     pub(super) fn committed(&mut self, cause: EventId, host: usize, buffer: usize, commit: Seq) {
-        let known = self.watch.committed_through(buffer);
+        let history = self.history_of(buffer, self.epoch_of(host, buffer));
+        self.begin_history(buffer, history);
+        let known = self.watch.committed_in(buffer, history);
         let about = About {
             host: Some(host),
             buffer: Some(buffer),
@@ -218,13 +248,21 @@ impl World {
             }
         }
         self.note_committed(event, host, id, commit);
-        self.check_halted(event, buffer, commit);
+        // What a primary of an older history goes on with is lost anyway.
+        if self.is_of_newest(buffer, history) {
+            self.check_halted(event, buffer, commit);
+        }
     }
 
     fn note_committed(&mut self, cause: EventId, host: usize, id: LogId, commit: Seq) {
         self.hosts[host].log(id);
+        let history = self.history_of(id.buffer, self.epoch_of(host, id.buffer));
         let files = &self.hosts[host].files[&id];
-        let list = self.watch.committed.entry(id.buffer).or_default();
+        let list = self
+            .watch
+            .committed
+            .entry((id.buffer, history))
+            .or_default();
         let mut at = list.len() as u64;
         while at < commit.0 {
             at += 1;
@@ -239,7 +277,8 @@ impl World {
         if id.log != LogKind::Messages {
             return;
         }
-        let list = self.watch.committed.get(&id.buffer);
+        let history = self.history_of(id.buffer, self.epoch_of(host, id.buffer));
+        let list = self.watch.committed.get(&(id.buffer, history));
         let files = &self.hosts[host].files[&id];
         let last = through.0.min(list.map_or(0, Vec::len) as u64);
         let differs = (after.0 + 1..=last).find(|seq| {
@@ -284,7 +323,8 @@ impl World {
             return;
         }
         self.hosts[host].log(id);
-        let committed = self.watch.committed.get(&id.buffer);
+        let newest = self.newest(id.buffer).map_or(0, |it| it.ended.len());
+        let committed = self.watch.committed.get(&(id.buffer, newest));
         let files = &self.hosts[host].files[&id];
         let lost = committed.and_then(|list| {
             let behind = list.iter().enumerate().skip(usize::try_from(to.0).ok()?);
@@ -317,7 +357,9 @@ impl World {
         if self.newest(buffer).is_some_and(|it| it.epoch > epoch) {
             return;
         }
-        let committed = self.watch.committed_through(buffer);
+        let history = self.history_of(buffer, epoch);
+        self.begin_history(buffer, history);
+        let committed = self.watch.committed_in(buffer, history);
         let uuid = self.buffers[buffer];
         let end = self.hosts[host].shard.buffer(&uuid).map(|it| it.end());
         let damaged = self.hosts[host]
@@ -329,6 +371,13 @@ impl World {
             let end = end.unwrap_or_default();
             let what =
                 format!("buffer {buffer}: {node} leads with {end}, {committed} is committed");
+            self.broke(cause, "acked-never-lost", what);
+        }
+        let kept = self.newest(buffer).map(|it| it.kept_from);
+        let first = self.hosts[host].shard.buffer(&uuid).map(|it| it.first());
+        if first > kept {
+            let (node, first) = (&self.names.nodes[host], first.unwrap_or_default());
+            let what = format!("buffer {buffer}: {node} leads with what is from {first} on");
             self.broke(cause, "acked-never-lost", what);
         }
         let id = LogId {
@@ -357,6 +406,34 @@ impl World {
         if known != hash {
             let what = format!("another catalog at index {index}");
             self.broke(EventId(0), "catalogs-agree", what);
+        }
+    }
+
+    /// A node has applied the log through this index, perhaps before all others: was a copy taken
+    /// away? What a snapshot brought at once was not one step.
+    pub(super) fn check_moves(&mut self, cause: EventId, host: usize, index: u64) {
+        let through = self.watch.records.0;
+        if index <= through {
+            return;
+        }
+        self.watch.records.0 = index;
+        for buffer in 0..self.buffers.len() {
+            let Some(now) = self.hosts[host].manager.assignment(self.buffers[buffer]) else {
+                continue;
+            };
+            let now = now.clone();
+            let before = self.watch.records.1.insert(buffer, now.clone());
+            let Some(before) = before.filter(|_| index == through + 1) else {
+                continue;
+            };
+            let whole = |(_, member): &(&NodeId, &Member)| member.from <= now.kept_from;
+            let whole = now.in_sync.iter().filter(whole).count();
+            let went = before.copies.iter().any(|node| !now.copies.contains(node));
+            if went && whole < before.whole_min {
+                let (name, least) = (&self.names.buffers[buffer], before.whole_min);
+                let what = format!("a copy of {name} leaves: {whole} hold all of it, not {least}");
+                self.broke(cause, "moves-leave-enough", what);
+            }
         }
     }
 

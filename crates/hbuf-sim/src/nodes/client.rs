@@ -262,6 +262,7 @@ impl World {
             doubtful,
             asked,
         } = wanted;
+        self.count_ask(&ask, tries);
         self.clients[client].asked += 1;
         let operation = self.clients[client].asked;
         let place = match place {

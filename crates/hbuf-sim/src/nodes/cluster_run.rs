@@ -21,6 +21,8 @@ use super::hand::{Hand, Pins, Stop, Unmet};
 use super::host::Host;
 use super::manager::{GROUP, Manager};
 use super::play::Play;
+use super::tally::{Counted, Tally};
+use super::used_rules::UsedRules;
 use super::{About, Due, EPOCH, Names, World};
 use crate::bugs::Bug;
 use crate::clock::Clock;
@@ -143,7 +145,13 @@ pub struct ClusterOutcome {
     /// Events by kind.
     pub kinds: BTreeMap<Kind, u64>,
     /// Faults by name, as often as they took effect.
-    pub faults: BTreeMap<&'static str, u64>,
+    pub faults: Counted,
+    /// What operators and clients did.
+    pub operations: Counted,
+    /// What nodes were about when they lost power.
+    pub crash_points: Counted,
+    /// The rules of the core that decided something: 1 each.
+    pub rules: Counted,
     /// Messages acknowledged.
     pub acked: u64,
     /// Actions that this world cannot play.
@@ -218,6 +226,7 @@ impl World {
         Self {
             draws: Draws::new(setup.seed),
             rules: setup.rules,
+            bug: setup.bug,
             trace: match setup.lines {
                 true => TraceWriter::writing(&header(setup)),
                 false => TraceWriter::counting(),
@@ -240,6 +249,8 @@ impl World {
             },
             buffers: uuids,
             watch: Watch::default(),
+            tally: Tally::default(),
+            used: UsedRules::default(),
             history: LogHistory::default(),
             stormy: true,
             closing: false,
@@ -342,7 +353,7 @@ impl World {
             self.go_on(host);
             let this = &mut self.hosts[host];
             this.clock.correct(now, wall);
-            (this.fail_sync, this.slow_us) = (false, 0);
+            (this.fail_sync, this.slow_us, this.doom) = (false, 0, None);
             // An operator restarts what stopped using its disk.
             if this.failed {
                 self.crash(event, host, false);
@@ -356,15 +367,9 @@ impl World {
     }
 
     fn outcome(mut self, setup: &ClusterSetup) -> ClusterOutcome {
-        let mut faults: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for (fault, count) in self.net.took() {
-            faults.insert(fault.name(), *count);
-        }
-        for host in &self.hosts {
-            for (fault, count) in host.clock.took() {
-                *faults.entry(fault.name()).or_default() += count;
-            }
-        }
+        let faults = self.faults_counted();
+        let rules = self.used.names().map(|rule| (rule, 1)).collect();
+        let tally = std::mem::take(&mut self.tally);
         let play = self.play.as_mut();
         let (unplayed_lines, never, verdicts) = play.map_or_else(Default::default, |play| {
             let verdicts = std::mem::take(&mut play.verdicts);
@@ -379,6 +384,9 @@ impl World {
             hash: self.trace.hash(),
             kinds: self.trace.counts(),
             faults,
+            operations: tally.operations,
+            crash_points: tally.crash_points,
+            rules,
             acked: self.acked.iter().sum(),
             unplayed: self.unplayed,
             overrides: setup.overrides.texts(),

@@ -8,11 +8,13 @@ use hbuf_core::replication::{Event, Position, ToCopy, Wish};
 use hbuf_core::segment::{FORMAT, LogKind, SegmentHead};
 use hbuf_manager::{Action, Assign};
 
+use super::aimed::Aim;
 use super::files::{LogFiles, LogId, is_whole};
 use super::host::Held;
 use super::marks::MarkWrite;
 use super::message::Message;
 use super::{About, Due, World, node};
+use crate::bugs::Bug;
 use crate::disk::Name;
 use crate::draw::{Purpose, mix};
 use crate::kinds::Kind;
@@ -25,7 +27,11 @@ impl World {
             Wish::News { log, to } => {
                 let life = self.hosts[host].life;
                 let entity = mix(((host as u64) << 32) | u64::from(to.0), buffer as u64);
-                let after = 10 + self.draw(Purpose::Delay, entity, cause.0).below(60);
+                let draw = self.draw(Purpose::Delay, entity, cause.0);
+                if self.does(Bug::NewsForgotten) && draw.next().below(50) == 0 {
+                    return;
+                }
+                let after = 10 + draw.below(60);
                 let due = Due::Pull {
                     host,
                     life,
@@ -66,6 +72,7 @@ impl World {
             }
             Wish::Promote => {
                 let life = self.hosts[host].life;
+                self.is_about(cause, host, Aim::Promote);
                 let due = Due::Recover { host, life, buffer };
                 self.due_on(cause, host, 200, due);
             }
@@ -252,11 +259,17 @@ impl World {
         (after, through): (Seq, Seq),
     ) {
         self.hosts[host].log(id);
+        let forgot = self.does(Bug::CutForgotten);
         let this = &mut self.hosts[host];
         let Some(held) = this.held.get(&token) else {
             return;
         };
         let files = this.files.get_mut(&id).expect("it was just made");
+        let after = if forgot {
+            after.max(files.last())
+        } else {
+            after
+        };
         let appended = files.append(&mut this.disk, &held.body, (after, through));
         appended.expect("disks of this world have room");
         let last = files.last().min(through);
@@ -288,10 +301,15 @@ impl World {
         };
         let event = self.event(&[cause], Kind::CopyCut, &about);
         self.check_cut(event, host, id, to);
+        if id.log == LogKind::Messages {
+            self.drop_mark(host, id.buffer, to);
+        }
+        let forgets = self.does(Bug::CutForgotten);
         self.hosts[host].log(id);
         let this = &mut self.hosts[host];
         let files = this.files.get_mut(&id).expect("it was just made");
         let changed = match to {
+            _ if forgets => Vec::new(),
             Seq::ZERO => files.clear(&mut this.disk),
             to => files.cut(&mut this.disk, to),
         };
@@ -332,6 +350,7 @@ impl World {
 
     fn cut_soon(&mut self, cause: EventId, host: usize, id: LogId) {
         let life = self.hosts[host].life;
+        self.is_about(cause, host, Aim::Cut);
         let LogId { buffer, log } = id;
         let due = Due::CutDone {
             host,

@@ -90,7 +90,7 @@ impl World {
     fn heal_host(&mut self, cause: EventId, host: usize) {
         self.go_on(host);
         let this = &mut self.hosts[host];
-        (this.fail_sync, this.slow_us) = (false, 0);
+        (this.fail_sync, this.slow_us, this.doom) = (false, 0, None);
         if this.failed {
             self.crash(cause, host, false);
         }

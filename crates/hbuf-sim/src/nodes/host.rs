@@ -11,6 +11,7 @@ use hbuf_core::replication::{FillPace, NodeEpoch};
 use hbuf_core::rules::Rules;
 use hbuf_core::shard::Shard;
 
+use super::aimed::Doom;
 use super::backups::CopyOf;
 use super::files::{LogFiles, LogId};
 use super::manager::Manager;
@@ -64,8 +65,6 @@ pub(super) struct Host {
     pub(super) decided: BTreeMap<usize, u64>,
     /// The state of each buffer that the shard was told.
     pub(super) states: BTreeMap<usize, BufferState>,
-    /// Buffers that are being recovered.
-    pub(super) opening: BTreeSet<usize>,
     pub(super) failed: bool,
     /// When it ticked last.
     pub(super) ticked_at: u64,
@@ -75,6 +74,8 @@ pub(super) struct Host {
     pub(super) scrubs_in: u64,
     /// Copies in which damage was found: their files are put aside.
     pub(super) bad: BTreeSet<usize>,
+    /// A loss of power that is to come.
+    pub(super) doom: Option<Doom>,
     /// What the next loss of power takes.
     pub(super) power_loss: PowerLoss,
     /// The next sync fails.
@@ -180,12 +181,12 @@ impl Host {
             last_token: 0,
             decided: BTreeMap::new(),
             states: BTreeMap::new(),
-            opening: BTreeSet::new(),
             failed: false,
             ticked_at: 0,
             cut_off: false,
             scrubs_in: SCRUB_TICKS,
             bad: BTreeSet::new(),
+            doom: None,
             power_loss: PowerLoss::default(),
             fail_sync: false,
             slow_us: 0,
@@ -214,11 +215,11 @@ impl Host {
         self.held.clear();
         self.decided.clear();
         self.states.clear();
-        self.opening.clear();
         self.failed = false;
         self.cut_off = false;
         self.fill_pace.restart();
         self.scrubs_in = SCRUB_TICKS;
+        self.doom = None;
     }
 
     /// Whether the sync that ends now fails: once, when that was wished.

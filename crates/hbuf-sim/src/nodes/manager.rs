@@ -17,10 +17,12 @@ use hbuf_manager::raft::{
 use hbuf_manager::sessions::{Heartbeat, HeartbeatRefused, Moment, Sessions};
 use hbuf_manager::{Action, Catalog, Command, NodeChange, RegisterNode, State};
 
+use super::aimed::Aim;
 use super::marks::CHECKPOINT_TICKS;
 use super::message::Message;
 use super::node_start::TICK_US;
 use super::{About, Due, World};
+use crate::bugs::Bug;
 use crate::draw::{Draws, Purpose, mix};
 use crate::group_files::GroupFiles;
 use crate::kinds::Kind;
@@ -126,6 +128,16 @@ impl Manager {
         Some((role, term))
     }
 
+    /// A vote that was given is not on disk.
+    pub(super) fn forget_vote(&mut self) {
+        self.disk.forget_vote::<Catalog>(GROUP);
+    }
+
+    /// Whether something is being written to its files.
+    pub(super) fn writes(&self) -> bool {
+        self.disk.is_busy()
+    }
+
     /// Ticks so far.
     pub(super) const fn ticks(&self) -> u64 {
         self.ticks
@@ -152,7 +164,10 @@ impl World {
         let manager = &mut self.hosts[host].manager;
         manager.ticks += 1;
         let ticks = manager.ticks;
-        self.group_input(cause, host, Input::Tick);
+        self.waits_no_longer(cause, host);
+        if life == 1 || !self.does(Bug::TimerForgotten) {
+            self.group_input(cause, host, Input::Tick);
+        }
         if self.hosts[host]
             .manager
             .register_at
@@ -343,6 +358,7 @@ impl World {
         let this = &mut self.hosts[host];
         this.manager.disk.begin(steps, number);
         let life = this.life;
+        self.is_about(cause, host, Aim::ManagerLog);
         self.due_on(cause, host, after, Due::Persisted { host, life });
     }
 
@@ -380,12 +396,17 @@ impl World {
 
     fn apply(&mut self, cause: EventId, host: usize, index: u64, command: Option<&[u8]>) {
         let moment = self.moment(host);
+        let entity = mix(host as u64, index);
+        let passes =
+            self.does(Bug::CommandPassed) && self.draw(Purpose::Faults, entity, 0).below(50) == 0;
         let manager = &mut self.hosts[host].manager;
-        let Some(command) = command else {
+        let Some(command) = command.filter(|_| !passes) else {
             manager.catalog.pass(index);
+            self.check_moves(cause, host, index);
             return;
         };
         let command = Command::decode(command).expect("this binary wrote it");
+        self.used.ask_manager(&manager.catalog, index, &command);
         let result = manager.catalog.apply(index, &command);
         if let Some(sessions) = &mut manager.sessions {
             sessions.on_applied(moment, manager.catalog.assigned());
@@ -404,6 +425,7 @@ impl World {
         };
         let event = self.event(&[cause], Kind::CommandApplied, &about);
         self.check_catalog(host, index);
+        self.check_moves(event, host, index);
         if let Action::RegisterNode(start) = &command.action {
             let result = result.as_ref().map(|applied| &applied.outcome);
             match result {
@@ -488,7 +510,7 @@ impl World {
             if told >= Some(assignment.version) {
                 continue;
             }
-            let assignment = Arc::new(assignment.clone());
+            let assignment = Arc::new(self.as_told(host, assignment));
             if told.is_none() {
                 self.open_assigned(cause, host, buffer);
                 continue;
@@ -497,6 +519,16 @@ impl World {
             self.replication(cause, host, buffer, Event::Decided(assignment));
         }
         self.tell_states(cause, host);
+    }
+
+    /// What a node is told that the manager has decided.
+    pub(super) fn as_told(&self, host: usize, assignment: &Assignment) -> Assignment {
+        let mut told = assignment.clone();
+        let me = self.hosts[host].id;
+        if self.does(Bug::TakesAppointments) && told.in_sync.contains_key(&me) {
+            told.primary = told.primary.map(|_| me);
+        }
+        told
     }
 
     fn heartbeat(&mut self, cause: EventId, host: usize) {

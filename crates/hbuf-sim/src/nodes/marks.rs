@@ -9,11 +9,10 @@ use hbuf_core::segment::LogKind;
 
 use super::files::LogId;
 use super::host::Host;
-use super::{About, Due, World};
+use super::{About, World};
 use crate::disk::{Directory, Name};
 use crate::draw::{Purpose, mix};
 use crate::kinds::Kind;
-use crate::scenario::{Action, NodeRef};
 use crate::swarm::Opt;
 use crate::tracefile::EventId;
 
@@ -24,6 +23,8 @@ const STEPS: u64 = 7;
 pub(super) const CHECKPOINT_TICKS: u64 = 50;
 /// Marks of a hundred during which the power goes, in runs in which it does.
 const CUT_PERCENT: u64 = 3;
+/// The same of marks with which a copy begins near the tail, which are rare.
+const BEGIN_CUT_PERCENT: u64 = 40;
 
 /// A mark that is to be written.
 pub(super) struct MarkWrite {
@@ -185,24 +186,25 @@ impl World {
         let entity = mix(host as u64, buffer as u64);
         let ordinal = mix(self.hosts[host].life, write.mark.generation);
         let draw = self.draw(Purpose::Mark, entity, ordinal);
-        let cut = self.stormy && self.options.get(Opt::Crash) > 0 && draw.percent(CUT_PERCENT);
+        let begins = self.hosts[host]
+            .shard
+            .buffer(&self.buffers[buffer])
+            .is_none();
+        let percent = if begins {
+            BEGIN_CUT_PERCENT
+        } else {
+            CUT_PERCENT
+        };
+        let cut = self.stormy && self.options.get(Opt::Crash) > 0 && draw.percent(percent);
         let steps = match cut {
             true => draw.next().below(STEPS),
             false => STEPS,
         };
         self.hosts[host].write_mark(buffer, write, steps);
         if cut {
+            self.count_mark_cut(begins, steps);
             self.hosts[host].cut_off = true;
-            let name = || NodeRef::Named(self.names.nodes[host].clone());
-            let last = draw
-                .next()
-                .next()
-                .exponential(self.options.get(Opt::DownLast));
-            let acts = [(0, Action::Crash(name())), (last, Action::Start(name()))];
-            for (after, act) in acts {
-                let at = self.t + after;
-                self.due_as(cause, EventId::default(), at, Due::Act(Box::new(act)));
-            }
+            self.power_goes(cause, host, 0);
         }
         !cut
     }

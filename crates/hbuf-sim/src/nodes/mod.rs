@@ -15,28 +15,34 @@
 //! | how it gets there, or is lost | `packets.rs` |
 //! | what clients do, and what they are told | `client.rs` |
 //! | a scenario: its steps, its clients' requests, its ends | `play.rs`, `asks.rs`, `expect.rs` |
-//! | what goes wrong | `act.rs` |
+//! | what goes wrong | `act.rs`, `aimed.rs` |
 //! | what operators do to buffers | `states.rs` |
 //! | drains and rebalances | `moves.rs` |
+//! | elections that accept a loss | `forced.rs` |
 //! | disks that are kept, put back, copied | `backups.rs` |
 //! | nodes that stop in order, and which program they run | `upgrades.rs` |
 //! | what a hand changes, where somebody stops to look | `hand.rs` |
 //! | what there is to see at a moment | `look.rs`, `view.rs` |
 //! | what must hold | `checks.rs` |
+//! | what is counted of a run, and which rules it used | `tally.rs`, `used_rules.rs` |
+//! | sums over many runs, and what they should have had | `cluster_sweep.rs`, `reach.rs` |
 //! | a run from begin to end | `cluster_run.rs` |
 //! | its phase in which only a majority is healed | `healed_core.rs` |
 //! | how one that fails becomes small | `smaller.rs` |
 
 mod act;
+mod aimed;
 mod asks;
 mod backups;
 mod checks;
 mod client;
 mod cluster_run;
+mod cluster_sweep;
 mod copies;
 mod expect;
 mod files;
 mod fills;
+mod forced;
 mod hand;
 mod healed_core;
 mod host;
@@ -48,11 +54,14 @@ mod moves;
 mod node_start;
 mod packets;
 mod play;
+mod reach;
 mod reads;
 mod shell;
 mod smaller;
 mod states;
+mod tally;
 mod upgrades;
+mod used_rules;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +79,9 @@ use self::hand::Hand;
 use self::host::Host;
 use self::message::Message;
 use self::play::Play;
+use self::tally::Tally;
+use self::used_rules::UsedRules;
+use crate::bugs::Bug;
 use crate::draw::{Draw, Draws, Purpose, mix};
 use crate::history::LogHistory;
 use crate::kinds::Kind;
@@ -80,10 +92,13 @@ use crate::tracefile::{Detail, EventId, Facts, Ref, TraceWriter};
 
 pub use self::checks::{CLUSTER_INVARIANTS, ClusterBroken};
 pub use self::cluster_run::{ClusterOutcome, ClusterSetup, run_cluster};
+pub use self::cluster_sweep::{ClusterSweep, Reached};
 pub use self::expect::Verdict;
 pub use self::hand::Unmet;
 pub use self::look::{At, LookError, event_at, look};
+pub use self::reach::{Table, nowhere};
 pub use self::smaller::{Smaller, smaller};
+pub use self::tally::Counted;
 pub use self::view::{BufferView, ClientView, CopyRole, CopyView, NodeView, PlannedView, View};
 
 /// When the simulated clock begins: 2026-01-01.
@@ -223,6 +238,8 @@ pub(crate) struct World {
     draws: Draws,
     options: Options,
     rules: Rules,
+    /// What is done wrong on purpose.
+    bug: Option<Bug>,
     trace: TraceWriter,
     t: u64,
     queue: BTreeMap<(u64, u64), Planned>,
@@ -240,6 +257,8 @@ pub(crate) struct World {
     /// The registrations of the buffers.
     buffers: Vec<Uuid>,
     watch: Watch,
+    tally: Tally,
+    used: UsedRules,
     history: LogHistory,
     /// Faults happen; when they end, everything is to come to rest.
     stormy: bool,
@@ -414,6 +433,11 @@ impl World {
                 self.plan(planned.meant, planned);
             }
         }
+    }
+
+    /// Whether this is done wrong on purpose.
+    fn does(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
     }
 
     /// A text for the notes of events, made only when somebody reads lines.

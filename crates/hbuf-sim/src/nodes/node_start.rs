@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hbuf_core::buffer::Opening;
 use hbuf_core::ids::{Seq, Uuid};
-use hbuf_core::input::{BufferConfig, Input};
+use hbuf_core::input::{BufferConfig, BufferState, Input};
 use hbuf_core::recovery::{Found, FoundFile, Recovered, Repair, recover};
 use hbuf_core::replication::{Assignment, Event, LOGS, NodeEpoch};
 use hbuf_core::segment::LogKind;
@@ -13,6 +13,7 @@ use hbuf_manager::{Action, Assign};
 
 use super::files::{LogFiles, LogId};
 use super::{About, Due, World};
+use crate::bugs::Bug;
 use crate::disk::{Directory, Losses, Name};
 use crate::draw::{Draw, Purpose};
 use crate::kinds::Kind;
@@ -117,7 +118,9 @@ impl World {
             journal_stays: false,
             tables: tables.map(Vec::as_slice),
         };
-        recover(&self.rules, &found).expect("memory can be read")
+        let recovered = recover(&self.rules, &found).expect("memory can be read");
+        self.ask_recovery(&found, &recovered);
+        recovered
     }
 
     pub(super) fn config(&self) -> BufferConfig {
@@ -241,9 +244,10 @@ impl World {
     /// Whoever was appointed reads what it believes from its disk, by the same rules as at a start.
     pub(super) fn recover_and_open(&mut self, cause: EventId, host: usize, buffer: usize) {
         let uuid = self.buffers[buffer];
-        let Some(assignment) = self.hosts[host].manager.assignment(uuid).cloned() else {
+        let Some(assignment) = self.hosts[host].manager.assignment(uuid) else {
             return;
         };
+        let assignment = self.as_told(host, assignment);
         // What was written and not synced is made durable first.
         let found = self.recover(host, buffer, Some(&assignment));
         if found.damage.is_some() {
@@ -361,6 +365,9 @@ impl World {
             ..About::default()
         };
         let event = self.event(&[cause], Kind::BufferOpened, &about);
+        if opening.state == BufferState::Paused && self.does(Bug::PausedTouched) {
+            self.touch(host, buffer);
+        }
         let version = opening.assignment.version;
         self.hosts[host].decided.insert(buffer, version);
         self.hosts[host].states.insert(buffer, opening.state);
@@ -379,7 +386,18 @@ impl World {
                 ..About::default()
             };
             self.event(&[event], Kind::PrimaryAppointed, &about);
+            self.ask_appointed(host, uuid);
             self.check_appointed(event, host, buffer, epoch);
+        }
+    }
+
+    /// Something is written behind the end of a buffer's newest segment.
+    fn touch(&mut self, host: usize, buffer: usize) {
+        let log = LogKind::Messages;
+        let disk = &mut self.hosts[host].disk;
+        if let Some(name) = (LogId { buffer, log }).names(disk).last().copied() {
+            let end = disk.read(name).map_or(0, Vec::len) as u64;
+            disk.write(name, end, &[0]).expect("there is room");
         }
     }
 
@@ -415,13 +433,19 @@ impl World {
         let event = self.event(&[cause], Kind::NodeCrashed, &about);
         let entity = (host as u64) << 32 | self.hosts[host].life;
         let draws = crate::draw::Draws::new(self.draw(Purpose::Crash, entity, 0).0);
-        let rules = self.rules;
+        if power {
+            self.count_power_loss(host);
+        }
+        let (rules, forgets_vote) = (self.rules, self.does(Bug::VoteForgotten));
         let this = &mut self.hosts[host];
         // After a failed sync the page cache shows what the disk does not have, also to the next
         // process, which is why that one must not use it.
         let power_or_doubt = power || this.failed;
         this.forget(rules);
         this.manager.crash(&draws, power);
+        if forgets_vote {
+            this.manager.forget_vote();
+        }
         if power_or_doubt {
             let loss = std::mem::take(&mut this.power_loss);
             let losses = this.disk.lose_power(&draws, loss);

@@ -65,13 +65,13 @@ impl World {
         if let Some(led) = this.shard.buffer(&uuid) {
             return Some((led.first(), led.commit()));
         }
-        let member = this
-            .manager
-            .assignment(uuid)?
-            .in_sync
-            .contains_key(&this.id);
-        let log = this.shard.copy(&uuid)?.log(LogKind::Messages);
-        member.then_some((log.from, log.commit))
+        let (assignment, copy) = (this.manager.assignment(uuid)?, this.shard.copy(&uuid)?);
+        // Of a primary that the node has not heard of from the manager, it does not know of which
+        // history that one is.
+        let known = copy.epoch() <= assignment.epoch;
+        let log = copy.log(LogKind::Messages);
+        let member = assignment.in_sync.contains_key(&this.id);
+        (member && known).then_some((log.from, log.commit))
     }
 
     /// The newest message of a key up to the commit that the tail was asked for; none when the log
@@ -117,10 +117,12 @@ impl World {
 
     fn shown_of(&self, host: usize, buffer: usize, through: Seq, commit: Seq) -> Shown {
         let uuid = self.buffers[buffer];
-        let assignment = self.hosts[host].manager.assignment(uuid);
+        let this = &self.hosts[host];
+        let led = this.shard.buffer(&uuid).map(|led| led.history());
+        let decided = || this.manager.assignment(uuid).map(|it| it.history);
         Shown {
             from: Some(self.names.nodes[host].clone()),
-            history: assignment.map_or(uuid, |it| it.history),
+            history: led.or_else(decided).unwrap_or(uuid),
             through,
             tail: Some(commit),
             messages: Vec::new(),

@@ -2,12 +2,13 @@
 //! clients answered.
 
 use hbuf_core::effect::{Effect, Parts, Write, WriteBytes};
-use hbuf_core::ids::{Micros, Seq};
+use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::input::{DiskHealth, Input, Token};
 use hbuf_core::record::{Line, State};
 use hbuf_core::replication::Event;
 use hbuf_core::segment::LogKind;
 
+use super::aimed::Aim;
 use super::files::LogId;
 use super::host::{Dirty, Waiting};
 use super::message::{Answer, Ask, Message};
@@ -28,7 +29,12 @@ impl World {
     pub(super) fn shard(&mut self, cause: EventId, host: usize, input: Input) {
         let now = self.wall(host);
         let mut effects = std::mem::take(&mut self.hosts[host].effects);
+        self.ask_before(host, now, &input);
+        let behind = asked_behind(&input);
         self.hosts[host].shard.handle(now, input, &mut effects);
+        if let Some(buffer) = behind {
+            self.ask_behind(host, buffer);
+        }
         for effect in effects.drain(..) {
             self.perform(cause, host, effect);
         }
@@ -48,6 +54,7 @@ impl World {
             Effect::Write(write) => self.write(cause, host, &write),
             Effect::WriteBytes(write) => self.write_bytes(cause, host, &write),
             Effect::Reply { token, outcome } => {
+                self.ask_refused(&outcome);
                 let waiting = self.hosts[host].waiting.remove(&token);
                 if let Some(Waiting::Append {
                     client,
@@ -106,7 +113,7 @@ impl World {
         }
     }
 
-    pub(super) fn index(&self, buffer: hbuf_core::ids::Uuid) -> usize {
+    pub(super) fn index(&self, buffer: Uuid) -> usize {
         let mut buffers = self.buffers.iter();
         let found = buffers.position(|other| *other == buffer);
         found.expect("only these buffers exist")
@@ -118,6 +125,7 @@ impl World {
         let Some(Waiting::Append { contents, .. }) = self.hosts[host].waiting.get(&token) else {
             unreachable!("only an append writes messages, and it waits for its answer");
         };
+        self.ask_framed(host, write.time);
         let mut bytes = write.head.as_deref().unwrap_or_default().to_vec();
         let parts = contents.iter().map(|content| Parts {
             lines: &content.lines,
@@ -178,12 +186,17 @@ impl World {
 
     /// A sync takes all that was written before it began.
     pub(super) fn sync_soon(&mut self, cause: EventId, host: usize) {
-        let this = &mut self.hosts[host];
+        let this = &self.hosts[host];
         if this.syncing.is_some() || this.dirty.is_empty() || this.failed {
+            if this.syncing.is_some() && !this.dirty.is_empty() {
+                self.is_about(cause, host, Aim::Write);
+            }
             return;
         }
+        let this = &mut self.hosts[host];
         this.syncing = Some(std::mem::take(&mut this.dirty));
         let life = this.life;
+        self.is_about(cause, host, Aim::Sync);
         let eid = self.reserve(cause, Kind::DiskSynced);
         let draw = self.draw(Purpose::Delay, host as u64, eid.0);
         let after = 80 + draw.below(240) + self.hosts[host].slow_us;
@@ -343,6 +356,18 @@ impl World {
     ) {
         let message = Message::Answer { operation, answer };
         self.send(cause, node(host), client, message);
+    }
+}
+
+/// The buffer whose commit or tail may have moved by an input.
+const fn asked_behind(input: &Input) -> Option<Uuid> {
+    match input {
+        Input::Synced { buffer, .. }
+        | Input::Replication {
+            buffer,
+            event: Event::FromCopy { .. } | Event::ReadTail(_),
+        } => Some(*buffer),
+        _ => None,
     }
 }
 

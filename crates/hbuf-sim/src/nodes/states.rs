@@ -50,6 +50,12 @@ impl Halts {
         self.still.remove(&(host, buffer));
     }
 
+    /// A forced election ended the history of a buffer, and what was promised of it.
+    pub(super) fn ended(&mut self, buffer: usize) {
+        self.halted.remove(&buffer);
+        self.still.retain(|(_, of), _| *of != buffer);
+    }
+
     /// The node has another disk.
     pub(super) fn reformatted(&mut self, host: usize) {
         self.still.retain(|(of, _), _| *of != host);
@@ -157,6 +163,9 @@ impl World {
         };
         let (state, end) = (led.state(), led.end());
         let (wanted, version) = self.newest_state(buffer);
+        if !self.is_of_newest(buffer, self.history_of(buffer, led.epoch())) {
+            return;
+        }
         let waits = |it: &Waiting| matches!(it, Waiting::State { buffer: of } if *of == buffer);
         let told = self.state_known(host, buffer).1 == version
             && !self.hosts[host].waiting.values().any(waits);

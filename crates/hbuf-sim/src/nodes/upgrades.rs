@@ -5,6 +5,7 @@ use hbuf_manager::{Action as Command, CLUSTER_VERSIONS, Stopping, VersionRange, 
 
 use super::message::Message;
 use super::{About, World};
+use crate::bugs::Bug;
 use crate::kinds::Kind;
 use crate::scenario::{NodeRef, Version};
 use crate::tracefile::EventId;
@@ -73,8 +74,9 @@ impl World {
 
     /// Once all that was written is durable, the process ends and its disk says so.
     fn end_process(&mut self, cause: EventId, host: usize) {
+        let hurries = self.does(Bug::StopsUnsynced);
         let this = &mut self.hosts[host];
-        if !this.failed && (this.syncing.is_some() || !this.dirty.is_empty()) {
+        if !this.failed && !hurries && (this.syncing.is_some() || !this.dirty.is_empty()) {
             return;
         }
         let in_order = !this.failed;
@@ -95,7 +97,7 @@ impl World {
             ..About::default()
         };
         let event = self.event(&[cause], Kind::NodeStopped, &about);
-        self.crash(event, host, false);
+        self.crash(event, host, hurries);
         self.hosts[host].clean = in_order;
         if again {
             self.start(event, host);

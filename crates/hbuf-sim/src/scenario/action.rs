@@ -306,7 +306,9 @@ pub enum Action {
     Undrain(NodeRef),
     /// An operator asks for places anew.
     Rebalance(Placement),
-    /// A copy outside the in-sync set becomes the primary: a new history.
+    /// If nobody can lead a buffer, the copy that has come furthest does, whatever is lost.
+    Elect(String),
+    /// This copy becomes the primary, whatever is lost: a new history.
     Force { buffer: String, node: NodeRef },
     /// A buffer is created, with so many copies.
     Create { buffer: String, copies: u64 },
@@ -388,6 +390,7 @@ impl Action {
             Self::Drain(node) => write!(f, "drain {node}"),
             Self::Undrain(node) => write!(f, "undrain {node}"),
             Self::Rebalance(placement) => write!(f, "rebalance {placement}"),
+            Self::Elect(buffer) => write!(f, "elect {buffer} accepting-loss"),
             Self::Force { buffer, node } => write!(f, "force {buffer} to {node}"),
             Self::Create { buffer, copies } => write!(f, "create {buffer} copies {copies}"),
             Self::Topic { topic, buffers } => write!(f, "topic {topic} of {}", spaced(buffers)),

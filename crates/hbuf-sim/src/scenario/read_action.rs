@@ -15,7 +15,7 @@ const COPIES_MAX: u64 = 8;
 type Reader = fn(&mut Words) -> Result<Action, ParseError>;
 
 /// The first word of each action and what reads the rest.
-const ACTIONS: [(&str, Reader); 32] = [
+const ACTIONS: [(&str, Reader); 33] = [
     ("crash", |words| Ok(Action::Crash(node(words)?))),
     ("kill", |words| Ok(Action::Kill(node(words)?))),
     ("stop", |words| Ok(Action::Stop(node(words)?))),
@@ -92,6 +92,11 @@ const ACTIONS: [(&str, Reader); 32] = [
         words.expect("to")?;
         let node = node(words)?;
         Ok(Action::Force { buffer, node })
+    }),
+    ("elect", |words| {
+        let buffer = words.name(BUFFER)?;
+        words.expect("accepting-loss")?;
+        Ok(Action::Elect(buffer))
     }),
     ("create", create),
     ("topic", topic),

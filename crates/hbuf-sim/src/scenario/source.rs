@@ -201,7 +201,7 @@ impl Things {
                 let mut buffers = buffers.iter();
                 buffers.try_for_each(|buffer| self.buffer(line, buffer))
             }
-            Action::State { buffer, .. } => self.buffer(line, buffer),
+            Action::State { buffer, .. } | Action::Elect(buffer) => self.buffer(line, buffer),
             Action::Client(ask) => {
                 one_of(line, &ask.client, self.clients.iter().map(String::as_str))?;
                 match ask.verb {

@@ -96,6 +96,7 @@ at 2s hand-over b1 to n2
 at 2s drain n2
 at 2s rebalance fewest-bytes
 at 2s force b1 to n3
+at 2s elect b1 accepting-loss
 at 2s create b2 copies 3
 at 2s topic t1 of b1 b2
 at 2s state b1 paused

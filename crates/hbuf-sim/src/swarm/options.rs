@@ -71,6 +71,8 @@ pub enum Opt {
     Upgrade,
     UpgradeLast,
     Core,
+    CrashAimed,
+    Elect,
     FillRate,
 }
 
@@ -116,7 +118,7 @@ type Entry = (
 
 /// What is known of each option, in their order: name, unit, range, calm value, choice, about.
 #[rustfmt::skip]
-const TABLE: [Entry; 61] = [
+const TABLE: [Entry; 63] = [
     (Opt::Nodes, "nodes", Count, (1, 9), 3, Within(3, 5), "nodes"),
     (Opt::Copies, "copies", Count, (1, 8), 3, Within(1, 4), "copies of each buffer, at most one a node"),
     (Opt::MinInSync, "min-in-sync", Count, (1, 8), 2, Within(1, 2), "members of the in-sync set that a commit needs"),
@@ -177,6 +179,8 @@ const TABLE: [Entry; 61] = [
     (Opt::Upgrade, "upgrade", Micros, (0, PHASE_MAX), 0, Maybe(20, S, 4 * S), "mean time until all nodes in turn run other programs"),
     (Opt::UpgradeLast, "upgrade-last", Micros, (1, PHASE_MAX), 2 * S, Within(500 * MS, 4 * S), "mean duration of that"),
     (Opt::Core, "core", Micros, (0, PHASE_MAX), 0, Maybe(50, 10 * S, 15 * S), "how long a healed majority may take to decide something while the others go on with their faults; off without such a phase"),
+    (Opt::CrashAimed, "crash-aimed", Percent, (0, 100), 0, Maybe(75, 30, 90), "losses of power that wait until the node writes, syncs, cuts back or is promoted"),
+    (Opt::Elect, "elect", Micros, (0, PHASE_MAX), 0, Maybe(30, 200 * MS, 2 * S), "mean time until an operator looks whether buffers have lost their last members, and goes on with what is left"),
     (Opt::FillRate, "fill-rate", Bytes, (1, 1 << 40), 32 << 20, Within(64 * KIB, 4096 * KIB), "bytes a second of old records that a node sends to copies which began near the tail"),
 ];
 

@@ -113,6 +113,8 @@ macro_rules! bugs {
 }
 
 bugs! {
+    a_closed_buffer_that_takes_messages_is_noticed: AppendToClosed,
+    a_paused_buffer_that_takes_messages_is_noticed: AppendToPaused,
     tables_that_a_failover_loses_are_noticed: ForgetDedupe,
     a_copy_that_takes_what_does_not_follow_is_noticed: GapTaken,
     a_copy_that_answers_before_its_disk_is_noticed: AckBeforeDisk,
@@ -124,4 +126,17 @@ bugs! {
     a_copy_that_counts_for_what_it_held_before_is_noticed: ReusedTenure,
     a_tail_read_without_a_round_is_noticed: TailUnasked,
     a_copy_that_cuts_what_it_knows_as_committed_is_noticed: CommittedCut,
+    a_copy_that_leaves_too_early_is_noticed: LeftTooEarly,
+    a_copy_that_counts_as_whole_although_it_is_not_is_noticed: LedFromTheTail,
+    a_member_that_takes_anothers_appointment_is_noticed: TakesAppointments,
+    a_vote_that_is_forgotten_is_noticed: VoteForgotten,
+    a_command_that_is_passed_over_is_noticed: CommandPassed,
+    a_group_without_a_timer_is_noticed: TimerForgotten,
+    a_start_that_writes_to_a_paused_buffer_is_noticed: PausedTouched,
+    a_stop_that_waits_for_no_sync_is_noticed: StopsUnsynced,
+    a_cut_that_was_not_made_is_noticed: CutForgotten,
+    news_that_nobody_tells_are_noticed: NewsForgotten,
+    a_disk_that_was_set_back_and_counts_as_before_is_noticed: LivesElsewhere,
+    a_copy_that_is_not_told_what_an_election_lost_is_noticed: LossUntold,
+    an_election_that_keeps_less_than_it_says_is_noticed: KeptOverstated,
 }

@@ -67,4 +67,5 @@ bent! {
     a_primary_that_resumes_its_epoch_is_noticed: ResumedEpoch,
     a_member_that_lost_its_disk_is_noticed: ReusedMember,
     a_tail_read_without_a_round_is_noticed: TailUnasked,
+    a_start_that_is_not_told_the_epoch_is_noticed: EpochForgotten,
 }

@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use hbuf_sim::history::Check;
 use hbuf_sim::net::NetFault;
+use hbuf_sim::nodes::nowhere;
 use hbuf_sim::scenario::{BUILT_IN, built_in};
 use hbuf_sim::swarm::Opt;
 use hbuf_sim::{Bug, CRASH_POINTS, Fault, Invariant, Kind};
@@ -260,7 +261,11 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
         .map(|opt| (opt.name(), format!("{} ({})", opt.about(), opt.allowed())))
         .collect();
     let net = NetFault::ALL.map(|it| (it.name(), it.about().to_owned()));
-    let groups: [(&str, &[(&str, String)]); 10] = [
+    let nowhere: Vec<_> = nowhere()
+        .into_iter()
+        .map(|(name, why)| (name, why.to_owned()))
+        .collect();
+    let groups: [(&str, &[(&str, String)]); 11] = [
         ("SCENARIO", &scenarios),
         ("OPTION", &options),
         ("INVARIANT", &invariants),
@@ -271,6 +276,7 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
         ("FAULT OF THE NETWORK", &net),
         ("CRASH POINT", &points),
         ("EVENT", &kinds),
+        ("NEVER IN A SWARM", &nowhere),
     ];
     let mut out = Out::new();
     for (title, entries) in groups {

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
-use hbuf_sim::nodes::{CLUSTER_INVARIANTS, ClusterOutcome, ClusterSetup, View, look, run_cluster};
+use hbuf_sim::nodes::{
+    CLUSTER_INVARIANTS, ClusterOutcome, ClusterSetup, ClusterSweep, Table, View, look, run_cluster,
+};
 use hbuf_sim::{Bug, Kind};
 use serde_json::{Value, json};
 
@@ -169,6 +171,9 @@ fn outcome_json(outcome: &ClusterOutcome) -> Value {
         "broken": broken,
         "kinds": kinds_json(&outcome.kinds),
         "faults": outcome.faults,
+        "operations": outcome.operations,
+        "crash_points": outcome.crash_points,
+        "rules": outcome.rules,
     });
     if !outcome.verdicts.is_empty() {
         fields["scenario"] = sim_scenario::json(outcome);
@@ -183,30 +188,26 @@ fn kinds_json(kinds: &BTreeMap<Kind, u64>) -> Value {
     named.collect()
 }
 
+/// Seeds from which on a sweep must have seen all that its options can bring about.
+const COMPLETE_FROM: u64 = 200;
+
 /// What many runs came to.
 #[derive(Default)]
 struct Swept {
-    runs: u64,
-    steps: u64,
-    events: u64,
-    acked: u64,
-    kinds: BTreeMap<Kind, u64>,
-    faults: BTreeMap<&'static str, u64>,
+    sums: ClusterSweep,
+    /// A scenario is one story, which need not have everything in it.
+    is_scenario: bool,
     failed: Vec<Failure>,
 }
 
 impl Swept {
     fn add(&mut self, outcome: ClusterOutcome, replay: String, scenario: bool) {
-        self.runs += 1;
-        self.steps += outcome.steps;
-        self.events += outcome.events;
-        self.acked += outcome.acked;
+        self.sums.add(&outcome);
+        self.is_scenario |= scenario;
         if scenario {
             self.failed
                 .extend(sim_scenario::failures(&outcome, &replay));
         }
-        sum(&mut self.kinds, outcome.kinds);
-        sum(&mut self.faults, outcome.faults);
         // What a scenario says of broken invariants is among its expectations.
         let broken = outcome.broken.filter(|_| !scenario).map(|broken| Failure {
             seed: outcome.seed,
@@ -215,12 +216,6 @@ impl Swept {
             replay,
         });
         self.failed.extend(broken);
-    }
-}
-
-fn sum<K: Ord>(into: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
-    for (key, count) in from {
-        *into.entry(key).or_default() += count;
     }
 }
 
@@ -252,34 +247,37 @@ pub(crate) fn sweep(
 
 impl Sums for Swept {
     fn merge(&mut self, other: Self) {
-        self.runs += other.runs;
-        self.steps += other.steps;
-        self.events += other.events;
-        self.acked += other.acked;
-        sum(&mut self.kinds, other.kinds);
-        sum(&mut self.faults, other.faults);
+        self.sums.merge(&other.sums);
+        self.is_scenario |= other.is_scenario;
         self.failed.extend(other.failed);
         self.failed.sort_unstable();
     }
 
     fn report(&self) -> Report {
-        let faults = self.faults.iter().map(|(name, count)| (*name, *count));
-        let kinds = self.kinds.iter();
-        let kinds = kinds.map(|(kind, count)| (kind.name(), *count));
+        let sums = &self.sums;
+        let tables = [
+            (Table::Faults, "faults", "FAULT"),
+            (Table::Operations, "operations", "OPERATION"),
+            (Table::CrashPoints, "crash_points", "POWER LOST DURING"),
+            (Table::Rules, "rules", "RULE, RUNS THAT IT DECIDED IN"),
+            (Table::Events, "kinds", "EVENT"),
+        ];
+        let tables = tables.map(|(table, name, title)| Counts::new(name, title, sums.table(table)));
+        let complete = sums.runs >= COMPLETE_FROM && !self.is_scenario;
         Report {
             totals: vec![
-                ("runs", self.runs),
-                ("messages acknowledged", self.acked),
-                ("events", self.events),
-                ("steps", self.steps),
+                ("runs", sums.runs),
+                ("messages acknowledged", sums.acked),
+                ("events", sums.events),
+                ("steps", sums.steps),
             ],
             rate_of: "steps",
-            tables: vec![
-                Counts::new("faults", "FAULT", faults),
-                Counts::new("kinds", "EVENT", kinds),
-            ],
+            tables: tables.into(),
             failed: self.failed.clone(),
-            missed: Vec::new(),
+            missed: match complete {
+                true => sums.missed(),
+                false => Vec::new(),
+            },
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::{Assignment, Member, NodeFacts};
 use crate::ids::{Epoch, Hash, NodeId, Seq, Uuid};
 use crate::limits::HISTORIES_MAX;
+use crate::replication::message::HistoryEnd;
 use crate::rules::Rules;
 
 /// How a log was at some moment.
@@ -26,7 +27,7 @@ pub struct Ended {
     pub last: Option<Checkpoint>,
     /// The first seq that the next history has of it.
     pub kept_from: Seq,
-    /// The last seq that the next history has of it; what it held behind this is lost.
+    /// The last seq that the next history surely has of it; what it held behind this is lost.
     pub kept_through: Seq,
     /// How many older histories were folded into this entry, for there are too many.
     pub folded: u32,
@@ -39,7 +40,10 @@ pub struct Force {
     pub node: NodeId,
     /// Its registration, and the first seq that it holds: what is kept below it is lost.
     pub member: Member,
-    /// The last seq that it holds: what was committed behind it is lost.
+    /// The last seq that it knows as committed in the history that ends
+    /// ([`Assignment::known_in_history`]): what was committed behind it is lost. It may hold
+    /// more, of which nobody knows any more whether it is what was committed there; it stays, and
+    /// is of the new history.
     pub through: Seq,
     /// The id of the history that begins.
     pub history: Uuid,
@@ -76,6 +80,15 @@ pub enum ForceRefused {
 }
 
 impl Ended {
+    /// What copies are told of it.
+    #[must_use]
+    pub const fn end(&self) -> HistoryEnd {
+        HistoryEnd {
+            epoch: self.epoch,
+            kept_through: self.kept_through,
+        }
+    }
+
     /// Two entries in one: what is known of the newer one, and how many it stands for.
     const fn fold(self, newer: Self) -> Self {
         Self {
@@ -101,7 +114,7 @@ impl Assignment {
         if !self.copies.contains(&node) {
             return Err(ForceRefused::NoCopy);
         }
-        // A log without messages begins behind its end.
+        // Nothing that it begins with is unknown; a log without messages begins behind its end.
         if force.through > Seq::MAX || !(Seq::FIRST..=force.through.next()).contains(&from) {
             return Err(ForceRefused::Range);
         }
@@ -132,6 +145,14 @@ impl Assignment {
         self.kept_from = from;
         self.appoint(node);
         Ok(())
+    }
+
+    /// How much of what a copy knows as committed through `commit` the present history has, when
+    /// the record there is of this epoch. A copy may be of a history that ended long ago: what was
+    /// committed since is not what it holds.
+    #[must_use]
+    pub fn known_in_history(&self, commit: Seq, epoch: Epoch) -> Seq {
+        HistoryEnd::kept_of(self.ended.iter().map(Ended::end), commit, epoch)
     }
 
     fn end_history(&mut self, force: &Force) {

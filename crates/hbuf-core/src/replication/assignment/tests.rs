@@ -457,6 +457,21 @@ fn an_election_is_forced_for_a_copy_that_is_there_and_a_range_that_makes_sense()
 }
 
 #[test]
+fn what_a_copy_of_an_older_history_knows_counts_as_far_as_it_was_kept() {
+    let (rules, mut it) = (Rules::correct(), of(&[ONE], 1));
+    for (through, history) in [(5, 2), (8, 3)] {
+        let force = Force {
+            although_fit: true,
+            ..force(ONE, 1, through, history)
+        };
+        it.force(&rules, &force, up).unwrap();
+    }
+    let known = |commit, epoch| it.known_in_history(Seq(commit), Epoch(epoch));
+    assert_eq!((known(9, 1), known(4, 1)), (Seq(5), Seq(4)));
+    assert_eq!((known(9, 2), known(9, 3)), (Seq(8), Seq(9)));
+}
+
+#[test]
 fn the_oldest_histories_are_folded_into_one() {
     let (rules, mut it) = (Rules::correct(), of(&[ONE], 1));
     for history in 2..=70 {
