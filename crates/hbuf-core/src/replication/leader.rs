@@ -337,8 +337,14 @@ impl Leader {
         let outside = assignment.copies.iter().copied();
         let mut outside = outside.filter(|node| !assignment.in_sync.contains_key(node));
         outside.find_map(|node| {
-            self.cursors.may_add(rules, node)?;
-            let alter = self.messages.ask_add(rules, node)?;
+            let (there, here) = (
+                self.cursors.may_add(rules, node)?,
+                self.messages.may_add(rules, node)?,
+            );
+            // What is known of one log may be of a life before, whose disk held what this one does
+            // not.
+            let one_life = there.node_epoch == here.node_epoch;
+            let alter = one_life.then(|| self.messages.ask_add(rules, node))??;
             self.cursors.proposes(alter);
             Some(alter)
         })

@@ -33,3 +33,5 @@ pub use primary::{Base, Primary, Told};
 
 #[cfg(test)]
 mod added_again;
+#[cfg(test)]
+mod joining_tests;
