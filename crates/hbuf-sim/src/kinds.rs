@@ -1,5 +1,7 @@
 //! The registry of events: one name, one sentence, for the trace, the counts and the docs.
 
+use hbuf_core::consumer::Settled;
+
 mod rules;
 mod table;
 
@@ -198,6 +200,8 @@ pub enum Kind {
     NodeStopped,
     /// …
     CoreHealed,
+    /// …
+    SeekAsked,
 }
 
 impl Kind {
@@ -208,7 +212,7 @@ impl Kind {
     }
 
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 95] = [
+    pub const ALL: [Self; 96] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -304,6 +308,7 @@ impl Kind {
         Self::ExpectationFailed,
         Self::NodeStopped,
         Self::CoreHealed,
+        Self::SeekAsked,
     ];
 
     /// The name in traces and counts.
@@ -316,6 +321,18 @@ impl Kind {
     #[must_use]
     pub const fn about(self) -> &'static str {
         self.entry().1
+    }
+
+    /// What came of a message that a worker settled.
+    pub(crate) const fn of_settled(settled: Settled) -> Self {
+        match settled {
+            Settled::Acked => Self::MessageAcked,
+            Settled::AlreadyAcked => Self::MessageAckedBefore,
+            Settled::LeaseLost => Self::LeaseLost,
+            Settled::Nacked => Self::MessageNacked,
+            Settled::Extended => Self::LeaseExtended,
+            Settled::Unknown => Self::MessageUnknown,
+        }
     }
 
     /// The row of this variant; rows stand in the order of the variants.

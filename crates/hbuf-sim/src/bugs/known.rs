@@ -126,40 +126,40 @@ bugs! {
         => OneNode(Invariant::AckedNeverLost);
     CursorsLost "cursors-lost" [cursors_survive_restart]
         "how far consumers have come is forgotten at a restart"
-        => OneNode(Invariant::AckedNeverAgain);
+        => OneNode(Invariant::AckedNeverAgain), Swarm("consumer-ack-not-lost", "consumers=40%");
     AckedInMemory "acked-in-memory" [consumer_answers_wait_for_disk]
         "an ack is answered before it is on disk"
-        => OneNode(Invariant::AckedNeverAgain);
+        => OneNode(Invariant::AckedNeverAgain), Swarm("consumer-ack-not-lost", "consumers=40%");
     NackDone "nack-done" [nacked_stays_open]
         "the cursor passes what was given back"
-        => OneNode(Invariant::ConsumerPassesNothing);
+        => OneNode(Invariant::ConsumerPassesNothing), Swarm("filter-complete", "consumers=40%");
     LeasesStay "leases-stay" [leases_lapse]
         "a lease that lapses is forgotten, and its message with it"
         => OneNode(Invariant::ConsumerPassesNothing);
     UncommittedGiven "uncommitted-given" [consumers_see_commits_only]
         "consumers are handed what is not committed"
-        => OneNode(Invariant::ConsumerWithinCommit);
+        => OneNode(Invariant::ConsumerWithinCommit), Swarm("consumer-within-commit", "consumers=40%");
     PausedGives "paused-gives" [consumers_stand_still_while_paused]
         "consumers of a paused buffer go on"
-        => OneNode(Invariant::PauseStopsConsumers);
+        => OneNode(Invariant::PauseStopsConsumers), Swarm("pause-stops-consumers", "consumers=40% state=500ms");
     LeaseShared "lease-shared" [leases_exclude]
         "a leased message is handed to the next worker too"
-        => OneNode(Invariant::LeaseExclusive);
+        => OneNode(Invariant::LeaseExclusive), Swarm("lease-exclusive", "consumers=40%");
     InFlightIgnored "in-flight-ignored" [in_flight_is_bounded]
         "more is leased than may be"
-        => OneNode(Invariant::InFlightBounded);
+        => OneNode(Invariant::InFlightBounded), Swarm("in-flight-bounded", "consumers=40%");
     KeysIgnored "keys-ignored" [order_by_key_holds]
         "a message does not wait for the earlier ones of its key"
-        => OneNode(Invariant::KeyInOrder);
+        => OneNode(Invariant::KeyInOrder), Swarm("key-in-order", "consumers=40%");
     DeliveriesIgnored "deliveries-ignored" [deliveries_are_bounded]
         "a message is handed out more often than it may be"
-        => OneNode(Invariant::DeliveriesBounded);
+        => OneNode(Invariant::DeliveriesBounded), Swarm("deliveries-bounded", "consumers=40%");
     DeliveredEarly "delivered-early" [deliver_at_holds]
         "a message is handed out before its time"
         => OneNode(Invariant::NotBeforeItsTime);
     GivenUpEarly "given-up-early" [given_up_when_spent]
         "a message is given up one delivery before its last"
-        => OneNode(Invariant::GivenUpByRule);
+        => OneNode(Invariant::GivenUpByRule), Swarm("given-up-by-rule", "consumers=40%");
     LetterLost "letter-lost" []
         "a dead letter counts as put away before it is"
         => OneNode(Invariant::DeadLetterOnce);
@@ -174,7 +174,7 @@ bugs! {
         => OneNode(Invariant::AckedNeverAgain);
     FailedLookPasses "failed-look-passes" [failed_looks_pass_nothing]
         "a look that fails, as without the stored filter, passes what it was to look at"
-        => OneNode(Invariant::ConsumerPassesNothing);
+        => OneNode(Invariant::ConsumerPassesNothing), Swarm("filter-complete", "consumers=40%");
     FilterStale "filter-stale" []
         "looks go by a stored filter as it was first read"
         => OneNode(Invariant::FilterOfItsTime);

@@ -3,7 +3,7 @@
 use super::Kind;
 
 /// What is known of each variant, in their order.
-pub(super) const TABLE: [(Kind, &str, &str); 95] = [
+pub(super) const TABLE: [(Kind, &str, &str); 96] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -438,5 +438,10 @@ pub(super) const TABLE: [(Kind, &str, &str); 95] = [
         Kind::CoreHealed,
         "core.healed",
         "a majority of the nodes is healed, the others are not",
+    ),
+    (
+        Kind::SeekAsked,
+        "seek.asked",
+        "a worker asks that its consumer begin anew at another place",
     ),
 ];

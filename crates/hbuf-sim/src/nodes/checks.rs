@@ -29,7 +29,7 @@ pub struct ClusterBroken {
 
 /// What must hold in a world of several nodes while it runs, each with what it says. What clients
 /// were told is judged in the end by [`crate::history::Check`]s.
-pub const CLUSTER_INVARIANTS: [(&str, &str); 11] = [
+pub const CLUSTER_INVARIANTS: [(&str, &str); 23] = [
     (
         "one-primary-per-epoch",
         "no two nodes are a buffer's primary in one epoch",
@@ -71,8 +71,56 @@ pub const CLUSTER_INVARIANTS: [(&str, &str); 11] = [
         "a majority without faults decides something, whatever the others do",
     ),
     (
+        "consumer-ack-not-lost",
+        "a message whose ack was answered is not handed out again, whoever leads",
+    ),
+    (
+        "ack-cursor-monotonic",
+        "the cursor of a consumer never goes back, whoever leads, unless somebody moves it",
+    ),
+    (
+        "filter-complete",
+        "a filter lets through all that matches and nothing else",
+    ),
+    (
+        "consumer-within-commit",
+        "a consumer is handed only what is committed",
+    ),
+    (
+        "pause-stops-consumers",
+        "a paused buffer's consumers stand still",
+    ),
+    (
+        "lease-exclusive",
+        "in one epoch a leased message is one worker's until the lease lapses",
+    ),
+    (
+        "in-flight-bounded",
+        "in one epoch no more messages are leased than may be",
+    ),
+    (
+        "key-in-order",
+        "with order by key, a message waits for the earlier ones of its key",
+    ),
+    (
+        "deliveries-bounded",
+        "no message is handed out more often than it may be",
+    ),
+    (
+        "not-before-its-time",
+        "a message that was given back is not handed out before its time",
+    ),
+    (
+        "given-up-by-rule",
+        "a message is given up when it was handed out too often or is too old",
+    ),
+    (
+        "dead-letter-once",
+        "a dead letter that was put away is there once",
+    ),
+    (
         "converges",
-        "when the faults have ended, every buffer has a primary and its copies agree",
+        "when the faults have ended, every buffer has a primary, its copies agree, and its consumers are through with it",
     ),
 ];
 
@@ -369,6 +417,8 @@ impl World {
 
     /// Everything came to rest: what clients were told is held against what is there.
     pub(super) fn judge(&mut self) {
+        self.judge_consumers();
+        self.judge_letters();
         for buffer in 0..self.buffers.len() {
             for host in 0..self.hosts.len() {
                 if let Some(log) = self.final_log(host, buffer) {
@@ -395,7 +445,7 @@ impl World {
 
     /// The last member of the in-sync set lost what it held, or cannot use it: nobody else can say
     /// what was committed, so nobody leads until an operator decides.
-    fn is_offline(&self, buffer: usize) -> bool {
+    pub(super) fn is_offline(&self, buffer: usize) -> bool {
         let Some(assignment) = self.newest(buffer) else {
             return false;
         };
@@ -479,7 +529,7 @@ impl World {
                 }
             }
         }
-        Ok(())
+        self.consumers_at_rest()
     }
 }
 

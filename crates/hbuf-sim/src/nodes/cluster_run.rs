@@ -15,6 +15,7 @@ use hbuf_manager::{Action, BufferConfig, CLUSTER_VERSIONS, Catalog, CreateBuffer
 use super::asks::Asks;
 use super::checks::{ClusterBroken, Watch};
 use super::client::Client;
+use super::enlisted::enlist;
 use super::expect::Verdict;
 use super::hand::{Hand, Pins, Stop, Unmet};
 use super::host::Host;
@@ -189,7 +190,8 @@ impl World {
         let options = setup.options.clone();
         let nodes = options.count(Opt::Nodes);
         let uuids: Vec<Uuid> = (0..options.count(Opt::Buffers)).map(buffer_uuid).collect();
-        let catalog = founded(&options, &uuids);
+        let mut catalog = founded(&options, &uuids);
+        let crew = enlist(&mut catalog, &Draws::new(setup.seed), &options, &uuids);
         let disks = (0..nodes).map(|host| (MemberId(host as u64 + 1), disk_of(host)));
         let disks: BTreeMap<MemberId, Uuid> = disks.collect();
         let members = Members::founding(&disks);
@@ -245,6 +247,7 @@ impl World {
             unplayed: Vec::new(),
             play: setup.scenario.clone().map(Play::new),
             asks: Asks::default(),
+            crew,
             refusals: BTreeMap::new(),
             options,
         }

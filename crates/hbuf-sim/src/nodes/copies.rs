@@ -197,7 +197,9 @@ impl World {
                 buffer,
                 ask,
             } => self.asked(cause, host, from, (*operation, *buffer), ask),
-            Message::Answer { .. } => {}
+            Message::Answer { operation, answer } => {
+                self.letter_answered(cause, host, *operation, answer);
+            }
         }
     }
 

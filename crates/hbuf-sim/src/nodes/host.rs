@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hbuf_core::effect::Effect;
-use hbuf_core::ids::{NodeId, Seq, Uuid};
+use hbuf_core::ids::{Epoch, NodeId, Seq, Uuid};
 use hbuf_core::input::{BufferState, Token};
 use hbuf_core::recovery::Recovered;
 use hbuf_core::replication::NodeEpoch;
@@ -11,6 +11,9 @@ use hbuf_core::rules::Rules;
 use hbuf_core::shard::Shard;
 
 use super::backups::CopyOf;
+use super::chores::{Chore, Posted};
+use super::consumers::Called;
+use super::crew::At;
 use super::files::{LogFiles, LogId};
 use super::manager::Manager;
 use super::upgrades::Leaving;
@@ -62,6 +65,13 @@ pub(super) struct Host {
     pub(super) states: BTreeMap<usize, BufferState>,
     /// Buffers that are being recovered.
     pub(super) opening: BTreeSet<usize>,
+    /// Consumers that the shard was told of: in which epoch, and as of which version.
+    pub(super) begun: BTreeMap<At, (Epoch, u64)>,
+    /// What is to be done for consumers, by number.
+    pub(super) chores: BTreeMap<u64, Chore>,
+    pub(super) last_chore: u64,
+    /// Dead letters without an answer.
+    pub(super) posted: BTreeMap<u64, Posted>,
     pub(super) failed: bool,
     /// The power is about to go: nothing more is done.
     pub(super) cut_off: bool,
@@ -125,6 +135,8 @@ pub(super) enum Waiting {
         /// The newest message of this key is wanted, not the tail.
         key: Option<String>,
     },
+    /// A worker.
+    Worker(Box<Called>),
     /// An operator, for a state.
     State { buffer: usize },
 }
@@ -171,6 +183,10 @@ impl Host {
             decided: BTreeMap::new(),
             states: BTreeMap::new(),
             opening: BTreeSet::new(),
+            begun: BTreeMap::new(),
+            chores: BTreeMap::new(),
+            last_chore: 0,
+            posted: BTreeMap::new(),
             failed: false,
             cut_off: false,
             bad: BTreeSet::new(),
@@ -202,6 +218,9 @@ impl Host {
         self.decided.clear();
         self.states.clear();
         self.opening.clear();
+        self.begun.clear();
+        self.chores.clear();
+        self.posted.clear();
         self.failed = false;
         self.cut_off = false;
     }

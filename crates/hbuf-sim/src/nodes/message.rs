@@ -6,6 +6,7 @@ use hbuf_core::replication::{FromCopy, NodeEpoch, ToCopy};
 use hbuf_core::segment::LogKind;
 use hbuf_manager::sessions::Heartbeat;
 
+use super::work::{Work, Worked};
 use crate::history::Shown;
 use crate::kinds::Kind;
 use crate::model::Content;
@@ -61,6 +62,8 @@ pub(super) enum Ask {
     Read { after: Seq, limit: u64 },
     /// The newest message of a key, as surely as the tail.
     Get { key: String },
+    /// Something of a consumer, as one of its workers.
+    Work { consumer: usize, work: Work },
 }
 
 /// The newest message of a key.
@@ -84,6 +87,8 @@ pub(super) enum Answer {
     Tail(Box<Shown>),
     /// To one of messages, or of a key.
     Read(Box<Shown>, Option<Box<Newest>>),
+    /// To a worker.
+    Worked(Box<Worked>, Option<NodeId>),
     /// This node cannot say; another one may.
     NoTail(Option<NodeId>),
 }
@@ -95,6 +100,7 @@ impl Ask {
             Self::Append { .. } => Kind::AppendAsked,
             Self::ReadTail => Kind::TailAsked,
             Self::Read { .. } | Self::Get { .. } => Kind::ReadAsked,
+            Self::Work { work, .. } => work.kind(),
         }
     }
 }

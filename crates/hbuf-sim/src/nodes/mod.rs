@@ -14,6 +14,8 @@
 //! | what nodes and clients say to each other | `message.rs` |
 //! | how it gets there, or is lost | `packets.rs` |
 //! | what clients do, and what they are told | `client.rs` |
+//! | workers of consumers | `work.rs` |
+//! | what nodes do for consumers, and what they may | `consumers.rs`, `chores.rs`, `crew.rs` |
 //! | a scenario: its steps, its clients' requests, its ends | `play.rs`, `asks.rs`, `expect.rs` |
 //! | what goes wrong | `act.rs` |
 //! | what operators do to buffers | `states.rs` |
@@ -31,9 +33,13 @@ mod act;
 mod asks;
 mod backups;
 mod checks;
+mod chores;
 mod client;
 mod cluster_run;
+mod consumers;
 mod copies;
+mod crew;
+mod enlisted;
 mod expect;
 mod files;
 mod hand;
@@ -53,17 +59,20 @@ mod smaller;
 mod states;
 mod upgrades;
 mod view;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use hbuf_core::ids::{Micros, Uuid};
+use hbuf_core::input::Token;
 use hbuf_core::rules::Rules;
 
 use self::asks::Asks;
 use self::backups::Kept;
 use self::checks::Watch;
 use self::client::{Client, Wanted};
+use self::crew::Crew;
 use self::hand::Hand;
 use self::host::Host;
 use self::message::Message;
@@ -122,6 +131,21 @@ enum Due {
         buffer: usize,
         log: hbuf_core::segment::LogKind,
     },
+    /// Something that is to be done for a consumer.
+    Chore { host: usize, life: u64, number: u64 },
+    /// A node waits no longer until a dead letter is put away.
+    LetterLate {
+        host: usize,
+        life: u64,
+        operation: u64,
+    },
+    /// A worker's request waits no longer for a first message.
+    StopWaiting {
+        host: usize,
+        life: u64,
+        at: crew::At,
+        next: Token,
+    },
     /// A client's turn.
     Client(usize),
     /// A client waits no longer.
@@ -153,7 +177,10 @@ impl Due {
             | Self::Persisted { host, .. }
             | Self::Pull { host, .. }
             | Self::Recover { host, .. }
-            | Self::CutDone { host, .. } => Some(*host),
+            | Self::CutDone { host, .. }
+            | Self::Chore { host, .. }
+            | Self::LetterLate { host, .. }
+            | Self::StopWaiting { host, .. } => Some(*host),
             _ => None,
         }
     }
@@ -176,6 +203,9 @@ impl Due {
     fn scope(&self, hosts: &[Host]) -> u64 {
         match self {
             Self::Tick { host, .. } => 1 << 32 | hosts[*host].manager.ticks(),
+            Self::Chore { number, .. } => mix(4 << 32, *number),
+            Self::LetterLate { operation, .. } => mix(5 << 32, *operation),
+            Self::StopWaiting { next, .. } => mix(6 << 32, next.0),
             Self::Pull {
                 buffer, log, to, ..
             } => mix(
@@ -238,6 +268,7 @@ pub(crate) struct World {
     /// The scenario that is played.
     play: Option<Play>,
     asks: Asks,
+    crew: Crew,
     /// With what words the manager refused nodes.
     refusals: BTreeMap<usize, BTreeSet<String>>,
     names: Names,
@@ -454,7 +485,7 @@ impl World {
                 wanted,
                 tries,
             } if !self.closing => self.ask_as(cause, eid, client, *wanted, tries),
-            Due::Again { .. } => {}
+            Due::Again { client, .. } => self.next_turn(cause, client),
             due => self.carry_out_on_host(cause, eid, due),
         }
         self.scope = 0;
@@ -484,6 +515,20 @@ impl World {
                 buffer,
                 log,
             } if self.lives(host, life) => self.cut_done(cause, host, buffer, log),
+            Due::Chore { host, life, number } if self.lives(host, life) => {
+                self.do_chore(cause, host, number);
+            }
+            Due::LetterLate {
+                host,
+                life,
+                operation,
+            } if self.lives(host, life) => self.letter_late(cause, host, operation),
+            Due::StopWaiting {
+                host,
+                life,
+                at,
+                next,
+            } if self.lives(host, life) => self.stop_waiting(cause, host, at, next),
             _ => {}
         }
     }

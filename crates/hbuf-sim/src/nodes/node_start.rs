@@ -346,6 +346,7 @@ impl World {
         };
         let event = self.event(&[cause], Kind::BufferOpened, &about);
         let version = opening.assignment.version;
+        let consumers = opening.consumers.clone();
         self.hosts[host].decided.insert(buffer, version);
         self.hosts[host].states.insert(buffer, opening.state);
         self.shard(event, host, Input::Open(Box::new(opening)));
@@ -364,6 +365,7 @@ impl World {
             };
             self.event(&[event], Kind::PrimaryAppointed, &about);
             self.check_appointed(event, host, buffer, epoch);
+            self.consumers_appointed(event, host, (buffer, epoch), &consumers);
         }
     }
 
@@ -400,6 +402,7 @@ impl World {
         let entity = (host as u64) << 32 | self.hosts[host].life;
         let draws = crate::draw::Draws::new(self.draw(Purpose::Crash, entity, 0).0);
         let rules = self.rules;
+        self.lose_calls(event, host);
         let this = &mut self.hosts[host];
         // After a failed sync the page cache shows what the disk does not have, also to the next
         // process, which is why that one must not use it.

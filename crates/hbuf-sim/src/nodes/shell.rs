@@ -1,13 +1,15 @@
 //! What the core asks a node for, done: records framed and written, disks synced, marks written,
 //! clients answered.
 
-use hbuf_core::effect::{Effect, Parts, Write, WriteBytes};
+use hbuf_core::effect::{Effect, Effects, Parts, Write, WriteBytes};
 use hbuf_core::ids::{Micros, Seq};
 use hbuf_core::input::{DiskHealth, Input, Token};
 use hbuf_core::record::{Line, State};
 use hbuf_core::replication::Event;
 use hbuf_core::segment::LogKind;
 
+use super::consumers::Call;
+use super::crew::At;
 use super::files::LogId;
 use super::host::{Dirty, Waiting};
 use super::message::{Answer, Ask, Message};
@@ -29,6 +31,10 @@ impl World {
         let now = self.wall(host);
         let mut effects = std::mem::take(&mut self.hosts[host].effects);
         self.hosts[host].shard.handle(now, input, &mut effects);
+        self.perform_all(cause, host, effects);
+    }
+
+    pub(super) fn perform_all(&mut self, cause: EventId, host: usize, mut effects: Effects) {
         for effect in effects.drain(..) {
             self.perform(cause, host, effect);
         }
@@ -84,16 +90,7 @@ impl World {
             }
             Effect::DropCursors { buffer, keep_from } => {
                 let buffer = self.index(buffer);
-                let id = LogId {
-                    buffer,
-                    log: LogKind::Cursors,
-                };
-                let names = id.names(&self.hosts[host].disk).into_iter();
-                let host = &mut self.hosts[host];
-                for name in names.filter(|name| *name < Name::Cursors(buffer, keep_from)) {
-                    host.disk.remove(name);
-                }
-                host.dirty.touched(id);
+                self.drop_cursors(host, buffer, keep_from);
             }
             Effect::StateReached { token, state } => {
                 if let Some(Waiting::State { buffer }) = self.hosts[host].waiting.remove(&token) {
@@ -101,7 +98,14 @@ impl World {
                 }
             }
             Effect::StreamUsed { .. } | Effect::TimeClosed { .. } => {}
-            Effect::Consumer { .. } => unreachable!("no worker asks in this world"),
+            Effect::Consumer {
+                buffer,
+                consumer,
+                task,
+            } => {
+                let place = (self.index(buffer), consumer);
+                self.consumer_task(cause, host, place, task);
+            }
             Effect::Reopen { .. } => unreachable!("disks of this world have room"),
         }
     }
@@ -258,6 +262,19 @@ impl World {
         self.event(&[cause], Kind::SegmentsDropped, &about);
     }
 
+    fn drop_cursors(&mut self, host: usize, buffer: usize, keep_from: Seq) {
+        let id = LogId {
+            buffer,
+            log: LogKind::Cursors,
+        };
+        let names = id.names(&self.hosts[host].disk).into_iter();
+        let host = &mut self.hosts[host];
+        for name in names.filter(|name| *name < Name::Cursors(buffer, keep_from)) {
+            host.disk.remove(name);
+        }
+        host.dirty.touched(id);
+    }
+
     /// A client asks something of a node.
     pub(super) fn asked(
         &mut self,
@@ -284,6 +301,19 @@ impl World {
                     request: request.clone(),
                 };
                 self.shard(cause, host, input);
+            }
+            Ask::Work { consumer, work } => {
+                let at = At {
+                    consumer: *consumer,
+                    buffer,
+                };
+                let call = Call {
+                    worker: client,
+                    operation,
+                    at,
+                    work: work.clone(),
+                };
+                self.work_asked(cause, host, call);
             }
             Ask::Read { after, limit } => {
                 let answer = self.read(host, buffer, (*after, *limit));
@@ -341,6 +371,9 @@ impl World {
         operation: u64,
         answer: Answer,
     ) {
+        if client == node(host) {
+            return self.letter_answered(cause, host, operation, &answer);
+        }
         let message = Message::Answer { operation, answer };
         self.send(cause, node(host), client, message);
     }

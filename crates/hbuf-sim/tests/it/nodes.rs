@@ -114,6 +114,17 @@ macro_rules! bugs {
 
 bugs! {
     tables_that_a_failover_loses_are_noticed: ForgetDedupe,
+    cursors_that_a_failover_loses_are_noticed: CursorsLost,
+    an_ack_that_is_answered_before_its_record_is_committed_is_noticed: AckedInMemory,
+    a_cursor_that_passes_what_was_given_back_is_noticed: NackDone,
+    consumers_that_are_handed_what_is_not_committed_are_noticed: UncommittedGiven,
+    consumers_of_a_paused_buffer_that_go_on_are_noticed: PausedGives,
+    a_leased_message_that_two_workers_have_is_noticed: LeaseShared,
+    more_leases_than_there_may_be_are_noticed: InFlightIgnored,
+    a_message_that_overtakes_others_of_its_key_is_noticed: KeysIgnored,
+    a_message_that_is_handed_out_too_often_is_noticed: DeliveriesIgnored,
+    a_message_that_is_given_up_early_is_noticed: GivenUpEarly,
+    a_look_that_fails_and_passes_messages_is_noticed: FailedLookPasses,
     a_copy_that_takes_what_does_not_follow_is_noticed: GapTaken,
     a_copy_that_answers_before_its_disk_is_noticed: AckBeforeDisk,
     a_commit_before_the_in_sync_set_has_it_is_noticed: AckBeforeInSync,
