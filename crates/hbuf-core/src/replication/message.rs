@@ -47,6 +47,8 @@ pub enum ToCopy {
         at: Seq,
         /// The epochs of the log through `at`.
         epochs: Epochs,
+        /// What of that is committed: the file to come may say again what is not, yet.
+        commit: Seq,
     },
     /// Records behind `prev` through `through`, possibly none.
     Append {
