@@ -71,3 +71,16 @@ pub(crate) fn some_config(draws: &Draws, entity: u64, into: &[Uuid], stored: u64
         ..Config::default()
     }
 }
+
+/// What a reader takes: some of the tags that messages have, a key, or everything.
+pub(crate) fn some_filter(draw: Draw) -> Filter {
+    let mut filter = Filter::default();
+    match draw.below(5) {
+        0 => filter.tags = [b"b"[..].into()].into(),
+        1 => filter.tags = [b"c"[..].into()].into(),
+        2 => filter.tags = [b"b"[..].into(), b"c"[..].into()].into(),
+        3 => filter.key = Some(b"k1"[..].into()),
+        _ => {}
+    }
+    filter
+}

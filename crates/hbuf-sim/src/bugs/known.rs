@@ -117,7 +117,7 @@ bugs! {
         => OneNode(Invariant::StatsEqualRecount);
     MergeBlindly "merge-blindly" [merge_looks_at_all]
         "a read over all buffers does not wait until the next message of each is known"
-        => OneNode(Invariant::TopicInOrder);
+        => OneNode(Invariant::TopicInOrder), Swarm("topic-read-monotonic", "topic-reads=40% buffers=3");
     MirrorForgets "mirror-forgets" [mirror_resumes_from_its_log]
         "a mirror begins anew after a restart, whatever its log holds"
         => OneNode(Invariant::MirrorFollows);

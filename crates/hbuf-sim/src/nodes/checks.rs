@@ -29,7 +29,7 @@ pub struct ClusterBroken {
 
 /// What must hold in a world of several nodes while it runs, each with what it says. What clients
 /// were told is judged in the end by [`crate::history::Check`]s.
-pub const CLUSTER_INVARIANTS: [(&str, &str); 23] = [
+pub const CLUSTER_INVARIANTS: [(&str, &str); 24] = [
     (
         "one-primary-per-epoch",
         "no two nodes are a buffer's primary in one epoch",
@@ -81,6 +81,10 @@ pub const CLUSTER_INVARIANTS: [(&str, &str); 23] = [
     (
         "filter-complete",
         "a filter lets through all that matches and nothing else",
+    ),
+    (
+        "topic-read-monotonic",
+        "a read of a topic goes on where the one before ended, and skips and repeats nothing",
     ),
     (
         "consumer-within-commit",
@@ -146,6 +150,13 @@ impl Watch {
         let log = LogKind::Messages;
         let durable = self.durable.get(&(host, LogId { buffer, log }));
         durable.is_some_and(|durable| *durable > end)
+    }
+
+    /// Whether a disk has the messages of a buffer through this one.
+    pub(super) fn holds_through(&self, host: usize, buffer: usize, end: Seq) -> bool {
+        let log = LogKind::Messages;
+        let durable = self.durable.get(&(host, LogId { buffer, log }));
+        durable.copied().unwrap_or_default() >= end
     }
 
     pub(super) fn durable(&mut self, host: usize, id: LogId, through: Seq) {
@@ -419,6 +430,7 @@ impl World {
     pub(super) fn judge(&mut self) {
         self.judge_consumers();
         self.judge_letters();
+        self.judge_pages();
         for buffer in 0..self.buffers.len() {
             for host in 0..self.hosts.len() {
                 if let Some(log) = self.final_log(host, buffer) {

@@ -1,17 +1,14 @@
 //! What a primary does for its consumers beside answering: it looks for messages that match, and
 //! puts dead letters where they go, which another node may lead. Each takes its time.
 
-use hbuf_core::append::AppendRefused;
 use hbuf_core::buffer::{ConsumerCall, ConsumerTask};
 use hbuf_core::consumer::{Candidate, Config, Letter};
 use hbuf_core::dedupe::idempotency;
 use hbuf_core::ids::{Epoch, Hash, Seq, Uuid};
 use hbuf_core::record::decode;
-use hbuf_core::segment::LogKind;
 
 use super::client::{append, digest};
 use super::crew::At;
-use super::files::LogId;
 use super::message::{Answer, Message};
 use super::reads::each_message;
 use super::{Due, World, node};
@@ -160,7 +157,7 @@ impl World {
         let led = self.hosts[host].shard.buffer(&self.buffers[buffer])?;
         let after = after.max(led.first().prev());
         let through = through.min(Seq(after.0 + page));
-        let stream = self.records(host, buffer, after, through);
+        let stream = self.stream(host, buffer, after, through);
         let (mut last, mut found) = (after, Vec::new());
         each_message(&stream, |record| {
             if record.line.seq != last.next() || found.len() >= limit {
@@ -174,19 +171,9 @@ impl World {
         (last > after || through <= after).then_some((last, found))
     }
 
-    fn records(&mut self, host: usize, buffer: usize, after: Seq, through: Seq) -> Vec<u8> {
-        let id = LogId {
-            buffer,
-            log: LogKind::Messages,
-        };
-        self.hosts[host].log(id);
-        let this = &self.hosts[host];
-        this.files[&id].stream(&this.disk, after, through)
-    }
-
     fn bury(&mut self, cause: EventId, host: usize, at: At, into: Option<Uuid>, letter: Letter) {
         let seqs = Some((letter.seq, letter.seq));
-        let bytes = self.records(host, at.buffer, letter.seq.prev(), letter.seq);
+        let bytes = self.stream(host, at.buffer, letter.seq.prev(), letter.seq);
         let mut put = None;
         each_message(&bytes, |record| {
             put = decode(record.bytes).ok().and_then(|record| {
@@ -282,6 +269,20 @@ impl World {
         self.send(cause, node(host), node(to), message);
     }
 
+    /// What another node answers.
+    pub(super) fn node_answered(
+        &mut self,
+        cause: EventId,
+        host: usize,
+        operation: u64,
+        answer: &Answer,
+    ) {
+        match answer {
+            Answer::Page(page, _) => self.page_fetched(cause, host, operation, page.as_deref()),
+            answer => self.letter_answered(cause, host, operation, answer),
+        }
+    }
+
     /// What a node hears of a letter.
     pub(super) fn letter_answered(
         &mut self,
@@ -297,7 +298,6 @@ impl World {
         let appended = match answer {
             Answer::Appended(outcome, _, history) => match &**outcome {
                 Ok(appended) => Some((appended, *history)),
-                Err(AppendRefused::NotPrimary | AppendRefused::NotOpen) => None,
                 Err(_) => None,
             },
             _ => None,
@@ -361,7 +361,7 @@ impl World {
                 consumer.uuid
             );
             let name = consumer.name.clone();
-            let stream = self.records(host, into, Seq::ZERO, Seq::MAX);
+            let stream = self.stream(host, into, Seq::ZERO, Seq::MAX);
             let mut count = 0;
             each_message(&stream, |record| {
                 let lines = String::from_utf8_lossy(record.lines);

@@ -10,8 +10,11 @@ use hbuf_core::ids::{Hash, NodeId, Seq};
 use hbuf_core::record::{Kind as RecordKind, Producer};
 
 use super::message::{Ask, Message};
+use super::pages::{Page, Seen};
+use super::topic_reads::{Follows, LIMIT};
 use super::work::Hands;
 use super::{About, Due, World, node};
+use crate::choices::some_filter;
 use crate::draw::{Purpose, mix};
 use crate::history::{
     Append, AppendOp, ClientId, Freshness, Moment, OpId, Outcome, Read, ReadOp, Token,
@@ -45,6 +48,8 @@ pub(super) struct Client {
     ends: BTreeMap<usize, Seq>,
     /// What it asks just now.
     pub(super) pending: BTreeMap<u64, Pending>,
+    /// The topics that it follows.
+    pub(super) follows: Follows,
     /// What it has in mind as a worker.
     pub(super) hands: Hands,
     /// It decides by itself what to ask; else a scenario does.
@@ -114,6 +119,8 @@ impl Pending {
             Ask::ReadTail => "reads the tail of",
             Ask::Read { .. } => "reads",
             Ask::Get { .. } => "reads a key of",
+            Ask::Page { .. } => "reads by a filter",
+            Ask::Topic(_) => "reads a topic, not",
             Ask::Work { .. } => "works for a consumer of",
         };
         (self.operation, verb, self.buffer)
@@ -148,6 +155,14 @@ impl World {
         if works && !self.crew.consumers.is_empty() {
             return self.work_turn(cause, eid, client, entity);
         }
+        if draw(9).percent(self.options.get(Opt::TopicReads)) {
+            let key = ("t1".to_owned(), some_filter(draw(11)));
+            let limit = usize::try_from(draw(12).within(1, LIMIT)).unwrap_or(1);
+            return self.read_topic((cause, eid), client, key, (limit, None), None);
+        }
+        if draw(10).percent(self.options.get(Opt::FilteredReads)) {
+            return self.read_by_filter((cause, eid), client, entity);
+        }
         let buffer = usize::try_from(draw(0).below(self.buffers.len() as u64)).unwrap_or(0);
         let reads = draw(1).percent(self.options.get(Opt::TailReads));
         let wanted = match reads {
@@ -173,6 +188,9 @@ impl World {
 
     /// Its next request of its own choice, behind the last one.
     fn turn_after(&mut self, cause: EventId, client: usize, pending: &Pending) {
+        if let Ask::Topic(ask) = &pending.ask {
+            self.topic_ended(cause, client, ask);
+        }
         if pending.asked.is_none() {
             self.next_turn(cause, client);
         }
@@ -194,6 +212,44 @@ impl World {
         let turn = self.clients[client].turns;
         let eid = self.trace.reserve_named(mix(client as u64 + 1, turn));
         self.due_as(cause, eid, at, Due::Client(client));
+    }
+
+    /// Some messages that match a filter, from somewhere on.
+    fn read_by_filter(&mut self, (cause, eid): (EventId, EventId), client: usize, entity: u64) {
+        let draw = |ordinal| self.draw(Purpose::Workload, entity, ordinal);
+        let buffer = usize::try_from(draw(0).below(self.buffers.len() as u64)).unwrap_or(0);
+        let end = self.clients[client].ends.get(&buffer).copied();
+        let ask = Ask::Page {
+            after: Seq(draw(12).below(end.unwrap_or_default().0 + 1)),
+            limit: usize::try_from(draw(13).within(1, LIMIT)).unwrap_or(1),
+            filter: some_filter(draw(11)),
+        };
+        let wanted = Wanted {
+            buffer,
+            ask,
+            to: None,
+            again: true,
+            place: None,
+            doubtful: false,
+            asked: None,
+        };
+        self.ask_as(cause, eid, client, wanted, 0);
+    }
+
+    /// What a client was shown by a filter.
+    fn shown_by_filter(&mut self, client: usize, pending: &Pending, page: &Page) {
+        let Ask::Page { filter, after, .. } = &pending.ask else {
+            return;
+        };
+        self.seen.push(Seen {
+            who: self.names.clients[client].clone(),
+            buffer: pending.buffer,
+            filter: filter.clone(),
+            after: *after,
+            through: page.through,
+            messages: page.messages.clone(),
+            invariant: "filter-complete",
+        });
     }
 
     fn some_append(&mut self, client: usize, buffer: usize, entity: u64) -> Wanted {
@@ -242,8 +298,17 @@ impl World {
         let letters = draw(1).0;
         let letter = |at: u64| b'a' + u8::try_from((letters >> (at % 56)) % 26).unwrap_or(0);
         let key = draw(2).below(self.options.get(Opt::Keys).max(1));
+        let tags = match (
+            draw(3).percent(self.options.get(Opt::Tagged)),
+            draw(4).below(3),
+        ) {
+            (false, _) => "",
+            (true, 0) => "x-hbuf-tag: c\r\n",
+            (true, 1) => "x-hbuf-tag: b, c\r\n",
+            (true, _) => "x-hbuf-tag: b\r\n",
+        };
         Content {
-            lines: format!("x-hbuf-key: k{key}\r\n").into_bytes().into(),
+            lines: format!("x-hbuf-key: k{key}\r\n{tags}").into_bytes().into(),
             body: (0..length).map(letter).collect(),
             salt,
         }
@@ -353,8 +418,8 @@ impl World {
                 });
                 self.history.appends.len() - 1
             }
-            // What consumers do has an account of its own.
-            Ask::Work { .. } => usize::MAX,
+            // These have accounts of their own.
+            Ask::Work { .. } | Ask::Page { .. } | Ask::Topic(_) => usize::MAX,
             Ask::ReadTail | Ask::Read { .. } | Ask::Get { .. } => {
                 let (after, freshness, filtered) = match ask {
                     Ask::Read { after, .. } => (*after, Freshness::Any, false),

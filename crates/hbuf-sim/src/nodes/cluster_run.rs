@@ -248,6 +248,7 @@ impl World {
             play: setup.scenario.clone().map(Play::new),
             asks: Asks::default(),
             crew,
+            seen: Vec::new(),
             refusals: BTreeMap::new(),
             options,
         }

@@ -313,13 +313,16 @@ impl World {
         let seqs = Some((first.seq.min(last.seq), first.seq.max(last.seq)));
         let event = self.consumer_event(cause, Kind::MessagesGiven, Some(host), at, seqs);
         let led = self.hosts[host].shard.buffer(&self.buffers[at.buffer]);
-        if led.is_some_and(|led| led.state() == BufferState::Paused) {
+        // What is done by being handed out may be answered with the record that a pause waits for.
+        let now = first.lease.is_some();
+        if now && led.is_some_and(|led| led.state() == BufferState::Paused) {
             let name = self.names.buffers[at.buffer].clone();
             let what = format!("{name}: {first:?} is handed out while it is paused");
             self.broke(event, "pause-stops-consumers", what);
         }
         if first.lease.is_none() {
             self.crew.proved(at, epoch);
+            self.crew.given_before(at, epoch, given);
         }
         let now = self.wall(host);
         let checked = self.account_with(host, at, epoch, |ledger, seen| {

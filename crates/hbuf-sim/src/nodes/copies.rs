@@ -198,7 +198,7 @@ impl World {
                 ask,
             } => self.asked(cause, host, from, (*operation, *buffer), ask),
             Message::Answer { operation, answer } => {
-                self.letter_answered(cause, host, *operation, answer);
+                self.node_answered(cause, host, *operation, answer);
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hbuf_core::consumer::Progress;
+use hbuf_core::consumer::{Given, Progress};
 use hbuf_core::ids::{Epoch, Hash, Micros, Seq, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::segment::LogKind;
@@ -162,6 +162,16 @@ impl Crew {
         let later = later.flat_map(|epochs| epochs.range_mut(epoch..));
         for ledger in later.filter_map(|(_, account)| account.ledger.as_mut()) {
             ledger.unknown(limit);
+        }
+    }
+
+    /// Messages that are done by being handed out are answered in an epoch: a later one may have
+    /// found that already.
+    pub(super) fn given_before(&mut self, at: At, epoch: Epoch, given: &[Given]) {
+        let later = self.accounts.get_mut(&at).into_iter();
+        let later = later.flat_map(|epochs| epochs.range_mut(epoch.next()..));
+        for ledger in later.filter_map(|(_, account)| account.ledger.as_mut()) {
+            ledger.given_around_a_move(given);
         }
     }
 

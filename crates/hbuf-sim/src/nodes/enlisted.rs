@@ -3,7 +3,7 @@
 use hbuf_core::consumer::AckMode;
 use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::name::Name;
-use hbuf_manager::{Action, Catalog, ConsumerOwner, CreateConsumer};
+use hbuf_manager::{Action, Catalog, ConsumerOwner, CreateConsumer, TopicId};
 
 use super::EPOCH;
 use super::crew::{Consumer, Crew};
@@ -27,6 +27,7 @@ pub(super) fn enlist(
     buffers: &[Uuid],
 ) -> Crew {
     let mut crew = Crew::default();
+    let topic = topic_of_all(catalog, options, buffers.len());
     if !options.is_on(Opt::Consumers) {
         return crew;
     }
@@ -35,8 +36,21 @@ pub(super) fn enlist(
     for number in 1..=count {
         let drawn = |ordinal: u64| draw(number, 100 + ordinal);
         let one = usize::try_from(drawn(0).below(buffers.len() as u64)).unwrap_or(0);
+        let topic = topic.filter(|_| drawn(4).percent(25));
+        let (owner, members, later) = match topic {
+            Some(topic) => (
+                ConsumerOwner::Topic(topic),
+                (0..buffers.len()).collect(),
+                &[][..],
+            ),
+            None => (
+                ConsumerOwner::Buffer(buffers[one]),
+                vec![one],
+                &buffers[one + 1..],
+            ),
+        };
         // Never back to where the consumer reads.
-        let mut config = some_config(draws, drawn(1).0, &buffers[one + 1..], 0);
+        let mut config = some_config(draws, drawn(1).0, later, 0);
         config.start = some_start(drawn(2), BEGIN_BEFORE, BEGIN_NEAR);
         if drawn(3).percent(20) {
             config.ack = AckMode::OnDelivery;
@@ -46,13 +60,12 @@ pub(super) fn enlist(
         let name = format!("k{number}");
         let uuid = consumer_uuid(number);
         let create = CreateConsumer {
-            owner: ConsumerOwner::Buffer(buffers[one]),
+            owner,
             name: Name::parse(&name).expect("a letter and digits are a name"),
             uuid,
             config,
         };
         give(catalog, Action::CreateConsumer(Box::new(create)));
-        let members = vec![one];
         crew.consumers.push(Consumer {
             uuid,
             name,
@@ -60,4 +73,19 @@ pub(super) fn enlist(
         });
     }
     crew
+}
+
+/// Makes the topic of all buffers, if it is to be read.
+fn topic_of_all(catalog: &mut Catalog, options: &Options, buffers: usize) -> Option<TopicId> {
+    if !options.is_on(Opt::TopicReads) {
+        return None;
+    }
+    let name = |text: &str| Name::parse(text).expect("a letter and digits are a name");
+    let create = Action::CreateTopic {
+        tenant: Name::default_tenant(),
+        topic: name("t1"),
+        buffers: (1..=buffers).map(|at| name(&format!("b{at}"))).collect(),
+    };
+    give(catalog, create);
+    catalog.resolve_topic("-", "t1").map(|topic| topic.id)
 }

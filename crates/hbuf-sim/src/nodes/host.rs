@@ -16,6 +16,7 @@ use super::consumers::Called;
 use super::crew::At;
 use super::files::{LogFiles, LogId};
 use super::manager::Manager;
+use super::topics::TopicRead;
 use super::upgrades::Leaving;
 use crate::clock::Clock;
 use crate::disk::{Directory, Disk, Name, PowerLoss};
@@ -70,6 +71,8 @@ pub(super) struct Host {
     /// What is to be done for consumers, by number.
     pub(super) chores: BTreeMap<u64, Chore>,
     pub(super) last_chore: u64,
+    /// Reads of topics under way.
+    pub(super) topics: BTreeMap<u64, TopicRead>,
     /// Dead letters without an answer.
     pub(super) posted: BTreeMap<u64, Posted>,
     pub(super) failed: bool,
@@ -186,6 +189,7 @@ impl Host {
             begun: BTreeMap::new(),
             chores: BTreeMap::new(),
             last_chore: 0,
+            topics: BTreeMap::new(),
             posted: BTreeMap::new(),
             failed: false,
             cut_off: false,
@@ -220,6 +224,7 @@ impl Host {
         self.opening.clear();
         self.begun.clear();
         self.chores.clear();
+        self.topics.clear();
         self.posted.clear();
         self.failed = false;
         self.cut_off = false;

@@ -16,6 +16,7 @@
 //! | what clients do, and what they are told | `client.rs` |
 //! | workers of consumers | `work.rs` |
 //! | what nodes do for consumers, and what they may | `consumers.rs`, `chores.rs`, `crew.rs` |
+//! | reads by filters, and of topics | `pages.rs`, `topics.rs`, `topic_reads.rs` |
 //! | a scenario: its steps, its clients' requests, its ends | `play.rs`, `asks.rs`, `expect.rs` |
 //! | what goes wrong | `act.rs` |
 //! | what operators do to buffers | `states.rs` |
@@ -52,11 +53,14 @@ mod message;
 mod moves;
 mod node_start;
 mod packets;
+mod pages;
 mod play;
 mod reads;
 mod shell;
 mod smaller;
 mod states;
+mod topic_reads;
+mod topics;
 mod upgrades;
 mod view;
 mod work;
@@ -133,6 +137,10 @@ enum Due {
     },
     /// Something that is to be done for a consumer.
     Chore { host: usize, life: u64, number: u64 },
+    /// A node waits no longer for the pages of a topic.
+    TopicLate { host: usize, life: u64, number: u64 },
+    /// An operator asks for a topic that is not there yet.
+    MakeTopic { topic: String, buffers: Vec<String> },
     /// A node waits no longer until a dead letter is put away.
     LetterLate {
         host: usize,
@@ -180,6 +188,7 @@ impl Due {
             | Self::CutDone { host, .. }
             | Self::Chore { host, .. }
             | Self::LetterLate { host, .. }
+            | Self::TopicLate { host, .. }
             | Self::StopWaiting { host, .. } => Some(*host),
             _ => None,
         }
@@ -206,6 +215,7 @@ impl Due {
             Self::Chore { number, .. } => mix(4 << 32, *number),
             Self::LetterLate { operation, .. } => mix(5 << 32, *operation),
             Self::StopWaiting { next, .. } => mix(6 << 32, next.0),
+            Self::TopicLate { number, .. } => mix(7 << 32, *number),
             Self::Pull {
                 buffer, log, to, ..
             } => mix(
@@ -269,6 +279,8 @@ pub(crate) struct World {
     play: Option<Play>,
     asks: Asks,
     crew: Crew,
+    /// What clients were shown by filters and of topics, to be judged in the end.
+    seen: Vec<pages::Seen>,
     /// With what words the manager refused nodes.
     refusals: BTreeMap<usize, BTreeSet<String>>,
     names: Names,
@@ -478,6 +490,7 @@ impl World {
             Due::TakeOver { copy } => self.take_over(cause, copy),
             Due::Rebalance => self.go_on_rebalancing(cause),
             Due::Act(act) => self.act_as(eid, cause, &act),
+            Due::MakeTopic { topic, buffers } => self.make_topic(cause, &topic, &buffers),
             Due::Step(step) => self.take_step(cause, eid, step),
             Due::Judge(expectation) => self.judge_timed(cause, expectation),
             Due::Again {
@@ -517,6 +530,9 @@ impl World {
             } if self.lives(host, life) => self.cut_done(cause, host, buffer, log),
             Due::Chore { host, life, number } if self.lives(host, life) => {
                 self.do_chore(cause, host, number);
+            }
+            Due::TopicLate { host, life, number } if self.lives(host, life) => {
+                self.topic_late(cause, host, number);
             }
             Due::LetterLate {
                 host,

@@ -272,6 +272,7 @@ impl World {
         for name in names.filter(|name| *name < Name::Cursors(buffer, keep_from)) {
             host.disk.remove(name);
         }
+        host.log(id).dropped(keep_from);
         host.dirty.touched(id);
     }
 
@@ -315,6 +316,15 @@ impl World {
                 };
                 self.work_asked(cause, host, call);
             }
+            Ask::Page {
+                after,
+                limit,
+                filter,
+            } => {
+                let answer = self.page_answer(host, buffer, (*after, *limit), filter);
+                self.answer(cause, host, client, operation, answer);
+            }
+            Ask::Topic(ask) => self.topic_asked(cause, host, (client, operation), ask),
             Ask::Read { after, limit } => {
                 let answer = self.read(host, buffer, (*after, *limit));
                 self.answer(cause, host, client, operation, answer);

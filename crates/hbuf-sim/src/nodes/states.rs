@@ -180,7 +180,9 @@ impl World {
         if state != BufferState::Paused {
             return;
         }
-        for at in members {
+        // A member that lost its disk gets everything anew.
+        let whole = |at: &usize| self.watch.holds_through(*at, buffer, end);
+        for at in members.into_iter().filter(whole).collect::<Vec<_>>() {
             let whole = at == host;
             let hash = fingerprint(&self.hosts[at].disk, buffer, whole);
             let still = Still { whole, hash };

@@ -185,6 +185,7 @@ impl World {
             buffer,
         };
         self.learn(client, buffer, hint);
+        let stormy = self.stormy;
         let hands = &mut self.clients[client].hands;
         match (work, worked) {
             (_, Worked::Given(given)) => {
@@ -205,7 +206,7 @@ impl World {
                 hands.held.retain(|held| !lost(held));
             }
             // It is still in its hands: it says so again, elsewhere.
-            (Work::Settle(items), Worked::Refused(refused)) if is_elsewhere(*refused) => {
+            (Work::Settle(items), Worked::Refused(refused)) if stormy && is_elsewhere(*refused) => {
                 let again = |held: &Held| {
                     let mut items = items.iter();
                     held.at == at && items.any(|it| (it.0, it.1) == (held.seq, held.lease))

@@ -33,25 +33,27 @@ impl World {
                 }
                 Err(refused) => self.refused(cause, client, pending, refused, *hint),
             },
-            Answer::Tail(shown) => {
-                let read = &mut self.history.reads[pending.place];
-                read.call.after = Seq(shown.through.0.saturating_sub(SHOWN_MAX));
-                let (end, answer) = (Moment(self.t), (**shown).clone());
-                let tail = answer.through;
-                read.outcome = Outcome::Answered { end, answer };
-                self.clients[client].ends.insert(pending.buffer, tail);
-                let about = About {
-                    client: Some(client),
-                    buffer: Some(pending.buffer),
-                    seqs: Some((tail.0, tail.0)),
-                    ..About::default()
-                };
-                let event = self.event(&[cause], Kind::TailShown, &about);
-                self.client_heard(event, client, &pending, Heard::Shown);
-                self.turn_after(event, client, &pending);
-            }
+            Answer::Tail(shown) => self.tail_shown(cause, client, &pending, shown),
             Answer::Read(shown, newest) => {
                 self.shown_to(cause, client, &pending, shown, newest.as_deref());
+            }
+            Answer::Page(page, hint) => {
+                self.learn(client, pending.buffer, *hint);
+                match page {
+                    Some(page) => {
+                        self.shown_by_filter(client, &pending, page);
+                        self.turn_after(cause, client, &pending);
+                    }
+                    None => self.asks_elsewhere(cause, client, pending),
+                }
+            }
+            Answer::Topic(Some(page)) => {
+                self.topic_shown(cause, client, &pending, page);
+                self.turn_after(cause, client, &pending);
+            }
+            Answer::Topic(None) => {
+                self.learn(client, pending.buffer, None);
+                self.asks_elsewhere(cause, client, pending);
             }
             Answer::Worked(worked, hint) => {
                 self.work_done(client, &pending, worked, *hint);
@@ -72,6 +74,34 @@ impl World {
                 self.turn_after(cause, client, &pending);
             }
         }
+    }
+
+    fn tail_shown(&mut self, cause: EventId, client: usize, pending: &Pending, shown: &Shown) {
+        let read = &mut self.history.reads[pending.place];
+        read.call.after = Seq(shown.through.0.saturating_sub(SHOWN_MAX));
+        let (end, answer) = (Moment(self.t), shown.clone());
+        let tail = answer.through;
+        read.outcome = Outcome::Answered { end, answer };
+        self.clients[client].ends.insert(pending.buffer, tail);
+        let about = About {
+            client: Some(client),
+            buffer: Some(pending.buffer),
+            seqs: Some((tail.0, tail.0)),
+            ..About::default()
+        };
+        let event = self.event(&[cause], Kind::TailShown, &about);
+        self.client_heard(event, client, pending, Heard::Shown);
+        self.turn_after(event, client, pending);
+    }
+
+    /// Nobody could say: it asks again, unless it did so often enough.
+    fn asks_elsewhere(&mut self, cause: EventId, client: usize, pending: Pending) {
+        if pending.tries < TRIES_MAX {
+            return self.ask_again(cause, client, pending, false);
+        }
+        let why = "no node could say what the buffers hold".to_owned();
+        self.client_heard(cause, client, &pending, Heard::Refused(why));
+        self.turn_after(cause, client, &pending);
     }
 
     /// What a read or a key's newest message came to.
