@@ -168,9 +168,8 @@ impl World {
             DiskFault::Fast => self.hosts[host].slow_us = 0,
             DiskFault::LosesUnsynced => self.hosts[host].power_loss = PowerLoss::All,
             DiskFault::Tears => self.hosts[host].power_loss = PowerLoss::EndOfLast,
-            DiskFault::Full | DiskFault::Room => {
-                self.unplayed.push(format!("disk {}", fault.name()));
-            }
+            DiskFault::Full => self.fill(cause, host),
+            DiskFault::Room => self.make_room(cause, host),
         }
     }
 

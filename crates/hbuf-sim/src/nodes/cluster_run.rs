@@ -343,6 +343,8 @@ impl World {
             this.clock.resume();
             this.clock.correct(now, wall);
             (this.fail_sync, this.slow_us) = (false, 0);
+            self.make_room(event, host);
+            let this = &mut self.hosts[host];
             // An operator restarts what stopped using its disk.
             if this.failed {
                 self.crash(event, host, false);

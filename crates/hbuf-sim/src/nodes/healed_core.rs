@@ -87,7 +87,8 @@ impl World {
         let this = &mut self.hosts[host];
         this.clock.resume();
         (this.fail_sync, this.slow_us) = (false, 0);
-        if this.failed {
+        self.make_room(cause, host);
+        if self.hosts[host].failed {
             self.crash(cause, host, false);
         }
         self.start_if_down(cause, host);

@@ -82,6 +82,8 @@ pub(super) struct Host {
     pub(super) bad: BTreeSet<usize>,
     /// What the next loss of power takes.
     pub(super) power_loss: PowerLoss,
+    /// Only the reserve of its disk is left.
+    pub(super) full: bool,
     /// The next sync fails.
     pub(super) fail_sync: bool,
     /// Each sync takes so much longer.
@@ -195,6 +197,7 @@ impl Host {
             cut_off: false,
             bad: BTreeSet::new(),
             power_loss: PowerLoss::default(),
+            full: false,
             fail_sync: false,
             slow_us: 0,
             effects: Vec::new(),

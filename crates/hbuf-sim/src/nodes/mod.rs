@@ -21,6 +21,7 @@
 //! | what goes wrong | `act.rs` |
 //! | what operators do to buffers | `states.rs` |
 //! | drains and rebalances | `moves.rs` |
+//! | disks that are full | `room.rs` |
 //! | disks that are kept, put back, copied | `backups.rs` |
 //! | nodes that stop in order, and which program they run | `upgrades.rs` |
 //! | what a hand changes, where somebody stops to look | `hand.rs` |
@@ -56,6 +57,7 @@ mod packets;
 mod pages;
 mod play;
 mod reads;
+mod room;
 mod shell;
 mod smaller;
 mod states;

@@ -179,6 +179,7 @@ impl World {
         let event = self.event(&[cause], Kind::NodeRegistered, &about);
         let lives = &mut self.hosts[host].lives;
         lives.earlier.clear();
+        self.tell_room(event, host);
         self.tell_decisions(event, host);
     }
 

@@ -106,7 +106,7 @@ impl World {
                 let place = (self.index(buffer), consumer);
                 self.consumer_task(cause, host, place, task);
             }
-            Effect::Reopen { .. } => unreachable!("disks of this world have room"),
+            Effect::Reopen { .. } => unreachable!("a full disk has a reserve"),
         }
     }
 
@@ -173,7 +173,7 @@ impl World {
         let files = this.files.entry(id);
         let files = files.or_insert_with(|| super::files::LogFiles::of(id, disk, file.prev()));
         let written = files.write(disk, file, offset, bytes);
-        written.expect("disks of this world have room");
+        written.expect("a full disk has a reserve");
         let last = last_seq(bytes);
         this.dirty
             .wrote(cause, id, id.name(file), last.unwrap_or_default());

@@ -268,6 +268,9 @@ impl Hands {
 const fn is_elsewhere(refused: ConsumerRefused) -> bool {
     matches!(
         refused,
-        ConsumerRefused::NotPrimary | ConsumerRefused::NotOpen | ConsumerRefused::Paused
+        ConsumerRefused::NotPrimary
+            | ConsumerRefused::NotOpen
+            | ConsumerRefused::Paused
+            | ConsumerRefused::DiskFull
     )
 }

@@ -26,6 +26,7 @@ fn whatever_happens_to_several_nodes_the_invariants_hold() {
     for seed in first..first + 60 {
         let outcome = run_cluster(&ClusterSetup::swarm(seed));
         assert_eq!(fails(&outcome), None);
+        assert_eq!(outcome.unplayed, Vec::<String>::new());
         acked += outcome.acked;
         for (kind, count) in outcome.kinds {
             *kinds.entry(kind).or_insert(0) += count;
@@ -47,6 +48,9 @@ fn whatever_happens_to_several_nodes_the_invariants_hold() {
         Kind::TailShown,
         Kind::MarkWritten,
         Kind::CoreHealed,
+        Kind::MessageAcked,
+        Kind::LetterPut,
+        Kind::DiskFull,
     ] {
         assert!(kinds.contains_key(&kind), "no run had {}", kind.name());
     }
