@@ -233,7 +233,7 @@ bugs! {
     ReusedTenure "reused-tenure" [added_begin_a_tenure]
         "a copy that was removed and added again counts for what it held before"
         => Swarm("acked-never-lost", "nodes=5 copies=2 min-in-sync=2 buffers=4 pace=5ms move=500ms \
-            reformat=1s down-last=300ms safety=10s");
+            reformat=1s down-last=300ms safety=10s full=0 consumers=0 topic-reads=0 filtered-reads=0");
     TailUnasked "tail-unasked" [tail_reads_ask_a_round]
         "the tail is read without asking anybody"
         => Walk(Mood::Deaf, Rule::TailIsFresh),
