@@ -80,6 +80,7 @@ impl World {
             Action::Drain(node) => self.set_draining(event, node, true),
             Action::Undrain(node) => self.set_draining(event, node, false),
             Action::Rebalance(placement) => self.rebalance(event, *placement),
+            Action::Create { buffer, copies } => self.create_buffer(event, buffer, *copies),
             Action::Topic { topic, buffers } => self.make_topic(event, topic, buffers),
             Action::State { buffer, state } => self.set_state(event, buffer, *state),
             Action::Partition(_)

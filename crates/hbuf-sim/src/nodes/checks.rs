@@ -504,6 +504,7 @@ impl World {
     /// on running nodes hold what it holds.
     pub(super) fn at_rest(&self) -> Result<(), String> {
         self.moves_at_rest()?;
+        self.created_all()?;
         for (buffer, uuid) in self.buffers.iter().enumerate() {
             let name = &self.names.buffers[buffer];
             let Some(assignment) = self.newest(buffer) else {

@@ -15,7 +15,7 @@ use super::topic_reads::{Follows, LIMIT};
 use super::work::Hands;
 use super::{About, Due, World, node};
 use crate::choices::some_filter;
-use crate::draw::{Purpose, mix};
+use crate::draw::{Draw, Purpose, mix};
 use crate::history::{
     Append, AppendOp, ClientId, Freshness, Moment, OpId, Outcome, Read, ReadOp, Token,
 };
@@ -163,7 +163,7 @@ impl World {
         if draw(10).percent(self.options.get(Opt::FilteredReads)) {
             return self.read_by_filter((cause, eid), client, entity);
         }
-        let buffer = usize::try_from(draw(0).below(self.buffers.len() as u64)).unwrap_or(0);
+        let buffer = self.some_buffer(draw(0));
         let reads = draw(1).percent(self.options.get(Opt::TailReads));
         let wanted = match reads {
             true => Wanted {
@@ -214,10 +214,17 @@ impl World {
         self.due_as(cause, eid, at, Due::Client(client));
     }
 
+    /// A buffer that there is.
+    fn some_buffer(&self, draw: Draw) -> usize {
+        let known = self.known_buffers();
+        let chosen = usize::try_from(draw.below(known.len() as u64)).unwrap_or(0);
+        known.get(chosen).copied().unwrap_or(0)
+    }
+
     /// Some messages that match a filter, from somewhere on.
     fn read_by_filter(&mut self, (cause, eid): (EventId, EventId), client: usize, entity: u64) {
         let draw = |ordinal| self.draw(Purpose::Workload, entity, ordinal);
-        let buffer = usize::try_from(draw(0).below(self.buffers.len() as u64)).unwrap_or(0);
+        let buffer = self.some_buffer(draw(0));
         let end = self.clients[client].ends.get(&buffer).copied();
         let ask = Ask::Page {
             after: Seq(draw(12).below(end.unwrap_or_default().0 + 1)),

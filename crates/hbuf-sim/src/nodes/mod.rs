@@ -20,6 +20,7 @@
 //! | a scenario: its steps, its clients' requests, its ends | `play.rs`, `asks.rs`, `expect.rs` |
 //! | what goes wrong | `act.rs` |
 //! | what operators do to buffers | `states.rs` |
+//! | buffers that they create | `created.rs` |
 //! | drains and rebalances | `moves.rs` |
 //! | disks that are full | `room.rs` |
 //! | disks that are kept, put back, copied | `backups.rs` |
@@ -40,6 +41,7 @@ mod client;
 mod cluster_run;
 mod consumers;
 mod copies;
+mod created;
 mod crew;
 mod enlisted;
 mod expect;
@@ -141,6 +143,8 @@ enum Due {
     Chore { host: usize, life: u64, number: u64 },
     /// A node waits no longer for the pages of a topic.
     TopicLate { host: usize, life: u64, number: u64 },
+    /// An operator asks for the next step of a buffer's creation.
+    Create { buffer: usize, copies: u64 },
     /// An operator asks for a topic that is not there yet.
     MakeTopic { topic: String, buffers: Vec<String> },
     /// A node waits no longer until a dead letter is put away.
@@ -492,6 +496,7 @@ impl World {
             Due::TakeOver { copy } => self.take_over(cause, copy),
             Due::Rebalance => self.go_on_rebalancing(cause),
             Due::Act(act) => self.act_as(eid, cause, &act),
+            Due::Create { buffer, copies } => self.go_on_creating(cause, buffer, copies),
             Due::MakeTopic { topic, buffers } => self.make_topic(cause, &topic, &buffers),
             Due::Step(step) => self.take_step(cause, eid, step),
             Due::Judge(expectation) => self.judge_timed(cause, expectation),

@@ -5,7 +5,7 @@ use super::{Opt, Options};
 use crate::scenario::{Action, NodeRef, Placement, StateWord, Version};
 
 /// What operators do again and again: how often, how long each lasts, what it is made of.
-pub(super) const OPERATIONS: [Timed; 7] = [
+pub(super) const OPERATIONS: [Timed; 8] = [
     (Opt::State, Some(Opt::StateLast), state),
     (Opt::Drain, Some(Opt::DrainLast), drain),
     (Opt::Rebalance, None, |it| {
@@ -16,6 +16,13 @@ pub(super) const OPERATIONS: [Timed; 7] = [
     (Opt::Restore, Some(Opt::RestoreLast), restore),
     (Opt::Stop, Some(Opt::DownLast), stop),
     (Opt::Upgrade, Some(Opt::UpgradeLast), upgrade),
+    (Opt::Create, None, |it| {
+        let options = it.plan.options;
+        let number = options.get(Opt::Buffers) + 1 + it.nth;
+        let copies = options.get(Opt::Copies).min(options.get(Opt::Nodes));
+        let buffer = format!("b{number}");
+        vec![(it.from, Action::Create { buffer, copies })]
+    }),
 ];
 
 impl Options {

@@ -73,6 +73,7 @@ pub enum Opt {
     Core,
     Tagged,
     FilteredReads,
+    Create,
 }
 
 /// How a seed chooses a value.
@@ -117,7 +118,7 @@ type Entry = (
 
 /// What is known of each option, in their order: name, unit, range, calm value, choice, about.
 #[rustfmt::skip]
-const TABLE: [Entry; 62] = [
+const TABLE: [Entry; 63] = [
     (Opt::Nodes, "nodes", Count, (1, 9), 3, Within(3, 5), "nodes"),
     (Opt::Copies, "copies", Count, (1, 8), 3, Within(1, 4), "copies of each buffer, at most one a node"),
     (Opt::MinInSync, "min-in-sync", Count, (1, 8), 2, Within(1, 2), "members of the in-sync set that a commit needs"),
@@ -180,6 +181,7 @@ const TABLE: [Entry; 62] = [
     (Opt::Core, "core", Micros, (0, PHASE_MAX), 0, Maybe(50, 10 * S, 15 * S), "how long a healed majority may take to decide something while the others go on with their faults; off without such a phase"),
     (Opt::Tagged, "tagged", Percent, (0, 100), 0, Maybe(60, 10, 80), "messages with tags"),
     (Opt::FilteredReads, "filtered-reads", Percent, (0, 100), 0, Maybe(50, 2, 20), "requests that read what matches a filter"),
+    (Opt::Create, "create", Micros, (0, PHASE_MAX), 0, Maybe(25, 500 * MS, 4 * S), "mean time between two buffers that are created"),
 ];
 
 in_order_of_variants!(TABLE);

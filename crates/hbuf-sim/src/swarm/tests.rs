@@ -114,6 +114,7 @@ fn a_plan_is_that_of_its_seed_and_ends_with_the_first_phase() {
         "restore",
         "stop",
         "upgrade",
+        "create",
         "skew",
         "drift",
     ];

@@ -272,3 +272,20 @@ fn a_full_disk_takes_nothing_until_there_is_room() {
     assert_eq!(outcome.kinds[&Kind::DiskFull], 2);
     assert_eq!(outcome.kinds[&Kind::DiskRoom], 2);
 }
+
+/// One of its copies is down when it is reserved: it is confirmed when all of them are there.
+#[test]
+fn a_buffer_is_created_while_everything_goes_on() {
+    let outcome = play(
+        "safety 5s
+    at 500ms kill n2
+    at 600ms create b2 copies 3
+    at 1500ms start n2
+    at 3s client c1 append b2 \"one\" retry=on
+    at 3500ms crash n1
+    at 4s start n1
+",
+    );
+    holds(&outcome);
+    assert_eq!(stored(&outcome), [true]);
+}
