@@ -1,5 +1,7 @@
 //! The registry of events: one name, one sentence, for the trace, the counts and the docs.
 
+use hbuf_core::consumer::Settled;
+
 mod rules;
 mod table;
 
@@ -200,6 +202,8 @@ pub enum Kind {
     NodeStopped,
     /// …
     CoreHealed,
+    /// …
+    SeekAsked,
 }
 
 impl Kind {
@@ -210,7 +214,7 @@ impl Kind {
     }
 
     /// All kinds, in the order of the registry.
-    pub const ALL: [Self; 96] = [
+    pub const ALL: [Self; 97] = [
         Self::RunStarted,
         Self::NodeStarted,
         Self::NodeCrashed,
@@ -307,6 +311,7 @@ impl Kind {
         Self::ExpectationFailed,
         Self::NodeStopped,
         Self::CoreHealed,
+        Self::SeekAsked,
     ];
 
     /// The name in traces and counts.
@@ -319,6 +324,18 @@ impl Kind {
     #[must_use]
     pub const fn about(self) -> &'static str {
         self.entry().1
+    }
+
+    /// What came of a message that a worker settled.
+    pub(crate) const fn of_settled(settled: Settled) -> Self {
+        match settled {
+            Settled::Acked => Self::MessageAcked,
+            Settled::AlreadyAcked => Self::MessageAckedBefore,
+            Settled::LeaseLost => Self::LeaseLost,
+            Settled::Nacked => Self::MessageNacked,
+            Settled::Extended => Self::LeaseExtended,
+            Settled::Unknown => Self::MessageUnknown,
+        }
     }
 
     /// The row of this variant; rows stand in the order of the variants.

@@ -1,18 +1,44 @@
 //! The naive account of one consumer in one buffer: what it was asked, what it answered, and so
-//! what it may do next. It knows the messages by the model's log alone.
+//! what it may do next. It knows the messages by what it is shown of
+//! the log alone.
 //!
 //! What a crash or a lost answer leaves open is `Perhaps`: both ways are right then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hbuf_core::consumer::{
-    AckMode, Config, Filter, Given, GivenUp, LeaseId, Progress, Settled, Settling,
-};
+use hbuf_core::consumer::{AckMode, Config, Given, GivenUp, LeaseId, Progress, Settled, Settling};
 use hbuf_core::ids::{Micros, Seq};
 
-use crate::filters::Tags;
 use crate::invariants::Invariant;
-use crate::model::{Labels, Model};
+use crate::model::Labels;
+
+mod asked;
+mod heirs;
+mod taking;
+
+pub(crate) use asked::Asked;
+pub(crate) use taking::Taking;
+
+/// A message, as a consumer chooses by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chosen<'a> {
+    pub(crate) labels: &'a Labels,
+    pub(crate) time: Micros,
+}
+
+/// What an account of consumers knows of the log that they read.
+pub(crate) trait LogView {
+    /// The first seq that is kept.
+    fn first(&self) -> Seq;
+    /// The highest seq that readers may see.
+    fn commit(&self) -> Seq;
+    /// A message that was framed.
+    fn entry(&self, seq: Seq) -> Option<Chosen<'_>>;
+    /// The number of the change of state since which the buffer stands still, if it does.
+    fn still(&self) -> Option<u64>;
+    /// Something of it may have been lost by rot.
+    fn rotted(&self) -> bool;
+}
 
 /// Something that is not as it should be.
 pub(crate) struct Finding(pub(crate) Invariant, pub(crate) String);
@@ -152,10 +178,10 @@ impl Ledger {
         &mut self,
         now: Micros,
         given: &[Given],
-        model: &Model,
+        log: &impl LogView,
     ) -> Result<(), Finding> {
         for one in given {
-            self.check_given(now, one, model)?;
+            self.check_given(now, one, log)?;
             let until = Micros(now.0 + self.config.lease_micros());
             let fate = self.fates.entry(one.seq).or_default();
             fate.deliveries = Some(one.deliveries);
@@ -172,7 +198,7 @@ impl Ledger {
         }
         let running = |fate: &&Fate| fate.lease.is_some_and(|lease| !lease.lapsed);
         // What retention drops is leased no more.
-        let kept = self.fates.range(model.first..).map(|(_, fate)| fate);
+        let kept = self.fates.range(log.first()..).map(|(_, fate)| fate);
         let open = kept.filter(running).count();
         let most = self.config.in_flight_max as usize;
         if open > most && !given.is_empty() {
@@ -182,18 +208,18 @@ impl Ledger {
         Ok(())
     }
 
-    fn check_given(&self, now: Micros, one: &Given, model: &Model) -> Result<(), Finding> {
+    fn check_given(&self, now: Micros, one: &Given, log: &impl LogView) -> Result<(), Finding> {
         let seq = one.seq;
-        let entry = model.entry(seq).filter(|_| seq <= model.commit);
+        let entry = log.entry(seq).filter(|_| seq <= log.commit());
         let Some(entry) = entry else {
-            let what = format!("{seq} is handed out, committed is {}", model.commit);
+            let what = format!("{seq} is handed out, committed is {}", log.commit());
             return Err(Finding(Invariant::ConsumerWithinCommit, what));
         };
         if seq <= self.may_after {
             let what = format!("{seq} is handed out and lies before where the consumer began");
             return Err(Finding(Invariant::ConsumerPassesNothing, what));
         }
-        if !self.looks_at(seq).any(|it| it.takes(&entry.labels)) {
+        if !self.looks_at(seq).any(|it| it.takes(entry.labels)) {
             let what = format!("{seq} is handed out, and no look at it took it");
             return Err(Finding(Invariant::FilterOfItsTime, what));
         }
@@ -222,7 +248,7 @@ impl Ledger {
             return Err(Finding(Invariant::NotBeforeItsTime, what));
         }
         self.check_count(one, &fate)?;
-        self.check_key(seq, &entry.labels, model)
+        self.check_key(seq, entry.labels, log)
     }
 
     fn check_count(&self, one: &Given, fate: &Fate) -> Result<(), Finding> {
@@ -242,15 +268,15 @@ impl Ledger {
     }
 
     /// No earlier message of the key may be open.
-    fn check_key(&self, seq: Seq, labels: &Labels, model: &Model) -> Result<(), Finding> {
+    fn check_key(&self, seq: Seq, labels: &Labels, log: &impl LogView) -> Result<(), Finding> {
         let Some(key) = labels.key.as_ref().filter(|_| self.config.order_by_key) else {
             return Ok(());
         };
-        let from = self.checked.max(self.must_after).max(model.first.prev());
+        let from = self.checked.max(self.must_after).max(log.first().prev());
         let earlier = (from.0 + 1..seq.0).map(Seq).find(|seq| {
-            let entry = model.entry(*seq);
+            let entry = log.entry(*seq);
             entry.is_some_and(|it| it.labels.key.as_ref() == Some(key))
-                && self.owes(*seq, model)
+                && self.owes(*seq, log)
                 && self.fates.get(seq).is_none_or(|it| it.done == Done::No)
         });
         earlier.map_or(Ok(()), |earlier| {
@@ -260,11 +286,11 @@ impl Ledger {
     }
 
     /// Whether the consumer must hand the message out, be it done or not.
-    fn owes(&self, seq: Seq, model: &Model) -> bool {
-        let entry = model.entry(seq);
+    fn owes(&self, seq: Seq, log: &impl LogView) -> bool {
+        let entry = log.entry(seq);
         seq > self.must_after
-            && seq >= model.first
-            && entry.is_some_and(|it| self.looks_at(seq).all(|one| one.takes(&it.labels)))
+            && seq > log.first().prev()
+            && entry.is_some_and(|it| self.looks_at(seq).all(|one| one.takes(it.labels)))
     }
 
     /// A worker says what becomes of messages.
@@ -347,14 +373,14 @@ impl Ledger {
         &mut self,
         now: Micros,
         letter: (Seq, u32, GivenUp),
-        model: &Model,
+        log: &impl LogView,
     ) -> Result<(), Finding> {
         let (seq, deliveries, why) = letter;
         // What could not be put away is tried again, whatever is set by then.
         if !self.dying.insert(seq) {
             return Ok(());
         }
-        let time = model.entry(seq).map_or(Micros::MAX, |entry| entry.time);
+        let time = log.entry(seq).map_or(Micros::MAX, |entry| entry.time);
         let age = now.0.saturating_sub(time.0);
         let by_rule = match why {
             GivenUp::Deliveries => self
@@ -416,7 +442,7 @@ impl Ledger {
     pub(crate) fn check_recovered(
         &self,
         found: Option<&Progress>,
-        model: &Model,
+        log: &impl LogView,
     ) -> Result<(), Finding> {
         let Some(found) = found else {
             let what = "its beginning was answered, and recovery knows nothing of it".to_owned();
@@ -424,7 +450,7 @@ impl Ledger {
             return if self.sure { lost } else { Ok(()) };
         };
         let done = |seq: Seq| found.is_done(seq);
-        for (seq, fate) in self.fates.range(model.first..) {
+        for (seq, fate) in self.fates.range(log.first()..) {
             if fate.done == Done::Surely && !done(*seq) {
                 let what = format!("{seq} was acked and is open after recovery");
                 return Err(Finding(Invariant::AckedNeverAgain, what));
@@ -440,7 +466,7 @@ impl Ledger {
         }
         let open = |seq: &Seq| self.fates.get(seq).is_none_or(|it| it.done == Done::No);
         let mut passed = (self.must_after.0 + 1..=found.through.0).map(Seq);
-        let wrong = passed.find(|seq| done(*seq) && open(seq) && self.owes(*seq, model));
+        let wrong = passed.find(|seq| done(*seq) && open(seq) && self.owes(*seq, log));
         match wrong.filter(|_| !self.on_delivery()) {
             Some(seq) => {
                 let what = format!("{seq} is done after recovery, and nobody acked it");
@@ -472,15 +498,15 @@ impl Ledger {
     }
 
     /// Checks where the consumer says that it stands.
-    pub(crate) fn stands(&mut self, cursor: Seq, model: &Model) -> Result<(), Finding> {
+    pub(crate) fn stands(&mut self, cursor: Seq, log: &impl LogView) -> Result<(), Finding> {
         // Damage takes back what was committed.
-        if cursor > model.commit.max(self.must_after) && !model.rotted {
-            let what = format!("the cursor is {cursor}, committed is {}", model.commit);
+        if cursor > log.commit().max(self.must_after) && !log.rotted() {
+            let what = format!("the cursor is {cursor}, committed is {}", log.commit());
             return Err(Finding(Invariant::ConsumerWithinCommit, what));
         }
-        if model.stands_still() {
-            let before = self.still.filter(|(change, _)| *change == model.changes);
-            self.still = Some((model.changes, cursor));
+        if let Some(change) = log.still() {
+            let before = self.still.filter(|(known, _)| *known == change);
+            self.still = Some((change, cursor));
             if before.is_some_and(|(_, before)| before != cursor) {
                 let what = format!("the cursor moves from {before:?} to {cursor}");
                 return Err(Finding(Invariant::PauseStopsConsumers, what));
@@ -491,7 +517,7 @@ impl Ledger {
         }
         let passed = (self.checked.0 + 1..=cursor.0).map(Seq);
         let open = |seq: &Seq| self.fates.get(seq).is_none_or(|it| it.done == Done::No);
-        let wrong = passed.filter(open).find(|seq| self.owes(*seq, model));
+        let wrong = passed.filter(open).find(|seq| self.owes(*seq, log));
         self.checked = cursor;
         wrong.map_or(Ok(()), |seq| {
             let what = format!("the cursor is {cursor}, and {seq} is not done");
@@ -500,10 +526,10 @@ impl Ledger {
     }
 
     /// What must be done at the end and is not.
-    pub(crate) fn left(&self, model: &Model) -> Option<Seq> {
+    pub(crate) fn left(&self, log: &impl LogView) -> Option<Seq> {
         let open = |seq: &Seq| self.fates.get(seq).is_none_or(|it| it.done == Done::No);
-        let all = (self.must_after.0 + 1..=model.commit.0).map(Seq);
-        let mut left = all.filter(open).filter(|seq| self.owes(*seq, model));
+        let all = (self.must_after.0 + 1..=log.commit().0).map(Seq);
+        let mut left = all.filter(open).filter(|seq| self.owes(*seq, log));
         let allowed = usize::try_from(self.lost_max).expect("a run is short");
         left.nth(if self.on_delivery() { allowed } else { 0 })
     }
@@ -533,34 +559,5 @@ impl Fate {
             }
             _ => {}
         }
-    }
-}
-
-/// What a look takes: the naive filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Taking {
-    pub(crate) filter: Filter,
-    /// The tags of the stored filter, where one is named.
-    stored: Option<Tags>,
-}
-
-impl Taking {
-    pub(crate) const fn new(filter: Filter, stored: Option<Tags>) -> Self {
-        Self { filter, stored }
-    }
-
-    /// Whether the stored filter takes a message with these tags.
-    pub(crate) fn stored_takes<'t>(&self, mut tags: impl Iterator<Item = &'t [u8]>) -> bool {
-        let stored = self.stored.as_ref();
-        stored.is_none_or(|stored| tags.any(|tag| stored.contains(tag)))
-    }
-
-    fn takes(&self, labels: &Labels) -> bool {
-        let filter = &self.filter;
-        let key = filter.key.as_deref();
-        let tagged = |tag: &[u8]| labels.tags.iter().any(|own| own[..] == *tag);
-        key.is_none_or(|key| labels.key.as_deref() == Some(key))
-            && (filter.tags.is_empty() || filter.tags.iter().any(|tag| tagged(tag)))
-            && self.stored_takes(labels.tags.iter().map(Vec::as_slice))
     }
 }

@@ -44,6 +44,7 @@ macro_rules! in_order_of_variants {
 }
 
 mod bugs;
+mod choices;
 mod clients;
 pub mod clock;
 pub mod cluster;

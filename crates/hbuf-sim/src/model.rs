@@ -13,7 +13,7 @@ use hbuf_core::tree::Frontier;
 
 use crate::disk::Name;
 use crate::filters::Filters;
-use crate::ledger::Ledger;
+use crate::ledger::{Chosen, Ledger, LogView};
 
 /// A message's content, as its client sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
-    fn of(lines: &[u8]) -> Self {
+    pub(crate) fn of(lines: &[u8]) -> Self {
         let mut labels = Self::default();
         let text = String::from_utf8_lossy(lines);
         for (name, value) in text.lines().filter_map(|line| line.split_once(": ")) {
@@ -227,5 +227,31 @@ impl Model {
             .map(|entry| entry.bytes)
             .sum::<u64>()
             + heads
+    }
+}
+
+impl LogView for Model {
+    fn first(&self) -> Seq {
+        self.first
+    }
+
+    fn commit(&self) -> Seq {
+        self.commit
+    }
+
+    fn entry(&self, seq: Seq) -> Option<Chosen<'_>> {
+        let entry = Self::entry(self, seq)?;
+        Some(Chosen {
+            labels: &entry.labels,
+            time: entry.time,
+        })
+    }
+
+    fn still(&self) -> Option<u64> {
+        self.stands_still().then_some(self.changes)
+    }
+
+    fn rotted(&self) -> bool {
+        self.rotted
     }
 }

@@ -211,6 +211,7 @@ impl Buffer {
             let most = ROLL_BYTES.min(self.config.segment_bytes);
             self.cursors.roll_at = most.max(2 * bytes.len() as u64);
             self.cursors.rolled = Some(last);
+            self.leader.primary(LogKind::Cursors).file_begins(last);
         }
         let offset = self.cursors.offset;
         self.cursors.offset += bytes.len() as u64;

@@ -312,6 +312,11 @@ impl Buffer {
             });
         }
         self.cursors.begin_epoch(self.leader.log(LogKind::Cursors));
+        if self.cursors.file() > Seq::FIRST {
+            // Where its beginning ends is not known: not behind the log's end.
+            let end = self.cursors.end();
+            self.leader.primary(LogKind::Cursors).file_begins(end);
+        }
         let mut nobody_waits = Vec::new();
         self.advance_commit(
             self.leader.agreed(rules, LogKind::Messages),

@@ -198,15 +198,9 @@ impl Copy {
             ToCopy::Greet { .. } | ToCopy::Lead { .. } => nothing,
             // What was under way while the log grew is needed no more.
             ToCopy::Begin { at, .. } if *at <= self.log.end => nothing.answering(self.holds(rules)),
-            ToCopy::Begin { at, epochs, .. } => {
-                self.log = Log::behind(*at, epochs.clone());
-                self.filling = None;
-                let taken = Taken {
-                    begin: Some(*at),
-                    ..nothing
-                };
-                taken.answering(self.holds(rules))
-            }
+            ToCopy::Begin {
+                at, epochs, commit, ..
+            } => self.on_begin(rules, (*at, epochs), *commit, nothing),
             ToCopy::Mark { at, first, .. } => self.on_mark(*at, *first, nothing),
             ToCopy::Fill {
                 first,
@@ -258,6 +252,24 @@ impl Copy {
         self.filling = None;
         let cut = Some(Seq::ZERO);
         Taken { cut, ..taken }.answering(self.holds(rules))
+    }
+
+    fn on_begin(
+        &mut self,
+        rules: &Rules,
+        (at, epochs): (Seq, &Epochs),
+        commit: Seq,
+        nothing: Taken,
+    ) -> Taken {
+        // Also what it knew before stays known.
+        let commit = self.log.commit.max(commit).min(at);
+        self.filling = None;
+        self.log = Log {
+            commit,
+            ..Log::behind(at, epochs.clone())
+        };
+        let begin = Some(at);
+        Taken { begin, ..nothing }.answering(self.holds(rules))
     }
 
     fn on_lead(
@@ -460,6 +472,36 @@ mod tests {
         assert_eq!(copy.log().end, Seq(5));
         let taken = copy.on_message(&rules, &append((5, 1), 6));
         assert_eq!((taken.append, word(taken)), (None, Word::Quarantined));
+    }
+
+    /// The file that it begins with may say again what is not committed.
+    #[test]
+    fn a_copy_that_begins_anew_knows_no_more_as_committed_than_it_is_told() {
+        let (rules, mut copy) = (Rules::correct(), copy(2));
+        copy.on_message(&rules, &lead(SELF, 5));
+        let begin = ToCopy::Begin {
+            epoch: Epoch(2),
+            to: SELF,
+            at: Seq(25),
+            epochs: Epochs::of(vec![(Epoch(1), Seq(1))]),
+            commit: Seq(20),
+        };
+        let taken = copy.on_message(&rules, &begin);
+        assert_eq!(taken.begin, Some(Seq(25)));
+        assert_eq!((copy.log().end, copy.log().commit), (Seq(25), Seq(20)));
+        // The next primary may not have come so far.
+        let taken = copy.on_message(
+            &rules,
+            &ToCopy::Lead {
+                epoch: Epoch(3),
+                to: SELF,
+                end: Seq(22),
+                epochs: Epochs::of(vec![(Epoch(1), Seq(1))]),
+                commit: Seq(20),
+            },
+        );
+        assert!(!copy.quarantined());
+        assert_eq!(taken.cut, Some(Seq(22)));
     }
 
     #[test]

@@ -384,8 +384,14 @@ impl Leader {
         let mut outside: Vec<NodeId> = outside.collect();
         outside.sort_by_key(|node| (*node <= self.asked_in, *node));
         outside.into_iter().find_map(|node| {
-            self.cursors.may_add(rules, node)?;
-            let alter = self.messages.ask_add(rules, node)?;
+            let (there, here) = (
+                self.cursors.may_add(rules, node)?,
+                self.messages.may_add(rules, node)?,
+            );
+            // What is known of one log may be of a life before, whose disk held what this one does
+            // not.
+            let one_life = there.node_epoch == here.node_epoch;
+            let alter = one_life.then(|| self.messages.ask_add(rules, node))??;
             self.cursors.proposes(alter);
             self.asked_in = node;
             Some(alter)

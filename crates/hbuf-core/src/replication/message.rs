@@ -70,6 +70,8 @@ pub enum ToCopy {
         at: Seq,
         /// The epochs of the log through `at`.
         epochs: Epochs,
+        /// What of that is committed: the file to come may say again what is not, yet.
+        commit: Seq,
     },
     /// A mark of the primary's, which travels beside it with its tables: the copy's log through
     /// `at` is that of which it is, and retention has left nothing below `first`.

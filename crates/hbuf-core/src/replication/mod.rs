@@ -38,3 +38,5 @@ pub use primary::{Base, Primary, Told};
 mod added_again;
 #[cfg(test)]
 mod filling_tests;
+#[cfg(test)]
+mod joining_tests;

@@ -58,6 +58,8 @@ pub struct Primary {
     round: u64,
     /// What the newest mark on this node's disk covers.
     marked: Seq,
+    /// Where that ends with which the last file begins, when it says again all that was before.
+    file_whole: Seq,
     /// A copy knows a higher epoch.
     deposed: bool,
 }
@@ -82,6 +84,7 @@ impl Primary {
             copies: BTreeMap::new(),
             round: 0,
             marked: Seq::ZERO,
+            file_whole: Seq::ZERO,
             deposed: false,
         }
     }
@@ -114,6 +117,11 @@ impl Primary {
     /// Records were framed through `through`.
     pub fn on_framed(&mut self, through: Seq) {
         self.log.end = through;
+    }
+
+    /// A file begins with all that was before it, said again through `through`.
+    pub const fn file_begins(&mut self, through: Seq) {
+        self.file_whole = through;
     }
 
     /// Its own disk holds the log through `through`.
@@ -257,6 +265,7 @@ impl Primary {
                 to: standing.node_epoch,
                 at: base.at,
                 epochs: self.log.epochs.through(base.at),
+                commit: self.log.commit.min(base.at),
             });
         }
         if held.durable >= self.marked && held.mark_sent < self.marked {
@@ -384,7 +393,7 @@ impl Primary {
     #[must_use]
     pub fn may_add(&self, rules: &Rules, node: NodeId) -> Option<Member> {
         let copy = self.copies.get(&node)?;
-        let Held { from, durable, .. } = copy.holds?;
+        let Held { from, durable, .. } = copy.holds.filter(|held| self.is_whole(held))?;
         let known = self.assignment.in_sync.contains_key(&node);
         // The primaries before may have committed more than this one knows of, but nothing behind
         // what it began with (rule 7).
@@ -451,7 +460,14 @@ impl Primary {
         let member = self.assignment.in_sync.get(&node);
         let stamped = member.is_none_or(|member| member.node_epoch == copy.node_epoch);
         let held = copy.holds.filter(|_| stamped || !rules.members_are_stamped);
+        let held = held.filter(|held| self.is_whole(held));
         held.map(|held| held.durable)
+    }
+
+    /// Whether a copy holds what its log says: one that begins with a file has what was before only
+    /// once it holds all that the file begins with.
+    fn is_whole(&self, held: &Held) -> bool {
+        held.from <= Seq::FIRST || held.durable >= self.file_whole
     }
 
     /// Through where the disks of the whole maximal in-sync set hold the log (rules 3 and 7), never
@@ -633,5 +649,26 @@ mod tests {
         assert_eq!(sent(&mut primary), (Seq(2), Seq(3)));
         primary.on_answer(OTHER, says(3, 2, Word::Gap { end: Seq(0) }));
         assert_eq!(sent(&mut primary), (Seq(0), Seq(2)));
+    }
+
+    /// It has let go of what it held before, perhaps, and says so again only as a whole.
+    #[test]
+    fn a_copy_that_begins_with_a_file_counts_once_it_holds_all_that_the_file_begins_with() {
+        let (rules, mut primary) = (Rules::correct(), primary());
+        primary.on_framed(Seq(33));
+        primary.on_synced(Seq(33));
+        primary.file_begins(Seq(33));
+        let holds = |durable| Word::Holds {
+            from: Seq(26),
+            durable: Seq(durable),
+            commit: Seq::ZERO,
+            round: 0,
+        };
+        for durable in [25, 26, 32] {
+            primary.on_answer(OTHER, says(3, 2, holds(durable)));
+            assert_eq!(primary.agreed(&rules), Seq::ZERO, "{durable}");
+        }
+        primary.on_answer(OTHER, says(3, 2, holds(33)));
+        assert_eq!(primary.agreed(&rules), Seq(33));
     }
 }

@@ -119,7 +119,7 @@ bugs! {
         => OneNode(Invariant::StatsEqualRecount);
     MergeBlindly "merge-blindly" [merge_looks_at_all]
         "a read over all buffers does not wait until the next message of each is known"
-        => OneNode(Invariant::TopicInOrder);
+        => OneNode(Invariant::TopicInOrder), Swarm("topic-read-monotonic", "topic-reads=40% buffers=3");
     MirrorForgets "mirror-forgets" [mirror_resumes_from_its_log]
         "a mirror begins anew after a restart, whatever its log holds"
         => OneNode(Invariant::MirrorFollows);
@@ -128,40 +128,40 @@ bugs! {
         => OneNode(Invariant::AckedNeverLost);
     CursorsLost "cursors-lost" [cursors_survive_restart]
         "how far consumers have come is forgotten at a restart"
-        => OneNode(Invariant::AckedNeverAgain);
+        => OneNode(Invariant::AckedNeverAgain), Swarm("consumer-ack-not-lost", "consumers=40%");
     AckedInMemory "acked-in-memory" [consumer_answers_wait_for_disk]
         "an ack is answered before it is on disk"
-        => OneNode(Invariant::AckedNeverAgain);
+        => OneNode(Invariant::AckedNeverAgain), Swarm("consumer-ack-not-lost", "consumers=40%");
     NackDone "nack-done" [nacked_stays_open]
         "the cursor passes what was given back"
-        => OneNode(Invariant::ConsumerPassesNothing);
+        => OneNode(Invariant::ConsumerPassesNothing), Swarm("filter-complete", "consumers=40%");
     LeasesStay "leases-stay" [leases_lapse]
         "a lease that lapses is forgotten, and its message with it"
         => OneNode(Invariant::ConsumerPassesNothing);
     UncommittedGiven "uncommitted-given" [consumers_see_commits_only]
         "consumers are handed what is not committed"
-        => OneNode(Invariant::ConsumerWithinCommit);
+        => OneNode(Invariant::ConsumerWithinCommit), Swarm("consumer-within-commit", "consumers=40%");
     PausedGives "paused-gives" [consumers_stand_still_while_paused]
         "consumers of a paused buffer go on"
-        => OneNode(Invariant::PauseStopsConsumers);
+        => OneNode(Invariant::PauseStopsConsumers), Swarm("pause-stops-consumers", "consumers=40% state=500ms");
     LeaseShared "lease-shared" [leases_exclude]
         "a leased message is handed to the next worker too"
-        => OneNode(Invariant::LeaseExclusive);
+        => OneNode(Invariant::LeaseExclusive), Swarm("lease-exclusive", "consumers=40%");
     InFlightIgnored "in-flight-ignored" [in_flight_is_bounded]
         "more is leased than may be"
-        => OneNode(Invariant::InFlightBounded);
+        => OneNode(Invariant::InFlightBounded), Swarm("in-flight-bounded", "consumers=40%");
     KeysIgnored "keys-ignored" [order_by_key_holds]
         "a message does not wait for the earlier ones of its key"
-        => OneNode(Invariant::KeyInOrder);
+        => OneNode(Invariant::KeyInOrder), Swarm("key-in-order", "consumers=40%");
     DeliveriesIgnored "deliveries-ignored" [deliveries_are_bounded]
         "a message is handed out more often than it may be"
-        => OneNode(Invariant::DeliveriesBounded);
+        => OneNode(Invariant::DeliveriesBounded), Swarm("deliveries-bounded", "consumers=40%");
     DeliveredEarly "delivered-early" [deliver_at_holds]
         "a message is handed out before its time"
         => OneNode(Invariant::NotBeforeItsTime);
     GivenUpEarly "given-up-early" [given_up_when_spent]
         "a message is given up one delivery before its last"
-        => OneNode(Invariant::GivenUpByRule);
+        => OneNode(Invariant::GivenUpByRule), Swarm("given-up-by-rule", "consumers=40%");
     LetterLost "letter-lost" []
         "a dead letter counts as put away before it is"
         => OneNode(Invariant::DeadLetterOnce);
@@ -176,7 +176,7 @@ bugs! {
         => OneNode(Invariant::AckedNeverAgain);
     FailedLookPasses "failed-look-passes" [failed_looks_pass_nothing]
         "a look that fails, as without the stored filter, passes what it was to look at"
-        => OneNode(Invariant::ConsumerPassesNothing);
+        => OneNode(Invariant::ConsumerPassesNothing), Swarm("filter-complete", "consumers=40%");
     FilterStale "filter-stale" []
         "looks go by a stored filter as it was first read"
         => OneNode(Invariant::FilterOfItsTime);
@@ -235,7 +235,8 @@ bugs! {
     ReusedTenure "reused-tenure" [added_begin_a_tenure]
         "a copy that was removed and added again counts for what it held before"
         => Swarm("acked-never-lost", "nodes=4 copies=2 min-in-sync=2 buffers=4 pace=20ms \
-            segment-bytes=64KiB move=80ms pause=150ms pause-last=400ms safety=15s");
+            segment-bytes=64KiB move=80ms pause=150ms pause-last=400ms safety=15s full=0 consumers=0 topic-reads=0 filtered-reads=0 \
+            create=0");
     TailUnasked "tail-unasked" [tail_reads_ask_a_round]
         "the tail is read without asking anybody"
         => Walk(Mood::Deaf, Rule::TailIsFresh),
@@ -250,6 +251,11 @@ bugs! {
     LeftTooEarly "left-too-early" [moves_wait_for_whole]
         "a copy leaves before enough others hold all that is kept"
         => Swarm("moves-leave-enough", "copies=3 min-in-sync=1 move=500ms crash=500ms");
+    FilledInPart "filled-in-part" [filled_segments_are_whole]
+        "a copy counts as whole with a part of a segment that it fills in"
+        => Swarm("acked-never-lost", "nodes=4 copies=2 min-in-sync=2 buffers=4 pace=3ms \
+            segment-bytes=8KiB fill-rate=64KiB move=150ms crash=400ms down-last=200ms safety=8s full=0 \
+            consumers=0 topic-reads=0 filtered-reads=0 create=0");
     LedFromTheTail "led-from-the-tail" [whole_members_are_appointed]
         "a copy that lacks the beginning of what is kept counts as one that holds all"
         => Swarm("moves-leave-enough", "nodes=4 copies=3 min-in-sync=2 move=500ms crash=500ms \

@@ -3,7 +3,7 @@
 use super::Kind;
 
 /// What is known of each variant, in their order.
-pub(super) const TABLE: [(Kind, &str, &str); 96] = [
+pub(super) const TABLE: [(Kind, &str, &str); 97] = [
     (
         Kind::RunStarted,
         "run.started",
@@ -443,5 +443,10 @@ pub(super) const TABLE: [(Kind, &str, &str); 96] = [
         Kind::CoreHealed,
         "core.healed",
         "a majority of the nodes is healed, the others are not",
+    ),
+    (
+        Kind::SeekAsked,
+        "seek.asked",
+        "a worker asks that its consumer begin anew at another place",
     ),
 ];

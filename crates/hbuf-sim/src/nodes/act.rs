@@ -81,6 +81,8 @@ impl World {
             Action::Drain(node) => self.set_draining(event, node, true),
             Action::Undrain(node) => self.set_draining(event, node, false),
             Action::Rebalance(placement) => self.rebalance(event, *placement),
+            Action::Create { buffer, copies } => self.create_buffer(event, buffer, *copies),
+            Action::Topic { topic, buffers } => self.make_topic(event, topic, buffers),
             Action::State { buffer, state } => self.set_state(event, buffer, *state),
             Action::Partition(_)
             | Action::Cut { .. }
@@ -168,9 +170,8 @@ impl World {
             DiskFault::Fast => self.hosts[host].slow_us = 0,
             DiskFault::LosesUnsynced => self.hosts[host].power_loss = PowerLoss::All,
             DiskFault::Tears => self.hosts[host].power_loss = PowerLoss::EndOfLast,
-            DiskFault::Full | DiskFault::Room => {
-                self.unplayed.push(format!("disk {}", fault.name()));
-            }
+            DiskFault::Full => self.fill(cause, host),
+            DiskFault::Room => self.make_room(cause, host),
         }
     }
 

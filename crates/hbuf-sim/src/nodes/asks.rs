@@ -93,6 +93,10 @@ impl World {
     pub(super) fn scripted(&mut self, cause: EventId, eid: EventId, ask: &Scripted) {
         let client = self.names.clients.iter().position(|it| *it == ask.client);
         let buffer = self.names.buffers.iter().position(|it| *it == ask.target);
+        if let (Some(client), Verb::ReadTopic) = (client, ask.verb) {
+            let asked = self.note_asked(client, ask);
+            return self.scripted_topic((cause, eid), client, ask, asked);
+        }
         let (Some(client), Some(buffer)) = (client, buffer) else {
             self.unplayed.push(ask.to_string());
             return;

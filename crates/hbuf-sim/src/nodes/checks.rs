@@ -33,7 +33,7 @@ pub struct ClusterBroken {
 
 /// What must hold in a world of several nodes while it runs, each with what it says. What clients
 /// were told is judged in the end by [`crate::history::Check`]s.
-pub const CLUSTER_INVARIANTS: [(&str, &str); 12] = [
+pub const CLUSTER_INVARIANTS: [(&str, &str); 25] = [
     (
         "one-primary-per-epoch",
         "no two nodes are a buffer's primary in one epoch",
@@ -79,8 +79,60 @@ pub const CLUSTER_INVARIANTS: [(&str, &str); 12] = [
         "a majority without faults decides something, whatever the others do",
     ),
     (
+        "consumer-ack-not-lost",
+        "a message whose ack was answered is not handed out again, whoever leads",
+    ),
+    (
+        "ack-cursor-monotonic",
+        "the cursor of a consumer never goes back, whoever leads, unless somebody moves it",
+    ),
+    (
+        "filter-complete",
+        "a filter lets through all that matches and nothing else",
+    ),
+    (
+        "topic-read-monotonic",
+        "a read of a topic goes on where the one before ended, and skips and repeats nothing",
+    ),
+    (
+        "consumer-within-commit",
+        "a consumer is handed only what is committed",
+    ),
+    (
+        "pause-stops-consumers",
+        "a paused buffer's consumers stand still",
+    ),
+    (
+        "lease-exclusive",
+        "in one epoch a leased message is one worker's until the lease lapses",
+    ),
+    (
+        "in-flight-bounded",
+        "in one epoch no more messages are leased than may be",
+    ),
+    (
+        "key-in-order",
+        "with order by key, a message waits for the earlier ones of its key",
+    ),
+    (
+        "deliveries-bounded",
+        "no message is handed out more often than it may be",
+    ),
+    (
+        "not-before-its-time",
+        "a message that was given back is not handed out before its time",
+    ),
+    (
+        "given-up-by-rule",
+        "a message is given up when it was handed out too often or is too old",
+    ),
+    (
+        "dead-letter-once",
+        "a dead letter that was put away is there once",
+    ),
+    (
         "converges",
-        "when the faults have ended, every buffer has a primary and its copies agree",
+        "when the faults have ended, every buffer has a primary, its copies agree, and its consumers are through with it",
     ),
 ];
 
@@ -108,6 +160,13 @@ impl Watch {
         let log = LogKind::Messages;
         let durable = self.durable.get(&(host, LogId { buffer, log }));
         durable.is_some_and(|durable| *durable > end)
+    }
+
+    /// Whether a disk has the messages of a buffer through this one.
+    pub(super) fn holds_through(&self, host: usize, buffer: usize, end: Seq) -> bool {
+        let log = LogKind::Messages;
+        let durable = self.durable.get(&(host, LogId { buffer, log }));
+        durable.copied().unwrap_or_default() >= end
     }
 
     pub(super) fn durable(&mut self, host: usize, id: LogId, through: Seq) {
@@ -456,6 +515,9 @@ impl World {
 
     /// Everything came to rest: what clients were told is held against what is there.
     pub(super) fn judge(&mut self) {
+        self.judge_consumers();
+        self.judge_letters();
+        self.judge_pages();
         for buffer in 0..self.buffers.len() {
             for host in 0..self.hosts.len() {
                 if let Some(log) = self.final_log(host, buffer) {
@@ -538,9 +600,10 @@ impl World {
     /// on running nodes hold what it holds.
     pub(super) fn at_rest(&self) -> Result<(), String> {
         self.moves_at_rest()?;
-        if let Some(host) = self.hosts.iter().position(|host| self.stands(host)) {
+        if let Some(host) = self.hosts.iter().position(|host| self.stands_idle(host)) {
             return Err(format!("{} stands still", self.names.nodes[host]));
         }
+        self.created_all()?;
         for (buffer, uuid) in self.buffers.iter().enumerate() {
             let name = &self.names.buffers[buffer];
             let Some(assignment) = self.newest(buffer) else {
@@ -578,13 +641,13 @@ impl World {
                 }
             }
         }
-        Ok(())
+        self.consumers_at_rest()
     }
 }
 
 impl World {
     /// Nothing that it says is the last word before it has come back from where it stood still.
-    const fn stands(&self, host: &Host) -> bool {
+    const fn stands_idle(&self, host: &Host) -> bool {
         let ticks = host.up && host.copy_of.is_none();
         ticks && self.t.saturating_sub(host.ticked_at) > STANDS_US
     }

@@ -1,20 +1,23 @@
-//! What clients do: they append and read, wait, give up, ask again, and write down what they were
-//! told.
+//! What clients do: they append, read and work for consumers, and write down what they asked.
+
+mod answers;
 
 use std::collections::BTreeMap;
 
-use hbuf_core::append::{AckLevel, AppendRefused, AppendRequest, Appended, Item};
+use hbuf_core::append::{AckLevel, AppendRequest, Item};
 use hbuf_core::commitment::commitment;
-use hbuf_core::ids::{Hash, NodeId, Seq, Uuid};
+use hbuf_core::ids::{Hash, NodeId, Seq};
 use hbuf_core::record::{Kind as RecordKind, Producer};
 
-use super::asks::Heard;
-use super::message::{Answer, Ask, Message, Newest};
+use super::message::{Ask, Message};
+use super::pages::{Page, Seen};
+use super::topic_reads::{Follows, LIMIT};
+use super::work::Hands;
 use super::{About, Due, World, node};
-use crate::draw::{Purpose, mix};
+use crate::choices::some_filter;
+use crate::draw::{Draw, Purpose, mix};
 use crate::history::{
-    Append, AppendOp, ClientId, Freshness, Level, Moment, OpId, Outcome, Read, ReadOp, Shown,
-    Stored, Token,
+    Append, AppendOp, ClientId, Freshness, Moment, OpId, Outcome, Read, ReadOp, Token,
 };
 use crate::kinds::Kind;
 use crate::model::Content;
@@ -45,6 +48,10 @@ pub(super) struct Client {
     ends: BTreeMap<usize, Seq>,
     /// What it asks just now.
     pub(super) pending: BTreeMap<u64, Pending>,
+    /// The topics that it follows.
+    pub(super) follows: Follows,
+    /// What it has in mind as a worker.
+    pub(super) hands: Hands,
     /// It decides by itself what to ask; else a scenario does.
     wild: bool,
     /// Its process stands still until then.
@@ -62,6 +69,12 @@ impl Client {
     /// Requests so far, each try for itself.
     pub(super) const fn asked(&self) -> u64 {
         self.asked
+    }
+
+    /// The number of its next turn.
+    pub(super) const fn take_turn(&mut self) -> u64 {
+        self.turns += 1;
+        self.turns - 1
     }
 }
 
@@ -106,6 +119,9 @@ impl Pending {
             Ask::ReadTail => "reads the tail of",
             Ask::Read { .. } => "reads",
             Ask::Get { .. } => "reads a key of",
+            Ask::Page { .. } => "reads by a filter",
+            Ask::Topic(_) => "reads a topic, not",
+            Ask::Work { .. } => "works for a consumer of",
         };
         (self.operation, verb, self.buffer)
     }
@@ -130,13 +146,24 @@ impl World {
     /// A client's turn: something of its own choice.
     pub(super) fn client_turn(&mut self, cause: EventId, eid: EventId, client: usize) {
         if !self.stormy {
-            return;
+            return self.finishing_turn(cause, eid, client);
         }
-        let turn = self.clients[client].turns;
-        self.clients[client].turns += 1;
+        let turn = self.clients[client].take_turn();
         let entity = mix(client as u64, turn);
         let draw = |ordinal| self.draw(Purpose::Workload, entity, ordinal);
-        let buffer = usize::try_from(draw(0).below(self.buffers.len() as u64)).unwrap_or(0);
+        let works = draw(8).percent(self.options.get(Opt::Consumers));
+        if works && !self.crew.consumers.is_empty() {
+            return self.work_turn(cause, eid, client, entity);
+        }
+        if draw(9).percent(self.options.get(Opt::TopicReads)) {
+            let key = ("t1".to_owned(), some_filter(draw(11)));
+            let limit = usize::try_from(draw(12).within(1, LIMIT)).unwrap_or(1);
+            return self.read_topic((cause, eid), client, key, (limit, None), None);
+        }
+        if draw(10).percent(self.options.get(Opt::FilteredReads)) {
+            return self.read_by_filter((cause, eid), client, entity);
+        }
+        let buffer = self.some_buffer(draw(0));
         let reads = draw(1).percent(self.options.get(Opt::TailReads));
         let wanted = match reads {
             true => Wanted {
@@ -161,6 +188,9 @@ impl World {
 
     /// Its next request of its own choice, behind the last one.
     fn turn_after(&mut self, cause: EventId, client: usize, pending: &Pending) {
+        if let Ask::Topic(ask) = &pending.ask {
+            self.topic_ended(cause, client, ask);
+        }
         if pending.asked.is_none() {
             self.next_turn(cause, client);
         }
@@ -182,6 +212,51 @@ impl World {
         let turn = self.clients[client].turns;
         let eid = self.trace.reserve_named(mix(client as u64 + 1, turn));
         self.due_as(cause, eid, at, Due::Client(client));
+    }
+
+    /// A buffer that there is.
+    fn some_buffer(&self, draw: Draw) -> usize {
+        let known = self.known_buffers();
+        let chosen = usize::try_from(draw.below(known.len() as u64)).unwrap_or(0);
+        known.get(chosen).copied().unwrap_or(0)
+    }
+
+    /// Some messages that match a filter, from somewhere on.
+    fn read_by_filter(&mut self, (cause, eid): (EventId, EventId), client: usize, entity: u64) {
+        let draw = |ordinal| self.draw(Purpose::Workload, entity, ordinal);
+        let buffer = self.some_buffer(draw(0));
+        let end = self.clients[client].ends.get(&buffer).copied();
+        let ask = Ask::Page {
+            after: Seq(draw(12).below(end.unwrap_or_default().0 + 1)),
+            limit: usize::try_from(draw(13).within(1, LIMIT)).unwrap_or(1),
+            filter: some_filter(draw(11)),
+        };
+        let wanted = Wanted {
+            buffer,
+            ask,
+            to: None,
+            again: true,
+            place: None,
+            doubtful: false,
+            asked: None,
+        };
+        self.ask_as(cause, eid, client, wanted, 0);
+    }
+
+    /// What a client was shown by a filter.
+    fn shown_by_filter(&mut self, client: usize, pending: &Pending, page: &Page) {
+        let Ask::Page { filter, after, .. } = &pending.ask else {
+            return;
+        };
+        self.seen.push(Seen {
+            who: self.names.clients[client].clone(),
+            buffer: pending.buffer,
+            filter: filter.clone(),
+            after: *after,
+            through: page.through,
+            messages: page.messages.clone(),
+            invariant: "filter-complete",
+        });
     }
 
     fn some_append(&mut self, client: usize, buffer: usize, entity: u64) -> Wanted {
@@ -230,8 +305,17 @@ impl World {
         let letters = draw(1).0;
         let letter = |at: u64| b'a' + u8::try_from((letters >> (at % 56)) % 26).unwrap_or(0);
         let key = draw(2).below(self.options.get(Opt::Keys).max(1));
+        let tags = match (
+            draw(3).percent(self.options.get(Opt::Tagged)),
+            draw(4).below(3),
+        ) {
+            (false, _) => "",
+            (true, 0) => "x-hbuf-tag: c\r\n",
+            (true, 1) => "x-hbuf-tag: b, c\r\n",
+            (true, _) => "x-hbuf-tag: b\r\n",
+        };
         Content {
-            lines: format!("x-hbuf-key: k{key}\r\n").into_bytes().into(),
+            lines: format!("x-hbuf-key: k{key}\r\n{tags}").into_bytes().into(),
             body: (0..length).map(letter).collect(),
             salt,
         }
@@ -347,6 +431,8 @@ impl World {
                 });
                 self.history.appends.len() - 1
             }
+            // These have accounts of their own.
+            Ask::Work { .. } | Ask::Page { .. } | Ask::Topic(_) => usize::MAX,
             Ask::ReadTail | Ask::Read { .. } | Ask::Get { .. } => {
                 let (after, freshness, filtered) = match ask {
                     Ask::Read { after, .. } => (*after, Freshness::Any, false),
@@ -368,267 +454,6 @@ impl World {
                 self.history.reads.len() - 1
             }
         }
-    }
-
-    pub(super) fn client_takes(&mut self, cause: EventId, client: usize, message: &Message) {
-        let Message::Answer { operation, answer } = message else {
-            return;
-        };
-        let Some(pending) = self.clients[client].pending.remove(operation) else {
-            return;
-        };
-        match answer {
-            Answer::Appended(outcome, hint, history) => match &**outcome {
-                Ok(appended) => {
-                    self.appended(cause, client, &pending, appended, *history);
-                    self.client_heard(cause, client, &pending, Heard::Stored(appended.first));
-                    self.turn_after(cause, client, &pending);
-                }
-                Err(refused) => self.refused(cause, client, pending, refused, *hint),
-            },
-            Answer::Tail(shown) => {
-                let read = &mut self.history.reads[pending.place];
-                read.call.after = Seq(shown.through.0.saturating_sub(SHOWN_MAX));
-                let (end, answer) = (Moment(self.t), (**shown).clone());
-                let tail = answer.through;
-                read.outcome = Outcome::Answered { end, answer };
-                self.clients[client].ends.insert(pending.buffer, tail);
-                let about = About {
-                    client: Some(client),
-                    buffer: Some(pending.buffer),
-                    seqs: Some((tail.0, tail.0)),
-                    ..About::default()
-                };
-                let event = self.event(&[cause], Kind::TailShown, &about);
-                self.client_heard(event, client, &pending, Heard::Shown);
-                self.turn_after(event, client, &pending);
-            }
-            Answer::Read(shown, newest) => {
-                self.shown_to(cause, client, &pending, shown, newest.as_deref());
-            }
-            Answer::NoTail(hint) => {
-                self.learn(client, pending.buffer, *hint);
-                let goes_on = pending.asked.is_some() && pending.to.is_none();
-                if (pending.again || goes_on) && pending.tries < TRIES_MAX {
-                    self.ask_again(cause, client, pending, false);
-                    return;
-                }
-                self.history.reads[pending.place].outcome = Outcome::Failed {
-                    end: Moment(self.t),
-                };
-                let why = "this node cannot say how far the buffer goes: ask its primary";
-                self.client_heard(cause, client, &pending, Heard::Refused(why.to_owned()));
-                self.turn_after(cause, client, &pending);
-            }
-        }
-    }
-
-    /// What a read or a key's newest message came to.
-    fn shown_to(
-        &mut self,
-        cause: EventId,
-        client: usize,
-        pending: &Pending,
-        shown: &Shown,
-        newest: Option<&Newest>,
-    ) {
-        let (end, answer) = (Moment(self.t), shown.clone());
-        let through = answer.through;
-        self.history.reads[pending.place].outcome = Outcome::Answered { end, answer };
-        let about = About {
-            client: Some(client),
-            buffer: Some(pending.buffer),
-            operation: Some(pending.operation),
-            seqs: Some((through.0, through.0)),
-            ..About::default()
-        };
-        let event = self.event(&[cause], Kind::ReadShown, &about);
-        let heard = match pending.ask {
-            Ask::Get { .. } => Heard::Newest(newest.cloned(), through),
-            _ => Heard::Shown,
-        };
-        self.client_heard(event, client, pending, heard);
-        self.turn_after(event, client, pending);
-    }
-
-    fn appended(
-        &mut self,
-        cause: EventId,
-        client: usize,
-        pending: &Pending,
-        appended: &Appended,
-        history: Uuid,
-    ) {
-        let buffer = pending.buffer;
-        let level = match appended.level {
-            AckLevel::InSync => Level::InSync,
-            AckLevel::Local => Level::Local,
-            AckLevel::None => Level::Framed,
-        };
-        let one = appended.first == appended.last;
-        let ids = appended.id.filter(|_| one).into_iter().collect();
-        self.history.appends[pending.place].outcome = Outcome::Answered {
-            end: Moment(self.t),
-            answer: Stored {
-                level,
-                first: appended.first,
-                epoch: appended.epoch,
-                history,
-                ids,
-            },
-        };
-        let this = &mut self.clients[client];
-        this.ends.insert(buffer, appended.last);
-        self.numbered(client, pending, |(epoch, number)| (epoch, number + 1));
-        self.acked[buffer] += appended.last.0 - appended.first.0 + 1;
-        let about = About {
-            client: Some(client),
-            buffer: Some(buffer),
-            operation: Some(pending.operation),
-            epoch: Some(appended.epoch.0),
-            seqs: Some((appended.first.0, appended.last.0)),
-            ..About::default()
-        };
-        let kind = match appended.replayed {
-            true => Kind::AppendReplayed,
-            false => Kind::AppendAcked,
-        };
-        self.event(&[cause], kind, &about);
-    }
-
-    /// The next number of a producer whose append this was.
-    fn numbered(
-        &mut self,
-        client: usize,
-        pending: &Pending,
-        next: impl FnOnce((u64, u64)) -> (u64, u64),
-    ) {
-        if let Ask::Append { request, .. } = &pending.ask
-            && let Some(producer) = &request.producer
-            && pending.asked.is_none()
-        {
-            let then = next((producer.epoch, producer.number));
-            self.clients[client].producers.insert(pending.buffer, then);
-        }
-    }
-
-    fn refused(
-        &mut self,
-        cause: EventId,
-        client: usize,
-        pending: Pending,
-        refused: &AppendRefused,
-        hint: Option<NodeId>,
-    ) {
-        use AppendRefused as R;
-        let note = self.words(refused);
-        let about = About {
-            client: Some(client),
-            buffer: Some(pending.buffer),
-            operation: Some(pending.operation),
-            note: &note,
-            ..About::default()
-        };
-        let event = self.event(&[cause], Kind::AppendRefused, &about);
-        let end = Moment(self.t);
-        // What a copy has may come to be committed, whatever its primary says of its own disk.
-        let known = !matches!(refused, R::PrimaryChanged | R::DiskFailed) && !pending.doubtful;
-        match refused {
-            R::NotPrimary | R::NotOpen | R::PrimaryChanged | R::Busy { .. } | R::DiskFailed => {
-                self.learn(client, pending.buffer, hint);
-                // Elsewhere, or later: nothing was stored, or it can be told from a new one.
-                let again = (known || pending.again) && pending.tries < TRIES_MAX;
-                // Who asks nobody in particular goes to where it is told to go.
-                let goes_on = match pending.asked {
-                    None => self.clients[client].wild,
-                    Some(_) => {
-                        matches!(refused, R::NotPrimary | R::NotOpen) && pending.to.is_none()
-                    }
-                };
-                if again && (goes_on || pending.again) {
-                    let doubtful = !known;
-                    self.ask_again(event, client, pending, doubtful);
-                    return;
-                }
-            }
-            // The one before is under way and was overtaken.
-            R::ProducerGap { .. }
-                if pending.asked.is_some() && pending.again && pending.tries < TRIES_MAX =>
-            {
-                let doubtful = pending.doubtful;
-                self.ask_again(event, client, pending, doubtful);
-                return;
-            }
-            R::EndDiffers { end, .. } => {
-                self.clients[client].ends.insert(pending.buffer, *end);
-            }
-            _ => {}
-        }
-        // Its number is never used for something else: what is the same is told by it.
-        self.numbered(client, &pending, |(epoch, _)| (epoch + 1, 0));
-        if known {
-            self.history.appends[pending.place].outcome = Outcome::Failed { end };
-        }
-        self.client_heard(event, client, &pending, Heard::Refused(refused.to_string()));
-        self.turn_after(event, client, &pending);
-    }
-
-    fn learn(&mut self, client: usize, buffer: usize, hint: Option<NodeId>) {
-        match hint {
-            Some(primary) => self.clients[client].primaries.insert(buffer, primary),
-            None => self.clients[client].primaries.remove(&buffer),
-        };
-    }
-
-    fn ask_again(&mut self, cause: EventId, client: usize, pending: Pending, doubtful: bool) {
-        let (tries, again) = (pending.tries + 1, pending.again);
-        let wanted = Wanted {
-            buffer: pending.buffer,
-            ask: pending.ask,
-            to: None,
-            again,
-            place: Some(pending.place),
-            doubtful,
-            asked: pending.asked,
-        };
-        let after = 5_000 + 5_000 * u64::from(tries.min(20));
-        let kind = wanted.ask.kind();
-        let due = Due::Again {
-            client,
-            wanted: Box::new(wanted),
-            tries,
-        };
-        let eid = self.reserve(cause, kind);
-        self.due_as(cause, eid, self.t + after, due);
-    }
-
-    /// No answer came: whether it was stored is not known.
-    pub(super) fn give_up(
-        &mut self,
-        cause: EventId,
-        event: EventId,
-        client: usize,
-        operation: u64,
-    ) {
-        let Some(pending) = self.clients[client].pending.remove(&operation) else {
-            return;
-        };
-        let about = About {
-            client: Some(client),
-            buffer: Some(pending.buffer),
-            operation: Some(operation),
-            ..About::default()
-        };
-        self.happens(event, &[cause], Kind::AppendUnknown, &about);
-        self.clients[client].primaries.remove(&pending.buffer);
-        if pending.again && pending.tries < TRIES_MAX {
-            self.ask_again(event, client, pending, true);
-            return;
-        }
-        // Nobody may use the number for something else.
-        self.numbered(client, &pending, |(epoch, _)| (epoch + 1, 0));
-        self.client_heard(event, client, &pending, Heard::Nothing);
-        self.turn_after(event, client, &pending);
     }
 }
 

@@ -4,18 +4,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hbuf_core::ids::{Hash, Uuid};
+use hbuf_core::ids::Uuid;
 use hbuf_core::limits::NODE_PROBATION_MICROS_MAX;
-use hbuf_core::name::Name;
 use hbuf_core::replication::FillPace;
 use hbuf_core::retention::Retention;
 use hbuf_core::rules::Rules;
 use hbuf_manager::raft::{GroupConfig, MemberId, Members};
-use hbuf_manager::{Action, BufferConfig, CLUSTER_VERSIONS, Catalog, CreateBuffer, RegisterNode};
+use hbuf_manager::{Action, CLUSTER_VERSIONS, Catalog, RegisterNode};
 
 use super::asks::Asks;
 use super::checks::{ClusterBroken, Watch};
 use super::client::Client;
+use super::created::{buffer_uuid, creation};
+use super::enlisted::enlist;
 use super::expect::Verdict;
 use super::hand::{Hand, Pins, Stop, Unmet};
 use super::host::Host;
@@ -198,7 +199,8 @@ impl World {
         let options = setup.options.clone();
         let nodes = options.count(Opt::Nodes);
         let uuids: Vec<Uuid> = (0..options.count(Opt::Buffers)).map(buffer_uuid).collect();
-        let catalog = founded(&options, &uuids);
+        let mut catalog = founded(&options, &uuids);
+        let crew = enlist(&mut catalog, &Draws::new(setup.seed), &options, &uuids);
         let disks = (0..nodes).map(|host| (MemberId(host as u64 + 1), disk_of(host)));
         let disks: BTreeMap<MemberId, Uuid> = disks.collect();
         let members = Members::founding(&disks);
@@ -260,6 +262,8 @@ impl World {
             unplayed: Vec::new(),
             play: setup.scenario.clone().map(Play::new),
             asks: Asks::default(),
+            crew,
+            seen: Vec::new(),
             refusals: BTreeMap::new(),
             options,
         }
@@ -354,6 +358,8 @@ impl World {
             let this = &mut self.hosts[host];
             this.clock.correct(now, wall);
             (this.fail_sync, this.slow_us, this.doom) = (false, 0, None);
+            self.make_room(event, host);
+            let this = &mut self.hosts[host];
             // An operator restarts what stopped using its disk.
             if this.failed {
                 self.crash(event, host, false);
@@ -441,23 +447,7 @@ fn founded(options: &Options, buffers: &[Uuid]) -> Catalog {
     let copies = options.count(Opt::Copies).min(nodes);
     for (at, uuid) in buffers.iter().enumerate() {
         let on = (0..copies).map(|copy| node_name((at + copy) % nodes));
-        let create = CreateBuffer {
-            tenant: Name::default_tenant(),
-            name: Name::parse(&format!("b{}", at + 1)).expect("a letter and digits are a name"),
-            uuid: *uuid,
-            log: *uuid,
-            history: *uuid,
-            idem_key: Hash([1; 32]),
-            config: BufferConfig {
-                replicas: u8::try_from(copies - 1).unwrap_or(0),
-                min_insync: u8::try_from(options.get(Opt::MinInSync)).ok(),
-                ..BufferConfig::default()
-            },
-            copies: on.collect(),
-            topics: Vec::new(),
-            mirror: None,
-            region: None,
-        };
+        let create = creation(options, &format!("b{}", at + 1), *uuid, on.collect());
         give(&mut catalog, Action::CreateBuffer(Box::new(create)));
         let confirmed = Action::ConfirmBuffer {
             uuid: *uuid,
@@ -470,8 +460,4 @@ fn founded(options: &Options, buffers: &[Uuid]) -> Catalog {
 
 fn disk_of(host: usize) -> Uuid {
     Uuid::from_random([0xd0 | u8::try_from(host + 1).unwrap_or(0); 16])
-}
-
-fn buffer_uuid(at: usize) -> Uuid {
-    Uuid::from_random([u8::try_from(at + 1).unwrap_or(u8::MAX); 16])
 }

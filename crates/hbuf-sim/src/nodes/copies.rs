@@ -223,7 +223,9 @@ impl World {
                 buffer,
                 ask,
             } => self.asked(cause, host, from, (*operation, *buffer), ask),
-            Message::Answer { .. } => {}
+            Message::Answer { operation, answer } => {
+                self.node_answered(cause, host, *operation, answer);
+            }
         }
     }
 
@@ -236,6 +238,9 @@ impl World {
         message: &ToCopy,
         held: Held,
     ) {
+        if self.lacks_room_for(host, message) {
+            return;
+        }
         let token = self.hosts[host].token();
         self.hosts[host].held.insert(token, held);
         let from = self.hosts[from].id;
@@ -271,7 +276,7 @@ impl World {
             after
         };
         let appended = files.append(&mut this.disk, &held.body, (after, through));
-        appended.expect("disks of this world have room");
+        appended.expect("a full disk has a reserve");
         let last = files.last().min(through);
         let name = files.last_name();
         if let Some(name) = name {
@@ -428,7 +433,7 @@ impl super::host::Host {
         head.encode(&mut bytes);
         let files: &mut LogFiles = self.files.get_mut(&id).expect("it was just made");
         let written = files.write(&mut self.disk, first, 0, &bytes);
-        written.expect("disks of this world have room");
+        written.expect("a full disk has a reserve");
         let generation = self.disk.mark(id.buffer).map_or(0, |it| it.generation);
         (mark.first, mark.file, mark.offset) = (first, first, bytes.len() as u64);
         (mark.generation, mark.fence, mark.clean) = (generation + 1, 0, false);

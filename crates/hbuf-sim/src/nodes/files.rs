@@ -124,6 +124,11 @@ impl LogFiles {
         self.end = Some((file, offset));
     }
 
+    /// The files before this one are gone.
+    pub(super) fn dropped(&mut self, keep_from: Seq) {
+        self.records.retain(|_, place| place.file >= keep_from);
+    }
+
     /// Records of a new file come next, whatever is between.
     pub(super) fn jump(&mut self) {
         self.end = None;

@@ -105,6 +105,11 @@ impl World {
             .is_some_and(|it| it.ended.len() == number)
     }
 
+    /// Whether a forced election has lost what clients may have been shown or have acked.
+    pub(super) fn lost_some(&self, buffer: usize) -> bool {
+        !self.is_of_newest(buffer, 0)
+    }
+
     /// What is committed in a history begins with what was kept of the one before: all else of that
     /// one may be lost, and nothing besides.
     pub(super) fn begin_history(&mut self, buffer: usize, number: usize) {

@@ -91,7 +91,8 @@ impl World {
         self.go_on(host);
         let this = &mut self.hosts[host];
         (this.fail_sync, this.slow_us, this.doom) = (false, 0, None);
-        if this.failed {
+        self.make_room(cause, host);
+        if self.hosts[host].failed {
             self.crash(cause, host, false);
         }
         self.start_if_down(cause, host);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hbuf_core::effect::Effect;
-use hbuf_core::ids::{NodeId, Seq, Uuid};
+use hbuf_core::ids::{Epoch, NodeId, Seq, Uuid};
 use hbuf_core::input::{BufferState, Token};
 use hbuf_core::limits::FILL_BYTES_PER_SECOND;
 use hbuf_core::recovery::Recovered;
@@ -13,8 +13,12 @@ use hbuf_core::shard::Shard;
 
 use super::aimed::Doom;
 use super::backups::CopyOf;
+use super::chores::{Chore, Posted};
+use super::consumers::Called;
+use super::crew::At;
 use super::files::{LogFiles, LogId};
 use super::manager::Manager;
+use super::topics::TopicRead;
 use super::upgrades::Leaving;
 use crate::clock::Clock;
 use crate::disk::{Directory, Disk, Name, PowerLoss};
@@ -65,6 +69,15 @@ pub(super) struct Host {
     pub(super) decided: BTreeMap<usize, u64>,
     /// The state of each buffer that the shard was told.
     pub(super) states: BTreeMap<usize, BufferState>,
+    /// Consumers that the shard was told of: in which epoch, and as of which version.
+    pub(super) begun: BTreeMap<At, (Epoch, u64)>,
+    /// What is to be done for consumers, by number.
+    pub(super) chores: BTreeMap<u64, Chore>,
+    pub(super) last_chore: u64,
+    /// Reads of topics under way.
+    pub(super) topics: BTreeMap<u64, TopicRead>,
+    /// Dead letters without an answer.
+    pub(super) posted: BTreeMap<u64, Posted>,
     pub(super) failed: bool,
     /// When it ticked last.
     pub(super) ticked_at: u64,
@@ -78,6 +91,8 @@ pub(super) struct Host {
     pub(super) doom: Option<Doom>,
     /// What the next loss of power takes.
     pub(super) power_loss: PowerLoss,
+    /// Only the reserve of its disk is left.
+    pub(super) full: bool,
     /// The next sync fails.
     pub(super) fail_sync: bool,
     /// Each sync takes so much longer.
@@ -136,6 +151,8 @@ pub(super) enum Waiting {
         /// The newest message of this key is wanted, not the tail.
         key: Option<String>,
     },
+    /// A worker.
+    Worker(Box<Called>),
     /// An operator, for a state.
     State { buffer: usize },
 }
@@ -181,6 +198,11 @@ impl Host {
             last_token: 0,
             decided: BTreeMap::new(),
             states: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            chores: BTreeMap::new(),
+            last_chore: 0,
+            topics: BTreeMap::new(),
+            posted: BTreeMap::new(),
             failed: false,
             ticked_at: 0,
             cut_off: false,
@@ -188,6 +210,7 @@ impl Host {
             bad: BTreeSet::new(),
             doom: None,
             power_loss: PowerLoss::default(),
+            full: false,
             fail_sync: false,
             slow_us: 0,
             effects: Vec::new(),
@@ -215,6 +238,10 @@ impl Host {
         self.held.clear();
         self.decided.clear();
         self.states.clear();
+        self.begun.clear();
+        self.chores.clear();
+        self.topics.clear();
+        self.posted.clear();
         self.failed = false;
         self.cut_off = false;
         self.fill_pace.restart();

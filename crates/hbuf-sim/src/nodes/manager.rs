@@ -184,6 +184,7 @@ impl World {
         if due.is_some_and(|due| due <= self.wall(host)) || ticks.is_multiple_of(10) {
             self.shard(cause, host, hbuf_core::input::Input::CopiesDue);
         }
+        self.watch_consumers(cause, host);
         self.go_on_stopping(cause, host);
         if !self.lives(host, life) || !self.can_run(cause, host) {
             return;

@@ -1,11 +1,15 @@
 //! What nodes and clients say to each other.
 
 use hbuf_core::append::{AppendRefused, AppendRequest, Appended};
+use hbuf_core::consumer::Filter;
 use hbuf_core::ids::{Micros, NodeId, Seq};
 use hbuf_core::replication::{FromCopy, NodeEpoch, ToCopy};
 use hbuf_core::segment::LogKind;
 use hbuf_manager::sessions::Heartbeat;
 
+use super::pages::Page;
+use super::topics::{TopicAsk, TopicPage};
+use super::work::{Work, Worked};
 use crate::history::Shown;
 use crate::kinds::Kind;
 use crate::model::Content;
@@ -61,6 +65,16 @@ pub(super) enum Ask {
     Read { after: Seq, limit: u64 },
     /// The newest message of a key, as surely as the tail.
     Get { key: String },
+    /// What matches a filter behind a seq.
+    Page {
+        after: Seq,
+        limit: usize,
+        filter: Filter,
+    },
+    /// What comes next of a topic.
+    Topic(TopicAsk),
+    /// Something of a consumer, as one of its workers.
+    Work { consumer: usize, work: Work },
 }
 
 /// The newest message of a key.
@@ -84,6 +98,12 @@ pub(super) enum Answer {
     Tail(Box<Shown>),
     /// To one of messages, or of a key.
     Read(Box<Shown>, Option<Box<Newest>>),
+    /// A page; nothing when this node cannot say.
+    Page(Option<Box<Page>>, Option<NodeId>),
+    /// The same of a topic.
+    Topic(Option<Box<TopicPage>>),
+    /// To a worker.
+    Worked(Box<Worked>, Option<NodeId>),
     /// This node cannot say; another one may.
     NoTail(Option<NodeId>),
 }
@@ -94,7 +114,10 @@ impl Ask {
         match self {
             Self::Append { .. } => Kind::AppendAsked,
             Self::ReadTail => Kind::TailAsked,
-            Self::Read { .. } | Self::Get { .. } => Kind::ReadAsked,
+            Self::Read { .. } | Self::Get { .. } | Self::Page { .. } | Self::Topic(_) => {
+                Kind::ReadAsked
+            }
+            Self::Work { work, .. } => work.kind(),
         }
     }
 }

@@ -14,11 +14,16 @@
 //! | what nodes and clients say to each other | `message.rs` |
 //! | how it gets there, or is lost | `packets.rs` |
 //! | what clients do, and what they are told | `client.rs` |
+//! | workers of consumers | `work.rs` |
+//! | what nodes do for consumers, and what they may | `consumers.rs`, `chores.rs`, `crew.rs` |
+//! | reads by filters, and of topics | `pages.rs`, `topics.rs`, `topic_reads.rs` |
 //! | a scenario: its steps, its clients' requests, its ends | `play.rs`, `asks.rs`, `expect.rs` |
 //! | what goes wrong | `act.rs`, `aimed.rs` |
 //! | what operators do to buffers | `states.rs` |
+//! | buffers that they create | `created.rs` |
 //! | drains and rebalances | `moves.rs` |
 //! | elections that accept a loss | `forced.rs` |
+//! | disks that are full | `room.rs` |
 //! | disks that are kept, put back, copied | `backups.rs` |
 //! | nodes that stop in order, and which program they run | `upgrades.rs` |
 //! | what a hand changes, where somebody stops to look | `hand.rs` |
@@ -35,10 +40,15 @@ mod aimed;
 mod asks;
 mod backups;
 mod checks;
+mod chores;
 mod client;
 mod cluster_run;
 mod cluster_sweep;
+mod consumers;
 mod copies;
+mod created;
+mod crew;
+mod enlisted;
 mod expect;
 mod files;
 mod fills;
@@ -53,21 +63,27 @@ mod message;
 mod moves;
 mod node_start;
 mod packets;
+mod pages;
 mod play;
 mod reach;
 mod reads;
+mod room;
 mod shell;
 mod smaller;
 mod states;
 mod tally;
+mod topic_reads;
+mod topics;
 mod upgrades;
 mod used_rules;
 mod view;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use hbuf_core::ids::{Micros, Uuid};
+use hbuf_core::input::Token;
 use hbuf_core::replication::Event;
 use hbuf_core::rules::Rules;
 
@@ -75,6 +91,7 @@ use self::asks::Asks;
 use self::backups::Kept;
 use self::checks::Watch;
 use self::client::{Client, Wanted};
+use self::crew::Crew;
 use self::hand::Hand;
 use self::host::Host;
 use self::message::Message;
@@ -146,6 +163,27 @@ enum Due {
         buffer: usize,
         log: hbuf_core::segment::LogKind,
     },
+    /// Something that is to be done for a consumer.
+    Chore { host: usize, life: u64, number: u64 },
+    /// A node waits no longer for the pages of a topic.
+    TopicLate { host: usize, life: u64, number: u64 },
+    /// An operator asks for the next step of a buffer's creation.
+    Create { buffer: usize, copies: u64 },
+    /// An operator asks for a topic that is not there yet.
+    MakeTopic { topic: String, buffers: Vec<String> },
+    /// A node waits no longer until a dead letter is put away.
+    LetterLate {
+        host: usize,
+        life: u64,
+        operation: u64,
+    },
+    /// A worker's request waits no longer for a first message.
+    StopWaiting {
+        host: usize,
+        life: u64,
+        at: crew::At,
+        next: Token,
+    },
     /// A client's turn.
     Client(usize),
     /// A client waits no longer.
@@ -178,7 +216,11 @@ impl Due {
             | Self::Pull { host, .. }
             | Self::Fill { host, .. }
             | Self::Recover { host, .. }
-            | Self::CutDone { host, .. } => Some(*host),
+            | Self::CutDone { host, .. }
+            | Self::Chore { host, .. }
+            | Self::LetterLate { host, .. }
+            | Self::TopicLate { host, .. }
+            | Self::StopWaiting { host, .. } => Some(*host),
             _ => None,
         }
     }
@@ -209,6 +251,10 @@ impl Due {
     fn scope(&self, hosts: &[Host]) -> u64 {
         match self {
             Self::Tick { host, .. } => 1 << 32 | hosts[*host].manager.ticks(),
+            Self::Chore { number, .. } => mix(4 << 32, *number),
+            Self::LetterLate { operation, .. } => mix(5 << 32, *operation),
+            Self::StopWaiting { next, .. } => mix(6 << 32, next.0),
+            Self::TopicLate { number, .. } => mix(7 << 32, *number),
             Self::Pull {
                 buffer, log, to, ..
             } => mix(
@@ -277,6 +323,9 @@ pub(crate) struct World {
     /// The scenario that is played.
     play: Option<Play>,
     asks: Asks,
+    crew: Crew,
+    /// What clients were shown by filters and of topics, to be judged in the end.
+    seen: Vec<pages::Seen>,
     /// With what words the manager refused nodes.
     refusals: BTreeMap<usize, BTreeSet<String>>,
     names: Names,
@@ -514,6 +563,8 @@ impl World {
             Due::TakeOver { copy } => self.take_over(cause, copy),
             Due::Rebalance => self.go_on_rebalancing(cause),
             Due::Act(act) => self.act_as(eid, cause, &act),
+            Due::Create { buffer, copies } => self.go_on_creating(cause, buffer, copies),
+            Due::MakeTopic { topic, buffers } => self.make_topic(cause, &topic, &buffers),
             Due::Step(step) => self.take_step(cause, eid, step),
             Due::Judge(expectation) => self.judge_timed(cause, expectation),
             Due::Again {
@@ -521,7 +572,7 @@ impl World {
                 wanted,
                 tries,
             } if !self.closing => self.ask_as(cause, eid, client, *wanted, tries),
-            Due::Again { .. } => {}
+            Due::Again { client, .. } => self.next_turn(cause, client),
             due => self.carry_out_on_host(cause, eid, due),
         }
         self.scope = 0;
@@ -559,6 +610,23 @@ impl World {
                 buffer,
                 log,
             } if self.lives(host, life) => self.cut_done(cause, host, buffer, log),
+            Due::Chore { host, life, number } if self.lives(host, life) => {
+                self.do_chore(cause, host, number);
+            }
+            Due::TopicLate { host, life, number } if self.lives(host, life) => {
+                self.topic_late(cause, host, number);
+            }
+            Due::LetterLate {
+                host,
+                life,
+                operation,
+            } if self.lives(host, life) => self.letter_late(cause, host, operation),
+            Due::StopWaiting {
+                host,
+                life,
+                at,
+                next,
+            } if self.lives(host, life) => self.stop_waiting(cause, host, at, next),
             _ => {}
         }
     }

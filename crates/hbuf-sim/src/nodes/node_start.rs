@@ -186,6 +186,7 @@ impl World {
         let event = self.event(&[cause], Kind::NodeRegistered, &about);
         let lives = &mut self.hosts[host].lives;
         lives.earlier.clear();
+        self.tell_room(event, host);
         self.tell_decisions(event, host);
     }
 
@@ -369,6 +370,7 @@ impl World {
             self.touch(host, buffer);
         }
         let version = opening.assignment.version;
+        let consumers = opening.consumers.clone();
         self.hosts[host].decided.insert(buffer, version);
         self.hosts[host].states.insert(buffer, opening.state);
         self.shard(event, host, Input::Open(Box::new(opening)));
@@ -388,6 +390,7 @@ impl World {
             self.event(&[event], Kind::PrimaryAppointed, &about);
             self.ask_appointed(host, uuid);
             self.check_appointed(event, host, buffer, epoch);
+            self.consumers_appointed(event, host, (buffer, epoch), &consumers);
         }
     }
 
@@ -437,6 +440,7 @@ impl World {
             self.count_power_loss(host);
         }
         let (rules, forgets_vote) = (self.rules, self.does(Bug::VoteForgotten));
+        self.lose_calls(event, host);
         let this = &mut self.hosts[host];
         // After a failed sync the page cache shows what the disk does not have, also to the next
         // process, which is why that one must not use it.

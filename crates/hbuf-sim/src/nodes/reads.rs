@@ -43,10 +43,9 @@ impl World {
         buffer: usize,
         (after, limit): (Seq, u64),
     ) -> Answer {
-        let Some((first, commit)) = self.committed_here(host, buffer) else {
+        let Some((after, commit)) = self.committed_behind(host, buffer, after) else {
             return Answer::NoTail(self.primary_known(host, buffer));
         };
-        let after = after.max(first.prev());
         let through = commit.min(Seq(after.0.saturating_add(limit)));
         let stream = self.stream(host, buffer, after.min(through), through);
         let messages = messages_of(&stream);
@@ -58,8 +57,24 @@ impl World {
         Answer::Read(Box::new(Shown { messages, ..shown }), None)
     }
 
+    /// Behind which seq a node reads when it is asked for what is behind `after`, and through
+    /// where. A copy that began near the tail lacks what others have: it does not pass that over.
+    pub(super) fn committed_behind(
+        &self,
+        host: usize,
+        buffer: usize,
+        after: Seq,
+    ) -> Option<(Seq, Seq)> {
+        let (first, commit) = self.committed_here(host, buffer)?;
+        let leads = self.hosts[host]
+            .shard
+            .buffer(&self.buffers[buffer])
+            .is_some();
+        (leads || first <= after.next()).then(|| (after.max(first.prev()), commit))
+    }
+
     /// The first message of a buffer here, and how far this node knows it as committed.
-    fn committed_here(&self, host: usize, buffer: usize) -> Option<(Seq, Seq)> {
+    pub(super) fn committed_here(&self, host: usize, buffer: usize) -> Option<(Seq, Seq)> {
         let this = &self.hosts[host];
         let uuid = self.buffers[buffer];
         if let Some(led) = this.shard.buffer(&uuid) {
@@ -105,7 +120,13 @@ impl World {
         Some(Answer::Read(Box::new(shown), newest))
     }
 
-    fn stream(&mut self, host: usize, buffer: usize, after: Seq, through: Seq) -> Vec<u8> {
+    pub(super) fn stream(
+        &mut self,
+        host: usize,
+        buffer: usize,
+        after: Seq,
+        through: Seq,
+    ) -> Vec<u8> {
         let id = LogId {
             buffer,
             log: LogKind::Messages,

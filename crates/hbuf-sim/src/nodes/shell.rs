@@ -1,7 +1,7 @@
 //! What the core asks a node for, done: records framed and written, disks synced, marks written,
 //! clients answered.
 
-use hbuf_core::effect::{Effect, Parts, Write, WriteBytes};
+use hbuf_core::effect::{Effect, Effects, Parts, Write, WriteBytes};
 use hbuf_core::ids::{Micros, Seq, Uuid};
 use hbuf_core::input::{DiskHealth, Input, Token};
 use hbuf_core::record::{Line, State};
@@ -9,6 +9,8 @@ use hbuf_core::replication::Event;
 use hbuf_core::segment::LogKind;
 
 use super::aimed::Aim;
+use super::consumers::Call;
+use super::crew::At;
 use super::files::LogId;
 use super::host::{Dirty, Waiting};
 use super::message::{Answer, Ask, Message};
@@ -35,6 +37,10 @@ impl World {
         if let Some(buffer) = behind {
             self.ask_behind(host, buffer);
         }
+        self.perform_all(cause, host, effects);
+    }
+
+    pub(super) fn perform_all(&mut self, cause: EventId, host: usize, mut effects: Effects) {
         for effect in effects.drain(..) {
             self.perform(cause, host, effect);
         }
@@ -91,16 +97,7 @@ impl World {
             }
             Effect::DropCursors { buffer, keep_from } => {
                 let buffer = self.index(buffer);
-                let id = LogId {
-                    buffer,
-                    log: LogKind::Cursors,
-                };
-                let names = id.names(&self.hosts[host].disk).into_iter();
-                let host = &mut self.hosts[host];
-                for name in names.filter(|name| *name < Name::Cursors(buffer, keep_from)) {
-                    host.disk.remove(name);
-                }
-                host.dirty.touched(id);
+                self.drop_cursors(host, buffer, keep_from);
             }
             Effect::StateReached { token, state } => {
                 if let Some(Waiting::State { buffer }) = self.hosts[host].waiting.remove(&token) {
@@ -108,8 +105,15 @@ impl World {
                 }
             }
             Effect::StreamUsed { .. } | Effect::TimeClosed { .. } => {}
-            Effect::Consumer { .. } => unreachable!("no worker asks in this world"),
-            Effect::Reopen { .. } => unreachable!("disks of this world have room"),
+            Effect::Consumer {
+                buffer,
+                consumer,
+                task,
+            } => {
+                let place = (self.index(buffer), consumer);
+                self.consumer_task(cause, host, place, task);
+            }
+            Effect::Reopen { .. } => unreachable!("a full disk has a reserve"),
         }
     }
 
@@ -177,7 +181,7 @@ impl World {
         let files = this.files.entry(id);
         let files = files.or_insert_with(|| super::files::LogFiles::of(id, disk, file.prev()));
         let written = files.write(disk, file, offset, bytes);
-        written.expect("disks of this world have room");
+        written.expect("a full disk has a reserve");
         let last = last_seq(bytes);
         this.dirty
             .wrote(cause, id, id.name(file), last.unwrap_or_default());
@@ -271,6 +275,20 @@ impl World {
         self.event(&[cause], Kind::SegmentsDropped, &about);
     }
 
+    fn drop_cursors(&mut self, host: usize, buffer: usize, keep_from: Seq) {
+        let id = LogId {
+            buffer,
+            log: LogKind::Cursors,
+        };
+        let names = id.names(&self.hosts[host].disk).into_iter();
+        let host = &mut self.hosts[host];
+        for name in names.filter(|name| *name < Name::Cursors(buffer, keep_from)) {
+            host.disk.remove(name);
+        }
+        host.log(id).dropped(keep_from);
+        host.dirty.touched(id);
+    }
+
     /// A client asks something of a node.
     pub(super) fn asked(
         &mut self,
@@ -298,6 +316,28 @@ impl World {
                 };
                 self.shard(cause, host, input);
             }
+            Ask::Work { consumer, work } => {
+                let at = At {
+                    consumer: *consumer,
+                    buffer,
+                };
+                let call = Call {
+                    worker: client,
+                    operation,
+                    at,
+                    work: work.clone(),
+                };
+                self.work_asked(cause, host, call);
+            }
+            Ask::Page {
+                after,
+                limit,
+                filter,
+            } => {
+                let answer = self.page_answer(host, buffer, (*after, *limit), filter);
+                self.answer(cause, host, client, operation, answer);
+            }
+            Ask::Topic(ask) => self.topic_asked(cause, host, (client, operation), ask),
             Ask::Read { after, limit } => {
                 let answer = self.read(host, buffer, (*after, *limit));
                 self.answer(cause, host, client, operation, answer);
@@ -354,6 +394,9 @@ impl World {
         operation: u64,
         answer: Answer,
     ) {
+        if client == node(host) {
+            return self.letter_answered(cause, host, operation, &answer);
+        }
         let message = Message::Answer { operation, answer };
         self.send(cause, node(host), client, message);
     }

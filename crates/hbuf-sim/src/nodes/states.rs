@@ -178,7 +178,9 @@ impl World {
             .filter_map(|at| {
                 let this = &self.hosts[at];
                 let member = members.get(&this.id)?;
-                let still = this.node_epoch == Some(member.node_epoch) && member.from <= first;
+                let heard = self.epoch_of(at, buffer) == led.epoch();
+                let runs = this.node_epoch == Some(member.node_epoch);
+                let still = runs && heard && member.from <= first;
                 Some((at, still))
             })
             .collect();
@@ -197,8 +199,11 @@ impl World {
         if state != BufferState::Paused {
             return;
         }
-        // Who is down may come back with another disk, and who began near the tail is filled in.
-        for (at, _) in members.into_iter().filter(|(_, still)| *still) {
+        // A member that lost its disk gets everything anew, and one that began near the tail is
+        // filled in.
+        let whole = |at: &usize| self.watch.holds_through(*at, buffer, end);
+        let members = members.into_iter().filter(|(_, still)| *still);
+        for at in members.map(|(at, _)| at).filter(whole).collect::<Vec<_>>() {
             let whole = at == host;
             let hash = fingerprint(&self.hosts[at].disk, buffer, whole);
             let still = Still { whole, hash };

@@ -5,7 +5,7 @@ use super::{Opt, Options};
 use crate::scenario::{Action, NodeRef, Placement, StateWord, Version};
 
 /// What operators do again and again: how often, how long each lasts, what it is made of.
-pub(super) const OPERATIONS: [Timed; 8] = [
+pub(super) const OPERATIONS: [Timed; 9] = [
     (Opt::State, Some(Opt::StateLast), state),
     (Opt::Drain, Some(Opt::DrainLast), drain),
     (Opt::Rebalance, None, |it| {
@@ -20,6 +20,13 @@ pub(super) const OPERATIONS: [Timed; 8] = [
         let buffers = 1..=it.plan.options.get(Opt::Buffers);
         let looks = buffers.map(|buffer| (it.from, Action::Elect(format!("b{buffer}"))));
         looks.collect()
+    }),
+    (Opt::Create, None, |it| {
+        let options = it.plan.options;
+        let number = options.get(Opt::Buffers) + 1 + it.nth;
+        let copies = options.get(Opt::Copies).min(options.get(Opt::Nodes));
+        let buffer = format!("b{number}");
+        vec![(it.from, Action::Create { buffer, copies })]
     }),
 ];
 

@@ -74,6 +74,9 @@ pub enum Opt {
     CrashAimed,
     Elect,
     FillRate,
+    Tagged,
+    FilteredReads,
+    Create,
 }
 
 /// How a seed chooses a value.
@@ -118,7 +121,7 @@ type Entry = (
 
 /// What is known of each option, in their order: name, unit, range, calm value, choice, about.
 #[rustfmt::skip]
-const TABLE: [Entry; 63] = [
+const TABLE: [Entry; 66] = [
     (Opt::Nodes, "nodes", Count, (1, 9), 3, Within(3, 5), "nodes"),
     (Opt::Copies, "copies", Count, (1, 8), 3, Within(1, 4), "copies of each buffer, at most one a node"),
     (Opt::MinInSync, "min-in-sync", Count, (1, 8), 2, Within(1, 2), "members of the in-sync set that a commit needs"),
@@ -182,6 +185,9 @@ const TABLE: [Entry; 63] = [
     (Opt::CrashAimed, "crash-aimed", Percent, (0, 100), 0, Maybe(75, 30, 90), "losses of power that wait until the node writes, syncs, cuts back or is promoted"),
     (Opt::Elect, "elect", Micros, (0, PHASE_MAX), 0, Maybe(30, 200 * MS, 2 * S), "mean time until an operator looks whether buffers have lost their last members, and goes on with what is left"),
     (Opt::FillRate, "fill-rate", Bytes, (1, 1 << 40), 32 << 20, Within(64 * KIB, 4096 * KIB), "bytes a second of old records that a node sends to copies which began near the tail"),
+    (Opt::Tagged, "tagged", Percent, (0, 100), 0, Maybe(60, 10, 80), "messages with tags"),
+    (Opt::FilteredReads, "filtered-reads", Percent, (0, 100), 0, Maybe(50, 2, 20), "requests that read what matches a filter"),
+    (Opt::Create, "create", Micros, (0, PHASE_MAX), 0, Maybe(25, 500 * MS, 4 * S), "mean time between two buffers that are created"),
 ];
 
 in_order_of_variants!(TABLE);

@@ -101,6 +101,8 @@ pub(super) struct Plan<'a> {
 /// From when to when, and values drawn for this one fault.
 pub(super) struct Occasion<'a, 'b> {
     pub(super) plan: &'b Plan<'a>,
+    /// Which one of this fault, counting from 0.
+    pub(super) nth: u64,
     pub(super) from: u64,
     pub(super) until: u64,
     pub(super) draw: Draw,
@@ -201,6 +203,7 @@ impl Plan<'_> {
             let lasts = self.draw(fault, nth, 1).exponential(lasts).max(1);
             let occasion = Occasion {
                 plan: self,
+                nth,
                 from: t,
                 until: t.saturating_add(lasts).min(end),
                 draw: self.draw(fault, nth, 2),

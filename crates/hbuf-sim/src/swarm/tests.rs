@@ -115,6 +115,7 @@ fn a_plan_is_that_of_its_seed_and_ends_with_the_first_phase() {
         "stop",
         "upgrade",
         "elect",
+        "create",
         "skew",
         "drift",
     ];

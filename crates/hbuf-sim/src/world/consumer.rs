@@ -13,7 +13,7 @@ use super::topic_next::TopicNext;
 use super::{Due, World};
 use crate::filters::Tags;
 use crate::kinds::Kind;
-use crate::ledger::{Finding, Ledger, Wanted};
+use crate::ledger::{Asked, Finding, Ledger};
 use crate::trace::{EventId, Facts};
 
 /// A timer of the shell is at most so many microseconds late.
@@ -59,27 +59,6 @@ pub(crate) struct Worker {
     pub(crate) settled: Vec<Held>,
     /// Its request to a topic's consumer.
     pub(crate) topic: Option<TopicNext>,
-}
-
-/// What was asked of a consumer.
-#[derive(Clone, Debug)]
-pub(crate) enum Asked {
-    Begin {
-        version: u64,
-    },
-    Next {
-        limit: usize,
-        moves: u64,
-    },
-    Settle {
-        wanted: Vec<Wanted>,
-        /// How often the consumer had been moved.
-        moves: u64,
-    },
-    Seek {
-        moves: u64,
-    },
-    Forget,
 }
 
 /// A request that waits for its answer.
@@ -192,29 +171,7 @@ impl World<'_> {
         if let Some(consumer) = self.crew.consumer_mut(at.consumer) {
             consumer.used = now;
         }
-        let ledger = self.crew.ledger(at);
-        match (call, ledger) {
-            (ConsumerCall::Begin { config, .. }, ledger) => {
-                if let Some(ledger) = ledger {
-                    ledger.configure((**config).clone());
-                }
-                Asked::Begin { version }
-            }
-            (ConsumerCall::Next { limit, .. }, ledger) => Asked::Next {
-                limit: *limit,
-                moves: ledger.map_or(0, |ledger| ledger.moves),
-            },
-            (ConsumerCall::Settle(items), Some(ledger)) => Asked::Settle {
-                wanted: ledger.settle(now, items),
-                moves: ledger.moves,
-            },
-            (ConsumerCall::Seek(after), Some(ledger)) => {
-                ledger.seek(*after);
-                let moves = ledger.moves;
-                Asked::Seek { moves }
-            }
-            _ => Asked::Forget,
-        }
+        Asked::of(self.crew.ledger(at), now, version, call)
     }
 
     /// Tells the shard something, and looks where the consumer stands then.

@@ -4,13 +4,13 @@ use hbuf_core::buffer::{ConsumerAnswer, ConsumerRefused};
 use hbuf_core::consumer::{Given, Settled};
 use hbuf_core::input::Token;
 
-use super::consumer::{Asked, At, Call, Held};
+use super::consumer::{At, Call, Held};
 use super::consumer_tasks::Task;
 use super::{Due, World};
 use crate::draw::Purpose;
 use crate::invariants::Invariant;
 use crate::kinds::Kind;
-use crate::ledger::Wanted;
+use crate::ledger::{Asked, Wanted};
 use crate::trace::EventId;
 
 impl World<'_> {
@@ -130,15 +130,7 @@ impl World<'_> {
         });
         let (now, model) = (self.now(), &self.models[at.buffer]);
         if let Some(ledger) = self.crew.ledger(at) {
-            // What is done by being handed out is answered when that is on disk; the consumer may
-            // have been moved meanwhile.
-            let moved = ledger.moves != moves && first.lease.is_none();
-            let checked = if moved {
-                ledger.given_around_a_move(given);
-                Ok(())
-            } else {
-                ledger.give(now, given, model)
-            };
+            let checked = ledger.gave(now, given, moves, model);
             self.finding(at, checked);
         }
         let draw = self.draws.draw(Purpose::Worker, event.0, 0);
@@ -167,29 +159,16 @@ impl World<'_> {
         let mut event = cause;
         for (wanted, settled) in wanted.iter().zip(settled) {
             let seqs = Some((wanted.seq, wanted.seq));
-            event = self.consumer_event(cause, settled_kind(*settled), at, seqs);
+            event = self.consumer_event(cause, Kind::of_settled(*settled), at, seqs);
             let buffer = self.registry.uuid(at.buffer);
             let buffer = self.node.shard.buffer(&buffer);
             let recorded = buffer.and_then(|buffer| buffer.consumer_recorded(&at.consumer));
             let on_record = recorded.is_none_or(|recorded| recorded.is_done(wanted.seq));
-            if let Some(ledger) = self.crew.ledger(at)
-                && ledger.moves == moves
-            {
-                let checked = ledger.settled(wanted, *settled, on_record);
+            if let Some(ledger) = self.crew.ledger(at) {
+                let checked = ledger.settled_as((wanted, moves), *settled, on_record);
                 self.finding(at, checked);
             }
         }
         event
-    }
-}
-
-const fn settled_kind(settled: Settled) -> Kind {
-    match settled {
-        Settled::Acked => Kind::MessageAcked,
-        Settled::AlreadyAcked => Kind::MessageAckedBefore,
-        Settled::LeaseLost => Kind::LeaseLost,
-        Settled::Nacked => Kind::MessageNacked,
-        Settled::Extended => Kind::LeaseExtended,
-        Settled::Unknown => Kind::MessageUnknown,
     }
 }

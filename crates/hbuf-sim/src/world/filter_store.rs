@@ -6,9 +6,9 @@ use hbuf_core::consumer::Filter;
 
 use super::consumer::{At, Consumer};
 use super::keeper::write_whole;
-use super::workers::any_start;
 use super::{Due, World};
 use crate::bugs::Bug;
+use crate::choices::some_start;
 use crate::disk::{Directory, Name};
 use crate::draw::{Draw, Purpose};
 use crate::filters::{Tags, decode, encode, number_of};
@@ -136,7 +136,7 @@ impl World<'_> {
         };
         let named: Vec<At> = named.map(at).collect();
         for at in named {
-            let start = any_start(draw, self.now(), self.models[buffer].commit);
+            let start = some_start(draw, self.now(), self.models[buffer].commit);
             let after = self.place_of(buffer, start);
             if self.is_begun(at) {
                 self.call_consumer(cause, None, at, ConsumerCall::Seek(after));

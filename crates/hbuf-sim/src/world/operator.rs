@@ -4,16 +4,15 @@
 use std::collections::BTreeSet;
 
 use hbuf_core::buffer::ConsumerCall;
-use hbuf_core::consumer::{AckMode, Config, Filter, Start};
+use hbuf_core::consumer::{AckMode, Config};
 use hbuf_core::ids::{Hash, Seq, Uuid};
 use hbuf_core::input::BufferState;
 
 use super::consumer::{At, Consumer, Put};
 use super::filter_store::FILTERS;
-use super::workers::any_start;
 use super::{Due, World};
+use crate::choices::{some_config, some_start};
 use crate::draw::{Draw, Purpose};
-use crate::filters::filter_name;
 use crate::invariants::Invariant;
 use crate::kinds::Kind;
 use crate::registry::consumer_uuid;
@@ -68,7 +67,7 @@ impl World<'_> {
                 .draw(Purpose::Consumer, 1 << 32, number + (ordinal << 16))
         };
         let commit = self.models[one].commit;
-        config.start = any_start(draws(0), self.now(), commit);
+        config.start = some_start(draws(0), self.now(), commit);
         if draws(1).percent(20) {
             config.ack = AckMode::OnDelivery;
         }
@@ -90,45 +89,12 @@ impl World<'_> {
 
     /// What may be changed: all but where it begins and when a message counts as done.
     fn any_config(&self, draw: Draw, of: Option<usize>) -> Config {
-        let draw = |ordinal| self.draws.draw(Purpose::Consumer, draw.0, ordinal);
-        let mut filter = Filter::default();
-        match draw(0).below(10) {
-            0 => filter.tags = [b"b"[..].into(), b"c"[..].into()].into(),
-            1 | 2 => filter.tags = [b"b"[..].into()].into(),
-            3 => filter.key = Some(b"k1"[..].into()),
-            4 => filter.tags = [b"c"[..].into()].into(),
-            5..8 if self.plan.filters => {
-                let number = draw(12).below(FILTERS);
-                filter.stored = Some(filter_name(number).into());
-                if draw(13).percent(20) {
-                    filter.tags = [b"c"[..].into()].into();
-                }
-            }
-            _ => {}
-        }
         let later = of.map_or(usize::MAX, |of| of + 1)..self.plan.buffers;
         // Never back to where the consumer reads, and a mirror takes none.
-        let into: Vec<usize> = later.filter(|into| self.mirror() != Some(*into)).collect();
-        let chosen = usize::try_from(draw(1).below(into.len().max(1) as u64)).expect("few");
-        let dead_letter = into.get(chosen).filter(|_| draw(2).percent(80));
-        let most = u32::try_from(draw(3).within(1, 3)).expect("three at most");
-        let in_flight = u32::try_from(draw(5).within(1, 4)).expect("four at most");
-        Config {
-            filter,
-            start: Start::First,
-            lease_ms: draw(4).within(100, 160),
-            deliveries_max: draw(6).percent(50).then_some(most),
-            dead_letter: dead_letter.map(|into| self.registry.uuid(*into)),
-            in_flight_max: if draw(7).percent(50) {
-                in_flight
-            } else {
-                1_000
-            },
-            order_by_key: draw(8).percent(40),
-            expire_ms: draw(9).percent(25).then(|| draw(10).within(20, 300)),
-            ttl_seconds: draw(11).percent(20).then_some(1),
-            ..Config::default()
-        }
+        let into = later.filter(|into| self.mirror() != Some(*into));
+        let into: Vec<Uuid> = into.map(|into| self.registry.uuid(into)).collect();
+        let stored = if self.plan.filters { FILTERS } else { 0 };
+        some_config(&self.draws, draw.0, &into, stored)
     }
 
     fn configure(&mut self, cause: EventId, uuid: Uuid, draw: Draw) {

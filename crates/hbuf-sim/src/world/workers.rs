@@ -2,12 +2,13 @@
 //! move the consumer, or do nothing more. In the end they take and ack all that is left.
 
 use hbuf_core::buffer::ConsumerCall;
-use hbuf_core::consumer::{LeaseId, Settling, Start};
-use hbuf_core::ids::{Micros, Seq};
+use hbuf_core::consumer::{LeaseId, Settling};
+use hbuf_core::ids::Seq;
 use hbuf_core::input::Token;
 
 use super::consumer::{At, Held};
 use super::{Due, World};
+use crate::choices::{some_settling, some_start};
 use crate::draw::{Draw, Purpose, mix};
 use crate::kinds::Kind;
 use crate::trace::EventId;
@@ -152,7 +153,11 @@ impl World<'_> {
         let mut draw = draw;
         for held in std::mem::take(&mut self.crew.workers[worker].held) {
             draw = draw.next();
-            let what = if held.at == at { wanted(draw) } else { None };
+            let what = if held.at == at {
+                some_settling(draw)
+            } else {
+                None
+            };
             match what {
                 Some(what) => {
                     items.push(item(&held, what));
@@ -204,7 +209,7 @@ impl World<'_> {
         if !self.has_begun(cause, worker, at) {
             return;
         }
-        let start = any_start(draw, self.now(), self.models[at.buffer].commit);
+        let start = some_start(draw, self.now(), self.models[at.buffer].commit);
         let after = self.place_of(at.buffer, start);
         self.call_consumer(cause, Some(worker), at, ConsumerCall::Seek(after));
     }
@@ -262,28 +267,4 @@ impl World<'_> {
 fn item(held: &Held, what: Settling) -> (Seq, LeaseId, Settling) {
     let lease = held.given.lease.expect("only what is leased is held");
     (held.given.seq, lease, what)
-}
-
-fn wanted(draw: Draw) -> Option<Settling> {
-    let ms = draw.next().below(120);
-    match draw.below(100) {
-        0..60 => Some(Settling::Ack),
-        60..75 => {
-            let delay_ms = if ms < 40 { 0 } else { ms };
-            Some(Settling::Nack { delay_ms })
-        }
-        75..85 => Some(Settling::Extend { lease_ms: ms + 100 }),
-        _ => None,
-    }
-}
-
-/// A place to begin at, near what there is.
-pub(super) fn any_start(draw: Draw, now: Micros, commit: Seq) -> Start {
-    let next = draw.next();
-    match draw.below(20) {
-        0..12 => Start::First,
-        12..14 => Start::Last,
-        14..18 => Start::Seq(Seq(next.within(1, commit.0 + 4))),
-        _ => Start::Time(Micros(now.0.saturating_sub(next.below(300_000)))),
-    }
 }

@@ -26,6 +26,7 @@ fn whatever_happens_to_several_nodes_the_invariants_hold() {
     for seed in first..first + 60 {
         let outcome = run_cluster(&ClusterSetup::swarm(seed));
         assert_eq!(fails(&outcome), None);
+        assert_eq!(outcome.unplayed, Vec::<String>::new());
         acked += outcome.acked;
         for (kind, count) in outcome.kinds {
             *kinds.entry(kind).or_insert(0) += count;
@@ -47,6 +48,9 @@ fn whatever_happens_to_several_nodes_the_invariants_hold() {
         Kind::TailShown,
         Kind::MarkWritten,
         Kind::CoreHealed,
+        Kind::MessageAcked,
+        Kind::LetterPut,
+        Kind::DiskFull,
     ] {
         assert!(kinds.contains_key(&kind), "no run had {}", kind.name());
     }
@@ -116,6 +120,18 @@ bugs! {
     a_closed_buffer_that_takes_messages_is_noticed: AppendToClosed,
     a_paused_buffer_that_takes_messages_is_noticed: AppendToPaused,
     tables_that_a_failover_loses_are_noticed: ForgetDedupe,
+    a_read_of_a_topic_that_waits_for_no_buffer_is_noticed: MergeBlindly,
+    cursors_that_a_failover_loses_are_noticed: CursorsLost,
+    an_ack_that_is_answered_before_its_record_is_committed_is_noticed: AckedInMemory,
+    a_cursor_that_passes_what_was_given_back_is_noticed: NackDone,
+    consumers_that_are_handed_what_is_not_committed_are_noticed: UncommittedGiven,
+    consumers_of_a_paused_buffer_that_go_on_are_noticed: PausedGives,
+    a_leased_message_that_two_workers_have_is_noticed: LeaseShared,
+    more_leases_than_there_may_be_are_noticed: InFlightIgnored,
+    a_message_that_overtakes_others_of_its_key_is_noticed: KeysIgnored,
+    a_message_that_is_handed_out_too_often_is_noticed: DeliveriesIgnored,
+    a_message_that_is_given_up_early_is_noticed: GivenUpEarly,
+    a_look_that_fails_and_passes_messages_is_noticed: FailedLookPasses,
     a_copy_that_takes_what_does_not_follow_is_noticed: GapTaken,
     a_copy_that_answers_before_its_disk_is_noticed: AckBeforeDisk,
     a_commit_before_the_in_sync_set_has_it_is_noticed: AckBeforeInSync,
@@ -127,6 +143,7 @@ bugs! {
     a_tail_read_without_a_round_is_noticed: TailUnasked,
     a_copy_that_cuts_what_it_knows_as_committed_is_noticed: CommittedCut,
     a_copy_that_leaves_too_early_is_noticed: LeftTooEarly,
+    a_part_of_a_segment_that_counts_is_noticed: FilledInPart,
     a_copy_that_counts_as_whole_although_it_is_not_is_noticed: LedFromTheTail,
     a_member_that_takes_anothers_appointment_is_noticed: TakesAppointments,
     a_vote_that_is_forgotten_is_noticed: VoteForgotten,

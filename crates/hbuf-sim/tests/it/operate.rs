@@ -250,3 +250,42 @@ fn nodes_run_the_program_before_until_the_next_cluster_version_is_allowed() {
             .any(|line| line.contains("cluster is at"))
     );
 }
+
+/// The primary's disk is full, then a copy's: the one refuses, the other keeps a commit waiting.
+#[test]
+fn a_full_disk_takes_nothing_until_there_is_room() {
+    let outcome = play(
+        "safety 5s
+    at 1s client c1 append b1 \"one\"
+    at 1200ms disk n1 full
+    at 1300ms client c1 append b1 \"two\"
+    at 1500ms disk n1 room
+    at 1600ms client c1 append b1 \"three\"
+    at 2s disk n2 full
+    at 2100ms client c1 append b1 \"four\" retry=on
+    at 3s disk n2 room
+    at 4s client c1 append b1 \"five\"
+",
+    );
+    holds(&outcome);
+    assert_eq!(stored(&outcome), [true, false, true, true, true]);
+    assert_eq!(outcome.kinds[&Kind::DiskFull], 2);
+    assert_eq!(outcome.kinds[&Kind::DiskRoom], 2);
+}
+
+/// One of its copies is down when it is reserved: it is confirmed when all of them are there.
+#[test]
+fn a_buffer_is_created_while_everything_goes_on() {
+    let outcome = play(
+        "safety 5s
+    at 500ms kill n2
+    at 600ms create b2 copies 3
+    at 1500ms start n2
+    at 3s client c1 append b2 \"one\" retry=on
+    at 3500ms crash n1
+    at 4s start n1
+",
+    );
+    holds(&outcome);
+    assert_eq!(stored(&outcome), [true]);
+}
