@@ -71,12 +71,18 @@ impl Buffer {
 
     /// There is room and time for old records to a copy. Those of the segment that holds the one
     /// before its first come next.
-    pub(crate) fn on_pull_fill(&mut self, now: Micros, to: NodeId, out: &mut Effects) {
+    pub(crate) fn on_pull_fill(
+        &mut self,
+        now: Micros,
+        to: NodeId,
+        records: u64,
+        out: &mut Effects,
+    ) {
         let Some(from) = self.leader.begins_late(to) else {
             return;
         };
         let before = self.segments.iter().rev().find(|it| it.first < from);
-        let message = before.and_then(|it| self.leader.pull_fill(now, to, it.first));
+        let message = before.and_then(|it| self.leader.pull_fill(now, to, (it.first, records)));
         if let Some(message) = message {
             let log = LogKind::Messages;
             self.wish(Wish::ToCopy { log, to, message }, out);

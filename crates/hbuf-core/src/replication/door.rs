@@ -56,6 +56,8 @@ pub enum Event {
     PullFill {
         /// The copy.
         to: NodeId,
+        /// At most so many of them; never more than [`crate::limits::FILL_RECORDS_MAX`].
+        records: u64,
     },
     /// The last [`Wish::TakeFill`] of the segment that begins at this seq is done.
     Filled(Seq),

@@ -144,7 +144,7 @@ impl Fills {
         &mut self,
         now: Micros,
         node: NodeId,
-        first: Seq,
+        (first, records): (Seq, u64),
         messages: &Primary,
     ) -> Option<ToCopy> {
         let last = messages.begins_late(node)?.prev();
@@ -156,7 +156,7 @@ impl Fills {
         let goes_on = sent.first == first && sent.through < last;
         let after = sent.through.max(first.prev());
         let after = if goes_on { after } else { first.prev() };
-        let through = last.min(after.plus(FILL_RECORDS_MAX));
+        let through = last.min(after.plus(records.clamp(1, FILL_RECORDS_MAX)));
         (sent.first, sent.last, sent.through) = (first, last, after);
         sent.silent_since = Some(now);
         Some(ToCopy::Fill {

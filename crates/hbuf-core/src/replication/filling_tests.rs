@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use super::*;
 use crate::ids::{Epoch, Micros, NodeId, Seq, Uuid};
@@ -76,6 +77,7 @@ fn pair() -> (Leader, Copy) {
         end: END,
         epochs: Epochs::of(vec![(Epoch(1), Seq::FIRST)]),
         commit: END,
+        ended: Vec::new(),
     };
     copy.on_message(&Rules::correct(), &lead);
     (leader, copy)
@@ -85,7 +87,9 @@ fn pair() -> (Leader, Copy) {
 fn one(leader: &mut Leader, copy: &mut Copy, first: Seq) -> Taken {
     assert_eq!(leader.fills(), [TWO]);
     assert_eq!(leader.fills(), [], "it is said once");
-    let message = leader.pull_fill(NOW, TWO, first).expect("something lacks");
+    let message = leader
+        .pull_fill(NOW, TWO, (first, u64::MAX))
+        .expect("something lacks");
     assert_eq!(leader.fills(), [], "one at a time");
     copy.on_message(&Rules::correct(), &message)
 }
@@ -147,7 +151,7 @@ fn what_is_lost_is_sent_again_from_where_the_copy_is() {
     assert_eq!(leader.due(), Some(later));
     leader.on_time(&rules, later);
     assert_eq!(leader.fills(), [TWO]);
-    let again = leader.pull_fill(later, TWO, first).unwrap();
+    let again = leader.pull_fill(later, TWO, (first, u64::MAX)).unwrap();
     let taken = copy.on_message(&rules, &again);
     assert!(taken.fill.is_some_and(|fill| fill.after < first), "anew");
     // It was late only, and the copy has come further meanwhile.

@@ -281,8 +281,13 @@ impl Leader {
     }
 
     /// What a copy is sent next of a segment of before its first record.
-    pub(crate) fn pull_fill(&mut self, now: Micros, node: NodeId, first: Seq) -> Option<ToCopy> {
-        self.fills.pull(now, node, first, &self.messages)
+    pub(crate) fn pull_fill(
+        &mut self,
+        now: Micros,
+        node: NodeId,
+        (first, records): (Seq, u64),
+    ) -> Option<ToCopy> {
+        self.fills.pull(now, node, (first, records), &self.messages)
     }
 
     /// Begins a read of the tail (rule 11); `false` when too many wait.

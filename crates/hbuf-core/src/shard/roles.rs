@@ -140,8 +140,8 @@ impl Shard {
             Event::Pull { log, to } => self.lead(now, &uuid, out, |buffer, out| {
                 buffer.on_pull(now, to, log, out);
             }),
-            Event::PullFill { to } => self.lead(now, &uuid, out, |buffer, out| {
-                buffer.on_pull_fill(now, to, out);
+            Event::PullFill { to, records } => self.lead(now, &uuid, out, |buffer, out| {
+                buffer.on_pull_fill(now, to, records, out);
             }),
             Event::Silence(node) => self.lead(now, &uuid, out, |buffer, _| {
                 buffer.on_silence(node);

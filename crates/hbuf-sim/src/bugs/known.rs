@@ -235,8 +235,8 @@ bugs! {
     ReusedTenure "reused-tenure" [added_begin_a_tenure]
         "a copy that was removed and added again counts for what it held before"
         => Swarm("acked-never-lost", "nodes=4 copies=2 min-in-sync=2 buffers=4 pace=20ms \
-            segment-bytes=64KiB move=80ms pause=150ms pause-last=400ms safety=15s full=0 consumers=0 topic-reads=0 filtered-reads=0 \
-            create=0");
+            segment-bytes=64KiB move=80ms pause=150ms pause-last=400ms safety=15s full=0 \
+            consumers=0 topic-reads=0 filtered-reads=0 create=0");
     TailUnasked "tail-unasked" [tail_reads_ask_a_round]
         "the tail is read without asking anybody"
         => Walk(Mood::Deaf, Rule::TailIsFresh),
@@ -253,9 +253,9 @@ bugs! {
         => Swarm("moves-leave-enough", "copies=3 min-in-sync=1 move=500ms crash=500ms");
     FilledInPart "filled-in-part" [filled_segments_are_whole]
         "a copy counts as whole with a part of a segment that it fills in"
-        => Swarm("acked-never-lost", "nodes=4 copies=2 min-in-sync=2 buffers=4 pace=3ms \
-            segment-bytes=8KiB fill-rate=64KiB move=150ms crash=400ms down-last=200ms safety=8s full=0 \
-            consumers=0 topic-reads=0 filtered-reads=0 create=0");
+        => Swarm("seq-dense-unique", "nodes=4 copies=2 min-in-sync=2 buffers=4 pace=1ms \
+            segment-bytes=4KiB body-max=1000B fill-rate=32KiB move=300ms crash=1s down-last=200ms \
+            safety=8s full=0 consumers=0 topic-reads=0 filtered-reads=0 create=0");
     LedFromTheTail "led-from-the-tail" [whole_members_are_appointed]
         "a copy that lacks the beginning of what is kept counts as one that holds all"
         => Swarm("moves-leave-enough", "nodes=4 copies=3 min-in-sync=2 move=500ms crash=500ms \

@@ -44,15 +44,7 @@ impl World {
             Action::Raise => self.raise_version(event),
             Action::Start(node) => self.at_node(node, |it, host| it.start_if_down(event, host)),
             Action::StartAll => self.start_all(event),
-            Action::Pause { node, last } => {
-                let until = self.t + last.unwrap_or(10_000_000);
-                match self.client_named(node) {
-                    Some(client) => self.clients[client].paused_until = until,
-                    None => self.at_node(node, |world, host| {
-                        world.hosts[host].clock.pause(Some(until))
-                    }),
-                }
-            }
+            Action::Pause { node, last } => self.pause(node, last.unwrap_or(10_000_000)),
             Action::Resume(node) => match self.client_named(node) {
                 Some(client) => self.clients[client].paused_until = self.t,
                 None => self.at_node(node, Self::go_on),
@@ -93,6 +85,16 @@ impl World {
             | Action::Reset { .. }
             | Action::Net(_) => self.net_action(event, action),
             other => self.unplayed.push(other.to_string()),
+        }
+    }
+
+    fn pause(&mut self, node: &NodeRef, last: u64) {
+        let until = self.t + last;
+        match self.client_named(node) {
+            Some(client) => self.clients[client].paused_until = until,
+            None => self.at_node(node, |world, host| {
+                world.hosts[host].clock.pause(Some(until));
+            }),
         }
     }
 

@@ -204,21 +204,7 @@ impl World {
         let disks = (0..nodes).map(|host| (MemberId(host as u64 + 1), disk_of(host)));
         let disks: BTreeMap<MemberId, Uuid> = disks.collect();
         let members = Members::founding(&disks);
-        let host = |number| {
-            let id = MemberId(number as u64 + 1);
-            let config = GroupConfig {
-                group: GROUP,
-                id,
-                disk: disk_of(number),
-                seed: setup.seed ^ 0x5eed,
-            };
-            let manager = Manager::founded(config, &members, &catalog, setup.rules);
-            let clock = Clock::new(0, EPOCH);
-            Host {
-                fill_pace: FillPace::new(options.get(Opt::FillRate)),
-                ..Host::new(number, disk_of(number), setup.rules, clock, manager)
-            }
-        };
+        let host = |number| founder(setup, number, &members, &catalog);
         let numbered = |letter: &str, count: usize| {
             let names = (1..=count).map(|number| format!("{letter}{number}"));
             names.collect::<Vec<_>>()
@@ -410,6 +396,22 @@ impl World {
 
     pub(super) fn retention(&self) -> Retention {
         Retention::default()
+    }
+}
+
+/// A node of those that the cluster began with.
+fn founder(setup: &ClusterSetup, number: usize, members: &Members, catalog: &Catalog) -> Host {
+    let config = GroupConfig {
+        group: GROUP,
+        id: MemberId(number as u64 + 1),
+        disk: disk_of(number),
+        seed: setup.seed ^ 0x5eed,
+    };
+    let manager = Manager::founded(config, members, catalog, setup.rules);
+    let clock = Clock::new(0, EPOCH);
+    Host {
+        fill_pace: FillPace::new(setup.options.get(Opt::FillRate)),
+        ..Host::new(number, disk_of(number), setup.rules, clock, manager)
     }
 }
 

@@ -12,6 +12,9 @@ use crate::draw::{Purpose, mix};
 use crate::kinds::Kind;
 use crate::tracefile::EventId;
 
+/// Records of a piece at most.
+const RECORDS_MAX: u64 = 8;
+
 impl World {
     /// A copy is sent old records as soon as the node's pace has room for them.
     pub(super) fn fill_soon(&mut self, cause: EventId, host: usize, buffer: usize, to: NodeId) {
@@ -27,6 +30,14 @@ impl World {
             to,
         };
         self.due_on(cause, host, after, due);
+    }
+
+    /// Few records at once, so that pieces of segments are met by faults.
+    pub(super) fn pull_fill(&mut self, cause: EventId, host: usize, buffer: usize, to: NodeId) {
+        let entity = mix(((host as u64) << 32) | u64::from(to.0), buffer as u64);
+        let draw = self.draw(Purpose::Delay, entity, mix(cause.0, self.t));
+        let records = draw.within(1, RECORDS_MAX);
+        self.replication(cause, host, buffer, Event::PullFill { to, records });
     }
 
     /// A node sends so many bytes of old records.

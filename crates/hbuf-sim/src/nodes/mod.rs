@@ -84,7 +84,6 @@ use std::rc::Rc;
 
 use hbuf_core::ids::{Micros, Uuid};
 use hbuf_core::input::Token;
-use hbuf_core::replication::Event;
 use hbuf_core::rules::Rules;
 
 use self::asks::Asks;
@@ -599,7 +598,7 @@ impl World {
                 buffer,
                 to,
             } if self.lives(host, life) => {
-                self.replication(cause, host, buffer, Event::PullFill { to });
+                self.pull_fill(cause, host, buffer, to);
             }
             Due::Recover { host, life, buffer } if self.lives(host, life) => {
                 self.recover_and_open(cause, host, buffer);
