@@ -498,7 +498,7 @@ mod tests {
                 end: Seq(22),
                 epochs: Epochs::of(vec![(Epoch(1), Seq(1))]),
                 commit: Seq(20),
-                ended: alloc::vec::Vec::new(),
+                ended: vec![],
             },
         );
         assert!(!copy.quarantined());
