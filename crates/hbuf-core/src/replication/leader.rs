@@ -370,8 +370,9 @@ impl Leader {
             let back = Alter { change, ..proposal };
             return (wait >= ASK_AGAIN_MICROS).then(|| self.asks(now, back));
         }
-        let alter = self.who_joins(rules).or_else(|| self.who_leaves(now));
-        let alter = alter.or_else(|| self.who_holds_more())?;
+        // Who joins comes last, for that may be refused again and again.
+        let alter = self.who_leaves(now).or_else(|| self.who_holds_more());
+        let alter = alter.or_else(|| self.who_joins(rules))?;
         Some(self.asks(now, alter))
     }
 

@@ -8,7 +8,7 @@ use hbuf_core::ids::{Epoch, Hash, Micros, Seq, Uuid};
 use hbuf_core::input::BufferState;
 use hbuf_core::segment::LogKind;
 
-use super::files::LogId;
+use super::files::{LogId, is_whole};
 use super::reads::each_message;
 use super::{About, World};
 use crate::invariants::Invariant;
@@ -246,14 +246,20 @@ impl World {
             buffer,
             log: LogKind::Messages,
         };
-        self.hosts[host].log(id);
-        let this = &self.hosts[host];
         let known = self.crew.messages.entry(buffer).or_default();
         let last = known.last_key_value().map_or(Seq::ZERO, |(seq, _)| *seq);
         if last >= commit {
             return;
         }
-        let stream = this.files[&id].stream(&this.disk, last, commit);
+        // Where they can be read: the primary's disk may rot.
+        let hosts = std::iter::once(host).chain(0..self.hosts.len());
+        let streams = hosts.map(|at| {
+            self.hosts[at].log(id);
+            let this = &self.hosts[at];
+            this.files[&id].stream(&this.disk, last, commit)
+        });
+        let whole = streams.into_iter().find(|stream| is_whole(stream, commit));
+        let stream = whole.unwrap_or_default();
         each_message(&stream, |record| {
             let said = (Labels::of(record.lines), record.line.time);
             known.insert(record.line.seq, said);

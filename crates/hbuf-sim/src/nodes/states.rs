@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use hbuf_core::ids::{Seq, Uuid};
 use hbuf_core::input::{BufferState, Input};
 use hbuf_core::replication::LOGS;
+use hbuf_core::segment::LogKind;
 use hbuf_manager::{Action as Command, Catalog};
 
 use super::files::LogId;
@@ -169,6 +170,8 @@ impl World {
         let waits = |it: &Waiting| matches!(it, Waiting::State { buffer: of } if *of == buffer);
         let told = self.state_known(host, buffer).1 == version
             && !self.hosts[host].waiting.values().any(waits);
+        let cursors = led.leader().log(LogKind::Cursors);
+        let told = told && cursors.commit == cursors.end;
         let complete = led.commit() == end && state != BufferState::Open && state == wanted && told;
         if !complete || self.watch.halts.halted.contains_key(&buffer) {
             return;
