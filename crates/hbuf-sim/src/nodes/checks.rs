@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hbuf_core::ids::{Epoch, Hash, NodeId, Seq, Uuid};
 use hbuf_core::record::Kind as RecordKind;
+use hbuf_core::recovery::Repair;
 use hbuf_core::replication::{Assignment, LOGS, Member};
 use hbuf_core::segment::LogKind;
 use hbuf_manager::State as _;
@@ -252,7 +253,13 @@ impl World {
         buffer: usize,
         found: &hbuf_core::recovery::Recovered,
     ) {
-        let mended = !found.repairs.is_empty() || found.torn_bytes > 0;
+        // A segment of before the first record that was not filled in to its end goes.
+        let first = found.opening.first;
+        let part = |it: &Repair| match it {
+            Repair::Remove { log, file } => *log == LogKind::Messages && *file < first,
+            _ => false,
+        };
+        let mended = !found.repairs.iter().all(part) || found.torn_bytes > 0;
         if self.hosts[host].clean_before && mended && found.damage.is_none() {
             let (node, name) = (&self.names.nodes[host], &self.names.buffers[buffer]);
             let (repairs, torn) = (found.repairs.len(), found.torn_bytes);
