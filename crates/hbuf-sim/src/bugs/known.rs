@@ -292,9 +292,11 @@ bugs! {
     LossUntold "loss-untold" [forced_loss_is_told]
         "a copy goes by what it knows as committed, whatever an election has lost"
         => Swarm("converges", "nodes=5 copies=2 min-in-sync=1 buffers=4 pace=20ms elect=50ms \
-            kill=1s down-last=8s safety=60s");
+            kill=1s down-last=8s safety=60s full=0 consumers=0 topic-reads=0 filtered-reads=0 \
+            create=0");
     KeptOverstated "kept-overstated" []
         "an election is said to keep all that the copy holds"
         => Swarm("prefix-agreement", "nodes=5 copies=2 min-in-sync=1 buffers=4 pace=20ms elect=50ms \
-            kill=1s down-last=8s safety=60s");
+            kill=1s down-last=8s safety=60s full=0 consumers=0 topic-reads=0 filtered-reads=0 \
+            create=0");
 }

@@ -63,10 +63,7 @@ impl<'a> Judge<'a, '_> {
                     highest = Some(known);
                 }
             }
-            // What a forced election lost may be acknowledged after it, by a primary that has not
-            // heard of it: nothing of that stands anywhere.
-            let stands = self.lineage.survives(one.first);
-            if let Some(it) = highest.as_ref().filter(|it| stands && it.last >= one.first) {
+            if let Some(it) = highest.as_ref().filter(|it| it.last >= one.first) {
                 let (at, seq) = (one.first.1, it.last.1);
                 let what = format!(
                     "{}; it is at {at}, although {seq} was known before it began: {}",

@@ -147,6 +147,8 @@ pub(super) struct Watch {
     ever: BTreeMap<(usize, LogId), Seq>,
     /// Epoch and checksum of each committed message, of each buffer and history.
     committed: BTreeMap<(usize, usize), Vec<(u32, u32)>>,
+    /// When somebody led first in the history behind this one.
+    pub(super) ended_at: BTreeMap<(usize, usize), u64>,
     primaries: BTreeMap<(usize, Epoch), usize>,
     leaders: BTreeMap<u64, usize>,
     catalogs: BTreeMap<u64, Hash>,
@@ -542,6 +544,7 @@ impl World {
             .reads
             .retain(|op| !offline.contains(&op.call.buffer));
         history.logs.retain(|log| !offline.contains(&log.buffer));
+        self.forget_ended(&mut history);
         let verdict = check_logs(&history);
         let first = verdict.findings.told.first();
         if let Some(finding) = first {

@@ -10,6 +10,7 @@ use super::World;
 use crate::bugs::Bug;
 use crate::disk::{Directory, Name};
 use crate::draw::{Purpose, key, mix};
+use crate::history::{LogHistory, Moment, Outcome};
 use crate::scenario::NodeRef;
 use crate::tracefile::EventId;
 
@@ -105,6 +106,32 @@ impl World {
             .is_some_and(|it| it.ended.len() == number)
     }
 
+    /// What a primary says that has not heard of a forced election counts for nothing from then on:
+    /// it may be alone in its in-sync set, and whoever forces one accepts that.
+    pub(super) fn forget_ended(&self, history: &mut LogHistory) {
+        let late = |name: &str, of: Uuid, end: Moment| {
+            let buffer = self.names.buffers.iter().position(|it| it == name)?;
+            let ended = &self.newest(buffer)?.ended;
+            let number = ended.iter().position(|it| it.history == of)?;
+            let at = self.watch.ended_at.get(&(buffer, number))?;
+            Some(end.0 >= *at)
+        };
+        for op in &mut history.appends {
+            if let Outcome::Answered { end, answer } = &op.outcome
+                && late(&op.call.buffer, answer.history, *end) == Some(true)
+            {
+                op.outcome = Outcome::Unknown;
+            }
+        }
+        for op in &mut history.reads {
+            if let Outcome::Answered { end, answer } = &op.outcome
+                && late(&op.call.buffer, answer.history, *end) == Some(true)
+            {
+                op.outcome = Outcome::Unknown;
+            }
+        }
+    }
+
     /// Whether a forced election has lost what clients may have been shown or have acked.
     pub(super) fn lost_some(&self, buffer: usize) -> bool {
         !self.is_of_newest(buffer, 0)
@@ -117,6 +144,8 @@ impl World {
         let kept: Vec<Seq> = ended.iter().map(|ended| ended.kept_through).collect();
         for (before, kept) in kept.into_iter().enumerate().take(number) {
             self.watch.begin_history(buffer, before, kept);
+            let now = self.t;
+            self.watch.ended_at.entry((buffer, before)).or_insert(now);
         }
     }
 

@@ -61,8 +61,8 @@ macro_rules! rules {
     };
 }
 
-/// No worker of a consumer asks in this world.
-const NO_WORKERS: Reach = Reach::Nowhere("clients of this world have no consumers");
+/// What workers ask is not asked twice, for that takes a copy of all that a consumer has.
+const NO_WORKERS: Reach = Reach::Nowhere("what workers ask is not asked twice in this world");
 const NO_JOURNAL: Reach = Reach::Nowhere("nodes of this world write no journal");
 const NEVER_RIGHTLY: Reach = Reach::Nowhere("it decides only when another rule is bent");
 
@@ -81,7 +81,7 @@ rules! {
         Reach::If(|it| it.is_on(Opt::Jump) || it.is_on(Opt::Skew));
     DamageBelowCommitIsCorruption damage_below_commit_is_corruption 190
         Reach::If(|it| it.is_on(Opt::Rot));
-    MergeLooksAtAll merge_looks_at_all 0 Reach::Nowhere("clients of this world read no topics");
+    MergeLooksAtAll merge_looks_at_all 0 Reach::Nowhere("reads of topics are not asked twice in this world");
     MirrorResumesFromItsLog mirror_resumes_from_its_log 0
         Reach::Nowhere("this world has no mirrors");
     CursorsSurviveRestart cursors_survive_restart 0 NO_WORKERS;
@@ -128,7 +128,7 @@ rules! {
     MovesWaitForWhole moves_wait_for_whole 419 Reach::If(|it| copied(it) && it.is_on(Opt::Move));
     ForcedLossIsTold forced_loss_is_told 2 Reach::If(|it| copied(it) && it.is_on(Opt::Elect));
     ForcedWaitsForPrimary forced_waits_for_primary 0
-        Reach::Nowhere("nobody forces an election in this world");
+        Reach::Nowhere("operators of this world force nothing while a primary lives");
 }
 
 fn copied(options: &Options) -> bool {
@@ -145,7 +145,8 @@ fn goes_down(options: &Options) -> bool {
 }
 
 /// What a copy makes of a primary's message goes by these.
-const OF_COPIES: [RuleName; 6] = [
+const OF_COPIES: [RuleName; 7] = [
+    RuleName::FilledSegmentsAreWhole,
     RuleName::ForcedLossIsTold,
     RuleName::CopiesTakeWhatFollows,
     RuleName::CopiesAnswerByDisk,

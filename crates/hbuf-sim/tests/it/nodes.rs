@@ -117,9 +117,9 @@ macro_rules! bugs {
 }
 
 bugs! {
+    tables_that_a_failover_loses_are_noticed: ForgetDedupe,
     a_closed_buffer_that_takes_messages_is_noticed: AppendToClosed,
     a_paused_buffer_that_takes_messages_is_noticed: AppendToPaused,
-    tables_that_a_failover_loses_are_noticed: ForgetDedupe,
     a_read_of_a_topic_that_waits_for_no_buffer_is_noticed: MergeBlindly,
     cursors_that_a_failover_loses_are_noticed: CursorsLost,
     an_ack_that_is_answered_before_its_record_is_committed_is_noticed: AckedInMemory,
