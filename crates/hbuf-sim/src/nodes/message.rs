@@ -109,6 +109,14 @@ pub(super) enum Answer {
 }
 
 impl Ask {
+    /// Whether it is told from another one when it comes twice.
+    pub(super) const fn is_told_apart(&self) -> bool {
+        match self {
+            Self::Append { request, .. } => request.producer.is_some() || request.idem.is_some(),
+            _ => false,
+        }
+    }
+
     /// The event of a client that asks it.
     pub(super) const fn kind(&self) -> Kind {
         match self {
@@ -140,10 +148,7 @@ impl Message {
     /// Whether it does something a second time when it comes again.
     pub(super) const fn is_unrepeatable(&self) -> bool {
         match self {
-            Self::Ask {
-                ask: Ask::Append { request, .. },
-                ..
-            } => request.producer.is_none() && request.idem.is_none(),
+            Self::Ask { ask, .. } => matches!(ask, Ask::Append { .. }) && !ask.is_told_apart(),
             _ => false,
         }
     }

@@ -218,7 +218,8 @@ impl World {
             R::NotPrimary | R::NotOpen | R::PrimaryChanged | R::Busy { .. } | R::DiskFailed => {
                 self.learn(client, pending.buffer, hint);
                 // Elsewhere, or later: nothing was stored, or it can be told from a new one.
-                let again = (known || pending.again) && pending.tries < TRIES_MAX;
+                let told_apart = known || pending.again || pending.ask.is_told_apart();
+                let again = told_apart && pending.tries < TRIES_MAX;
                 // Who asks nobody in particular goes to where it is told to go.
                 let goes_on = match pending.asked {
                     None => self.clients[client].wild,
