@@ -269,7 +269,8 @@ impl Leader {
 
     /// To whom there is something to send of before its first record, and nobody knows yet.
     pub(crate) fn fills(&mut self) -> Vec<NodeId> {
-        match self.appends() {
+        // This is asked behind every input of a buffer, of which most have one copy.
+        match self.appends() && self.assignment().copies.len() > 1 {
             true => self.fills.news(&self.messages),
             false => Vec::new(),
         }
